@@ -1,0 +1,33 @@
+/** What is remembered about one proxied request, also a refused one. Header values, bodies and queries never are. */
+export interface JournalEntry {
+  readonly requestId: string;
+  readonly vaultId: string;
+  readonly actorType: "user" | "agent" | "";
+  readonly actorId: string;
+  readonly sessionId: string;
+  readonly method: string;
+  readonly scheme: "https" | "http";
+  /** `host:port`. */
+  readonly host: string;
+  /** As the agent sent it, without query, before substitution. */
+  readonly path: string;
+  readonly matchedService: string;
+  readonly credentialKeys: readonly string[];
+  readonly status: number;
+  readonly errorCode: string;
+  /** How the agent tried to authenticate by itself: bearer, basic, api-key or empty; and in which header. */
+  readonly authScheme: string;
+  readonly authHeader: string;
+  readonly clientIp: string;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly startedAtMs: number;
+  readonly latencyMs: number;
+  /** From the last byte of the request head sent to the first byte of the response head; null when none came. */
+  readonly upstreamMs: number | null;
+}
+
+export interface JournalSink {
+  /** Never blocks and never throws; the row is written in a batch. */
+  record(entry: JournalEntry): void;
+}

@@ -1,0 +1,56 @@
+/**
+ * The contract between the data plane and the vault: an immutable, versioned picture from which a request is decided
+ * without a database. Implemented by `snapshots.ts`.
+ */
+import type { Service } from "../services/service.ts";
+
+/** What a request is aimed at. Host lower-case without trailing dot; path as on the wire, without query. */
+export interface Target {
+  readonly scheme: "https" | "http";
+  readonly host: string;
+  readonly port: number;
+  readonly path: string;
+  readonly method: string;
+}
+
+/** A header that a service sets, ready to be written: never appended, always in place of the agent's own. */
+export interface InjectedHeader {
+  readonly name: string;
+  readonly value: string;
+}
+
+export type MatchOutcome =
+  | { readonly kind: "service"; readonly service: Service }
+  /** The best match is disabled: refused, never passed to a less specific one. */
+  | { readonly kind: "disabled"; readonly service: Service }
+  /** Host, port and path select services, none of which allows this scheme (or method). */
+  | { readonly kind: "scheme_not_allowed" | "method_not_allowed"; readonly service: Service }
+  /** A path-scoped service of this host is in play and the path is not in canonical form. */
+  | { readonly kind: "ambiguous_path" }
+  | { readonly kind: "none" };
+
+export interface VaultSnapshot {
+  readonly vaultId: string;
+  readonly vaultName: string;
+  readonly version: number;
+  readonly unmatchedHostPolicy: "passthrough" | "deny";
+  match(target: Target): MatchOutcome;
+  /**
+   * The headers that a service injects, with credential values in place. Synchronous when they were rendered within
+   * the last 60 seconds for this snapshot, else a promise (one unseal per distinct key).
+   * @throws {UpstreamFailed} `credential_not_found` naming keys, never values, when a credential is missing, does not
+   * open, or holds bytes that are illegal in a field value.
+   */
+  injectedHeaders(service: Service): readonly InjectedHeader[] | Promise<readonly InjectedHeader[]>;
+}
+
+export interface SnapshotSource {
+  /** The current snapshot when it is in memory and known to be fresh: the warm path. */
+  current(vaultId: string): VaultSnapshot | undefined;
+  /**
+   * Loads it, once for all who wait.
+   * @throws {NotFound} when the vault is gone.
+   * @throws {Unavailable} when the database cannot be asked.
+   */
+  load(vaultId: string): Promise<VaultSnapshot>;
+}

@@ -1,0 +1,348 @@
+/**
+ * Flags and environment, parsed once into a frozen `ServerConfig`. A bad value is refused by its name, never replaced
+ * by a default: a broker that runs with other limits than its operator wrote down is worse than one that does not run.
+ */
+import { isIP } from "node:net";
+import { homedir } from "node:os";
+import { isAbsolute, join, resolve } from "node:path";
+import { InvalidInput } from "./errors.ts";
+import type { LogFormat, LogLevel } from "./log.ts";
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What `agent-vault server` was given on the command line; a flag beats its environment variable. */
+export interface ServerFlags {
+  readonly host?: string | undefined;
+  readonly port?: string | undefined;
+  readonly mitmPort?: string | undefined;
+  readonly logLevel?: string | undefined;
+  readonly databaseUrl?: string | undefined;
+  readonly maxRequestBytes?: string | undefined;
+  readonly maxResponseBytes?: string | undefined;
+}
+
+export type DatabaseConfig =
+  | { readonly kind: "sqlite"; readonly path: string }
+  | {
+      readonly kind: "postgres";
+      /** Holds a password: print `describeDatabase` instead. */
+      readonly url: string;
+      readonly maxOpenConnections: number;
+      readonly maxIdleConnections: number;
+      readonly maxLifetimeMs: number;
+    };
+
+export type RateLimitProfile = "default" | "strict" | "loose" | "off";
+export const rateLimitTiers = ["AUTH", "PROXY", "AUTHED", "GLOBAL", "VERIFY_FAIL"] as const;
+export type RateLimitTier = (typeof rateLimitTiers)[number];
+
+/** Knobs that the environment sets for one tier; absent means the profile's value. */
+export interface RateLimitKnobs {
+  readonly rate?: number;
+  readonly burst?: number;
+  readonly windowMs?: number;
+  readonly max?: number;
+  readonly concurrency?: number;
+}
+
+export interface ServerConfig {
+  readonly host: string;
+  readonly port: number;
+  /** 0 switches the proxy off. */
+  readonly proxyPort: number;
+  /** `~/.agent-vault`: database, pid file, log of a detached server. */
+  readonly dataDirectory: string;
+  readonly database: DatabaseConfig;
+  readonly log: { readonly level: LogLevel; readonly format: LogFormat };
+  /** Where people and agents reach the API: links, `help` texts, the Secure attribute of cookies. No trailing slash. */
+  readonly baseUrl: string;
+  /** True when AGENT_VAULT_ADDR named the base URL; only then is it told to clients. */
+  readonly isBaseUrlExplicit: boolean;
+  readonly maxRequestBytes: number;
+  /** 0 is unlimited. */
+  readonly maxResponseBytes: number;
+  /** CIDRs or addresses whose X-Forwarded-For is believed. */
+  readonly trustedProxies: readonly string[];
+  readonly network: { readonly allowPrivateRanges: boolean; readonly allowlist: readonly string[] };
+  readonly upstreamTrust: {
+    /** Added to the roots: AGENT_VAULT_UPSTREAM_CA_FILE, NODE_EXTRA_CA_CERTS. */
+    readonly extraFiles: readonly string[];
+    /** Replace the default roots, as OpenSSL and Go have it: SSL_CERT_FILE, SSL_CERT_DIR. */
+    readonly replacementFile: string | undefined;
+    readonly replacementDirectories: readonly string[];
+  };
+  readonly rateLimit: {
+    readonly profile: RateLimitProfile;
+    readonly isLocked: boolean;
+    readonly knobs: Readonly<Partial<Record<RateLimitTier, RateLimitKnobs>>>;
+  };
+  readonly logRetention: {
+    /** Undefined where the environment does not say; then the stored setting or the default applies. */
+    readonly maxAgeHours: number | undefined;
+    readonly maxRowsPerVault: number | undefined;
+    readonly isLocked: boolean;
+  };
+  /** Services may name internal and local hosts. */
+  readonly isDevMode: boolean;
+}
+
+const defaultRequestLimit = 1024 ** 3;
+
+/**
+ * @throws {InvalidInput} `invalid_configuration`, naming the flag or variable, what it held (never for secrets), and
+ * what would work.
+ */
+export function parseServerConfig(flags: ServerFlags, environment: Environment): ServerConfig {
+  const env = new Variables(environment);
+  const home = environment.HOME || homedir();
+  const dataDirectory = join(home, ".agent-vault");
+  const host = parseHost(flags.host ?? "127.0.0.1");
+  const port = flags.port !== undefined ? parsePort("--port", flags.port, 1) : env.port("PORT", 14321);
+  const proxyPort = flags.mitmPort !== undefined ? parsePort("--mitm-port", flags.mitmPort, 0) : 14322;
+  if (proxyPort !== 0 && proxyPort === port) {
+    throw invalid("--mitm-port", String(proxyPort), "a port other than the API's, or 0 to switch the proxy off");
+  }
+  const address = env.baseUrl("AGENT_VAULT_ADDR");
+  const config: ServerConfig = {
+    host,
+    port,
+    proxyPort,
+    dataDirectory,
+    database: parseDatabase(flags.databaseUrl, env, dataDirectory),
+    log: {
+      level: parseLogLevel(flags.logLevel, env),
+      format: env.oneOf("LOG_FORMAT", ["text", "json"], "text"),
+    },
+    baseUrl: address ?? derivedBaseUrl(environment.FLY_APP_NAME, host, port),
+    isBaseUrlExplicit: address !== undefined,
+    maxRequestBytes:
+      flags.maxRequestBytes !== undefined
+        ? parseInteger("--max-request-bytes", flags.maxRequestBytes, 1)
+        : env.integer("AGENT_VAULT_MAX_REQUEST_BYTES", defaultRequestLimit, 1),
+    maxResponseBytes:
+      flags.maxResponseBytes !== undefined
+        ? parseInteger("--max-response-bytes", flags.maxResponseBytes, 0)
+        : env.integer("AGENT_VAULT_MAX_RESPONSE_BYTES", 0, 0),
+    trustedProxies: env.networks("AGENT_VAULT_TRUSTED_PROXIES"),
+    network: {
+      allowPrivateRanges: env.flag("AGENT_VAULT_ALLOW_PRIVATE_RANGES"),
+      allowlist: env.networks("AGENT_VAULT_NETWORK_ALLOWLIST"),
+    },
+    upstreamTrust: {
+      extraFiles: [env.path("AGENT_VAULT_UPSTREAM_CA_FILE"), env.path("NODE_EXTRA_CA_CERTS")].filter(
+        (file) => file !== undefined,
+      ),
+      replacementFile: env.path("SSL_CERT_FILE"),
+      replacementDirectories: (env.text("SSL_CERT_DIR") ?? "").split(":").filter((directory) => directory !== ""),
+    },
+    rateLimit: parseRateLimit(env),
+    logRetention: {
+      maxAgeHours: env.optionalNumber("AGENT_VAULT_LOGS_MAX_AGE_HOURS"),
+      maxRowsPerVault: env.optionalInteger("AGENT_VAULT_LOGS_MAX_ROWS_PER_VAULT", 0),
+      isLocked: env.flag("AGENT_VAULT_LOGS_RETENTION_LOCK"),
+    },
+    isDevMode: env.flag("AGENT_VAULT_DEV_MODE"),
+  };
+  return deepFreeze(config);
+}
+
+/** The database for logs and messages: never a password. */
+export function describeDatabase(database: DatabaseConfig): string {
+  if (database.kind === "sqlite") return database.path;
+  const url = new URL(database.url);
+  return `${url.protocol}//${url.host}${url.pathname}`;
+}
+
+/** `host:port` with an IPv6 literal in brackets. */
+export function formatAuthority(host: string, port: number): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function parseHost(value: string): string {
+  const bare = value.startsWith("[") && value.endsWith("]") ? value.slice(1, -1) : value;
+  if (isIP(bare) !== 0 || /^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$/.test(bare)) return bare;
+  throw invalid("--host", value, "an IP address or a host name without a port, such as 127.0.0.1, 0.0.0.0 or ::");
+}
+
+function parsePort(name: string, value: string, least: 0 | 1): number {
+  const port = /^\d{1,5}$/.test(value) ? Number(value) : Number.NaN;
+  if (port >= least && port <= 65535) return port;
+  throw invalid(name, value, `a port from ${least} to 65535`);
+}
+
+function parseInteger(name: string, value: string, least: number): number {
+  const number = /^\d{1,15}$/.test(value.trim()) ? Number(value.trim()) : Number.NaN;
+  if (number >= least) return number;
+  throw invalid(name, value, `a whole number of at least ${least}`);
+}
+
+function parseLogLevel(flag: string | undefined, env: Variables): LogLevel {
+  const [name, value] =
+    flag !== undefined ? ["--log-level", flag] : ["AGENT_VAULT_LOG_LEVEL", env.text("AGENT_VAULT_LOG_LEVEL") ?? "info"];
+  const level = value.trim().toLowerCase();
+  if (level === "info" || level === "debug") return level;
+  throw invalid(name, value, "info or debug");
+}
+
+function parseDatabase(flag: string | undefined, env: Variables, dataDirectory: string): DatabaseConfig {
+  const [name, url] =
+    flag !== undefined && flag !== "" ? ["--database-url", flag] : ["DATABASE_URL", env.text("DATABASE_URL")];
+  if (url === undefined) return { kind: "sqlite", path: join(dataDirectory, "agent-vault.db") };
+  // The value may hold a password, so no message shows it.
+  if (!/^postgres(ql)?:\/\//.test(url) || !URL.canParse(url)) {
+    throw new InvalidInput("invalid_configuration", `${name} is not a PostgreSQL address`, {
+      hint: `use the form postgres://user:password@host:5432/database, or leave ${name} out for the embedded SQLite`,
+    });
+  }
+  return {
+    kind: "postgres",
+    url,
+    maxOpenConnections: env.integer("DB_MAX_OPEN_CONNS", 25, 1),
+    maxIdleConnections: env.integer("DB_MAX_IDLE_CONNS", 10, 0),
+    maxLifetimeMs: env.duration("DB_CONN_MAX_LIFETIME") ?? 5 * 60_000,
+  };
+}
+
+function derivedBaseUrl(flyApp: string | undefined, host: string, port: number): string {
+  return flyApp ? `https://${flyApp}.fly.dev` : `http://${formatAuthority(host, port)}`;
+}
+
+function parseRateLimit(env: Variables): ServerConfig["rateLimit"] {
+  const profile = env.oneOf("AGENT_VAULT_RATELIMIT_PROFILE", ["default", "strict", "loose", "off"], "default");
+  const knobs: Partial<Record<RateLimitTier, RateLimitKnobs>> = {};
+  for (const tier of rateLimitTiers) {
+    const prefix = `AGENT_VAULT_RATELIMIT_${tier}`;
+    const found = {
+      rate: env.optionalNumber(`${prefix}_RATE`),
+      burst: env.optionalInteger(`${prefix}_BURST`, 0),
+      windowMs: env.duration(`${prefix}_WINDOW`),
+      max: env.optionalInteger(`${prefix}_MAX`, 0),
+      concurrency: env.optionalInteger(`${prefix}_CONCURRENCY`, 0),
+    };
+    const given = Object.entries(found).filter(([, value]) => value !== undefined);
+    if (given.length > 0) knobs[tier] = Object.fromEntries(given) as RateLimitKnobs;
+  }
+  return { profile, isLocked: env.flag("AGENT_VAULT_RATELIMIT_LOCK"), knobs };
+}
+
+const durationUnits: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+};
+
+/** A duration as Go writes it (`300ms`, `5m`, `1h30m`), in milliseconds; undefined when it is none. */
+export function parseDuration(text: string): number | undefined {
+  if (text === "0") return 0;
+  if (!/^(\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)((\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h))*$/.test(text)) return undefined;
+  let total = 0;
+  for (const [, amount, , unit] of text.matchAll(/(\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)/g)) {
+    total += Number(amount) * (durationUnits[unit ?? ""] ?? Number.NaN);
+  }
+  return total;
+}
+
+/** Typed access to environment variables; an empty one counts as unset. */
+class Variables {
+  readonly #environment: Environment;
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+  }
+
+  text(name: string): string | undefined {
+    const value = this.#environment[name];
+    return value === undefined || value.trim() === "" ? undefined : value;
+  }
+
+  flag(name: string): boolean {
+    const value = this.text(name)?.trim().toLowerCase();
+    if (value === undefined || ["0", "f", "false", "no", "off"].includes(value)) return false;
+    if (["1", "t", "true", "yes", "on"].includes(value)) return true;
+    throw invalid(name, value, "true or false");
+  }
+
+  oneOf<T extends string>(name: string, allowed: readonly [T, ...T[]], fallback: T): T {
+    const value = this.text(name);
+    if (value === undefined) return fallback;
+    const found = allowed.find((word) => word === value.trim().toLowerCase());
+    if (found === undefined) throw invalid(name, value, allowed.join(", "));
+    return found;
+  }
+
+  port(name: string, fallback: number): number {
+    const value = this.text(name);
+    return value === undefined ? fallback : parsePort(name, value.trim(), 1);
+  }
+
+  integer(name: string, fallback: number, least: number): number {
+    return this.optionalInteger(name, least) ?? fallback;
+  }
+
+  optionalInteger(name: string, least: number): number | undefined {
+    const value = this.text(name);
+    return value === undefined ? undefined : parseInteger(name, value, least);
+  }
+
+  optionalNumber(name: string): number | undefined {
+    const value = this.text(name);
+    if (value === undefined) return undefined;
+    if (/^\d+(\.\d+)?$/.test(value.trim())) return Number(value);
+    throw invalid(name, value, "a number of at least 0");
+  }
+
+  /** In milliseconds. */
+  duration(name: string): number | undefined {
+    const value = this.text(name);
+    if (value === undefined) return undefined;
+    const milliseconds = parseDuration(value.trim());
+    if (milliseconds === undefined) throw invalid(name, value, "a duration such as 300ms, 5m or 1h30m");
+    return milliseconds;
+  }
+
+  path(name: string): string | undefined {
+    const value = this.text(name);
+    return value === undefined ? undefined : isAbsolute(value) ? value : resolve(value);
+  }
+
+  baseUrl(name: string): string | undefined {
+    const value = this.text(name)?.trim();
+    if (value === undefined) return undefined;
+    const url = URL.canParse(value) ? new URL(value) : undefined;
+    const isPlain = url !== undefined && !url.search && !url.hash && !url.username && !url.password;
+    if (!isPlain || (url.protocol !== "http:" && url.protocol !== "https:")) {
+      throw invalid(name, value, "an address such as https://vault.example.com");
+    }
+    return value.replace(/\/+$/, "");
+  }
+
+  networks(name: string): readonly string[] {
+    const entries = (this.text(name) ?? "").split(",").map((entry) => entry.trim());
+    const networks = entries.filter((entry) => entry !== "");
+    for (const network of networks) {
+      const [address = "", prefix, ...rest] = network.split("/");
+      const bits = isIP(address) === 4 ? 32 : 128;
+      const isPrefix = prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
+      if (isIP(address) === 0 || !isPrefix || rest.length > 0) {
+        throw invalid(name, network, "a comma-separated list of addresses and networks such as 10.0.0.0/8");
+      }
+    }
+    return networks;
+  }
+}
+
+function invalid(name: string, value: string, expected: string): InvalidInput {
+  const shown = JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
+  return new InvalidInput("invalid_configuration", `${name} is ${shown}, which is not valid`, {
+    hint: `give it ${expected}`,
+  });
+}
+
+function deepFreeze<T extends object>(value: T): T {
+  for (const inner of Object.values(value)) if (typeof inner === "object" && inner !== null) deepFreeze(inner);
+  return Object.freeze(value);
+}

@@ -1,0 +1,113 @@
+import { describe, expect, it } from "vitest";
+import { describeDatabase, parseDuration, parseServerConfig } from "../src/config.ts";
+import { InvalidInput } from "../src/errors.ts";
+
+const home = { HOME: "/home/ada" };
+
+describe("parseServerConfig", () => {
+  it("needs nothing: loopback, embedded SQLite, the well-known ports", () => {
+    const config = parseServerConfig({}, home);
+    expect(config).toMatchObject({ host: "127.0.0.1", port: 14321, proxyPort: 14322, maxResponseBytes: 0 });
+    expect(config.database).toEqual({ kind: "sqlite", path: "/home/ada/.agent-vault/agent-vault.db" });
+    expect(config.baseUrl).toBe("http://127.0.0.1:14321");
+    expect(config.isBaseUrlExplicit).toBe(false);
+  });
+
+  it("lets a flag beat its variable", () => {
+    const config = parseServerConfig(
+      { port: "9000", logLevel: "DEBUG", maxRequestBytes: "10" },
+      { ...home, PORT: "9001", AGENT_VAULT_LOG_LEVEL: "info", AGENT_VAULT_MAX_REQUEST_BYTES: "20" },
+    );
+    expect(config).toMatchObject({ port: 9000, log: { level: "debug" }, maxRequestBytes: 10 });
+  });
+
+  it.each([
+    [{ AGENT_VAULT_ADDR: "https://vault.example.com///" }, "https://vault.example.com"],
+    [{ FLY_APP_NAME: "my-app" }, "https://my-app.fly.dev"],
+    [{ PORT: "8080" }, "http://127.0.0.1:8080"],
+  ])("takes the base URL from %o", (env, expected) => {
+    expect(parseServerConfig({}, { ...home, ...env }).baseUrl).toBe(expected);
+  });
+
+  it("brackets an IPv6 host in the base URL and takes it with or without brackets", () => {
+    expect(parseServerConfig({ host: "::" }, home).baseUrl).toBe("http://[::]:14321");
+    expect(parseServerConfig({ host: "[::1]" }, home).host).toBe("::1");
+  });
+
+  it.each([
+    [{ PORT: "0" }, "PORT"],
+    [{ PORT: "80x" }, "PORT"],
+    [{ PORT: "70000" }, "PORT"],
+    [{ AGENT_VAULT_LOG_LEVEL: "verbose" }, "AGENT_VAULT_LOG_LEVEL"],
+    [{ LOG_FORMAT: "xml" }, "LOG_FORMAT"],
+    [{ AGENT_VAULT_MAX_REQUEST_BYTES: "0" }, "AGENT_VAULT_MAX_REQUEST_BYTES"],
+    [{ AGENT_VAULT_MAX_RESPONSE_BYTES: "-1" }, "AGENT_VAULT_MAX_RESPONSE_BYTES"],
+    [{ AGENT_VAULT_ALLOW_PRIVATE_RANGES: "maybe" }, "AGENT_VAULT_ALLOW_PRIVATE_RANGES"],
+    [{ AGENT_VAULT_NETWORK_ALLOWLIST: "10.0.0.0/33" }, "AGENT_VAULT_NETWORK_ALLOWLIST"],
+    [{ AGENT_VAULT_NETWORK_ALLOWLIST: "example.com" }, "AGENT_VAULT_NETWORK_ALLOWLIST"],
+    [{ AGENT_VAULT_TRUSTED_PROXIES: "10.0.0.0/8/8" }, "AGENT_VAULT_TRUSTED_PROXIES"],
+    [{ AGENT_VAULT_ADDR: "vault.example.com" }, "AGENT_VAULT_ADDR"],
+    [{ AGENT_VAULT_ADDR: "https://user:pass@vault.example.com" }, "AGENT_VAULT_ADDR"],
+    [{ AGENT_VAULT_RATELIMIT_PROFILE: "fast" }, "AGENT_VAULT_RATELIMIT_PROFILE"],
+    [{ AGENT_VAULT_RATELIMIT_AUTH_WINDOW: "5" }, "AGENT_VAULT_RATELIMIT_AUTH_WINDOW"],
+    [{ AGENT_VAULT_LOGS_MAX_AGE_HOURS: "a week" }, "AGENT_VAULT_LOGS_MAX_AGE_HOURS"],
+    [{ DB_MAX_OPEN_CONNS: "many", DATABASE_URL: "postgres://h/d" }, "DB_MAX_OPEN_CONNS"],
+  ])("refuses %o by name", (env, name) => {
+    const parse = () => parseServerConfig({}, { ...home, ...env });
+    expect(parse).toThrow(InvalidInput);
+    expect(parse).toThrow(name);
+  });
+
+  it.each([
+    [{ port: "0" }, "--port"],
+    [{ mitmPort: "65536" }, "--mitm-port"],
+    [{ mitmPort: "14321" }, "--mitm-port"],
+    [{ host: "http://x" }, "--host"],
+    [{ host: "127.0.0.1:80" }, "--host"],
+    [{ logLevel: "trace" }, "--log-level"],
+    [{ maxRequestBytes: "1e9" }, "--max-request-bytes"],
+  ])("refuses the flag %o by name", (flags, name) => {
+    expect(() => parseServerConfig(flags, home)).toThrow(name);
+  });
+
+  it("never shows the password of a database address, wrong or right", () => {
+    const wrong = () => parseServerConfig({ databaseUrl: "mysql://root:hunter2@db/x" }, home);
+    expect(wrong).toThrow("--database-url");
+    expect(wrong).not.toThrow("hunter2");
+    const right = parseServerConfig(
+      {},
+      { ...home, DATABASE_URL: "postgres://u:hunter2@db:5433/vault?sslmode=require" },
+    );
+    expect(describeDatabase(right.database)).toBe("postgres://db:5433/vault");
+  });
+
+  it("reads rate-limit knobs per tier", () => {
+    const config = parseServerConfig(
+      {},
+      { ...home, AGENT_VAULT_RATELIMIT_AUTH_MAX: "7", AGENT_VAULT_RATELIMIT_AUTH_WINDOW: "1m30s" },
+    );
+    expect(config.rateLimit.knobs).toEqual({ AUTH: { max: 7, windowMs: 90_000 } });
+  });
+
+  it("cannot be changed afterwards", () => {
+    const config = parseServerConfig({}, home);
+    expect(Object.isFrozen(config)).toBe(true);
+    expect(Object.isFrozen(config.network.allowlist)).toBe(true);
+  });
+});
+
+describe("parseDuration", () => {
+  it.each([
+    ["300ms", 300],
+    ["5m", 300_000],
+    ["1h30m", 5_400_000],
+    ["1.5s", 1500],
+    ["0", 0],
+    ["5", undefined],
+    ["-5m", undefined],
+    ["5 m", undefined],
+    ["", undefined],
+  ])("reads %j as %j milliseconds", (text, expected) => {
+    expect(parseDuration(text)).toBe(expected);
+  });
+});

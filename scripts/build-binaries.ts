@@ -1,0 +1,138 @@
+/**
+ * Compiles the product into single executables.
+ *
+ *   bun scripts/build-binaries.ts           dist/agent-vault for this machine
+ *   bun scripts/build-binaries.ts --all     dist/agent-vault-<os>-<arch>, release archives and checksums.txt
+ *
+ * The same commit gives the same bytes: nothing but the sources, the pinned Bun and the time of the commit
+ * (or SOURCE_DATE_EPOCH, seconds) goes in.
+ */
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import packageJson from "../package.json" with { type: "json" };
+
+interface Target {
+  /** What `bun build --target` calls it. */
+  readonly bun: string;
+  /** End of the name of the binary in dist/. */
+  readonly binary: string;
+  /** End of the name of the release archive, in the words that installers know. */
+  readonly archive: string;
+}
+
+const targets: readonly Target[] = [
+  { bun: "bun-linux-x64", binary: "linux-x64", archive: "linux_amd64" },
+  { bun: "bun-linux-arm64", binary: "linux-arm64", archive: "linux_arm64" },
+  { bun: "bun-linux-x64-musl", binary: "linux-x64-musl", archive: "linux_amd64_musl" },
+  { bun: "bun-linux-arm64-musl", binary: "linux-arm64-musl", archive: "linux_arm64_musl" },
+  { bun: "bun-darwin-x64", binary: "darwin-x64", archive: "darwin_amd64" },
+  { bun: "bun-darwin-arm64", binary: "darwin-arm64", archive: "darwin_arm64" },
+  { bun: "bun-windows-x64", binary: "windows-x64", archive: "windows_amd64" },
+];
+
+/** Folders that are readable inside the binary through `src/runtime/assets.ts`; one that is not there is left out. */
+const assetFolders = ["catalog", "web/dist"];
+
+const root = join(import.meta.dirname, "..");
+const dist = join(root, "dist");
+
+interface Stamp {
+  readonly commit: string;
+  /** RFC 3339, UTC. */
+  readonly date: string;
+  readonly epochSeconds: number;
+}
+
+function main(args: readonly string[]): void {
+  const unknown = args.find((arg) => !["--host", "--all"].includes(arg));
+  if (unknown !== undefined) throw new Error(`Unknown argument ${unknown}: --host (the default) or --all would work`);
+  mkdirSync(dist, { recursive: true });
+  const stamp = readStamp();
+  if (args.includes("--all")) {
+    const assets = targets.map((target) => pack(target, compile(outputOf(target), stamp, target.bun), stamp));
+    writeChecksums([...assets, copyInstaller()]);
+  } else {
+    compile(join(dist, process.platform === "win32" ? "agent-vault.exe" : "agent-vault"), stamp);
+  }
+}
+
+/** Commit and time of the sources. Outside a checkout only SOURCE_DATE_EPOCH can say when they were made. */
+function readStamp(): Stamp {
+  const [commit, committed] = existsSync(join(root, ".git"))
+    ? execFileSync("git", ["log", "-1", "--format=%h %ct", "--abbrev=12"], { cwd: root, encoding: "utf8" })
+        .trim()
+        .split(" ")
+    : ["unknown", "0"];
+  const epochSeconds = Number(process.env.SOURCE_DATE_EPOCH ?? committed);
+  if (!Number.isSafeInteger(epochSeconds)) throw new Error("SOURCE_DATE_EPOCH must be a whole number of seconds");
+  return { commit: commit ?? "unknown", date: new Date(epochSeconds * 1000).toISOString(), epochSeconds };
+}
+
+function outputOf(target: Target): string {
+  return join(dist, `agent-vault-${target.binary}${target.bun.includes("windows") ? ".exe" : ""}`);
+}
+
+/** Compiles for one target (this machine when none is named). Returns the path of the binary. */
+function compile(outfile: string, stamp: Stamp, target?: string): string {
+  const { commit, date } = stamp;
+  const assets = assetFolders.filter((folder) => existsSync(join(root, folder)));
+  // A binary that is running cannot be written to, but it can be replaced.
+  rmSync(outfile, { force: true });
+  const args = [
+    "build",
+    "--compile",
+    "--minify",
+    "--bytecode",
+    "--format=esm",
+    "--splitting",
+    // Without these two, files in the folder where someone starts the binary run code inside it.
+    "--no-compile-autoload-dotenv",
+    "--no-compile-autoload-bunfig",
+    `--define=AGENT_VAULT_BUILD=${JSON.stringify({ commit, date })}`,
+    ...assets.flatMap((folder) => ["--asset", folder]),
+    ...(target === undefined ? [] : [`--target=${target}`]),
+    "--outfile",
+    outfile,
+    "src/main.ts",
+  ];
+  execFileSync(process.execPath, args, { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
+  console.log(outfile);
+  return outfile;
+}
+
+/** Makes the release archive: binary, licence and readme at top level, with the time of the commit. */
+function pack(target: Target, binary: string, stamp: Stamp): string {
+  const staging = mkdtempSync(join(tmpdir(), "agent-vault-pack-"));
+  try {
+    const name = target.bun.includes("windows") ? "agent-vault.exe" : "agent-vault";
+    cpSync(binary, join(staging, name), { mode: 0 });
+    const papers = ["LICENSE", "README.md"].filter((file) => existsSync(join(root, file)));
+    for (const file of papers) copyFileSync(join(root, file), join(staging, file));
+    const archive = join(dist, `agent-vault_${packageJson.version}_${target.archive}.tar.gz`);
+    const plain = ["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mode=u+rw,go-w,a+rX"];
+    const tar = ["-C", staging, ...plain, `--mtime=@${stamp.epochSeconds}`, "-I", "gzip -n", "-cf", archive];
+    execFileSync("tar", [...tar, name, ...papers], { stdio: "inherit" });
+    console.log(archive);
+    return archive;
+  } finally {
+    rmSync(staging, { recursive: true, force: true });
+  }
+}
+
+function copyInstaller(): string {
+  const copy = join(dist, "install.sh");
+  copyFileSync(join(root, "install.sh"), copy);
+  return copy;
+}
+
+/** The format of `sha256sum`, so that `sha256sum -c` reads it. */
+function writeChecksums(files: readonly string[]): void {
+  const line = (file: string) =>
+    `${createHash("sha256").update(readFileSync(file)).digest("hex")}  ${basename(file)}\n`;
+  writeFileSync(join(dist, "checksums.txt"), files.map(line).sort().join(""));
+}
+
+main(process.argv.slice(2));

@@ -1,0 +1,220 @@
+/** Which limit applies to whom (spec of accounts, section 4): profiles, what the environment and the settings change. */
+import { RateLimited } from "../../errors.ts";
+import type { Clock } from "../clock.ts";
+import { SlidingWindows, Slots, TokenBuckets, type Verdict } from "./window.ts";
+
+export const tierNames = ["AUTH", "PROXY", "AUTHED", "GLOBAL", "VERIFY_FAIL"] as const;
+export type TierName = (typeof tierNames)[number];
+export const profileNames = ["default", "strict", "loose", "off"] as const;
+export type ProfileName = (typeof profileNames)[number];
+
+/** The knobs of one tier; a tier has only those that its algorithm needs. */
+export interface Knobs {
+  readonly rate?: number;
+  readonly burst?: number;
+  readonly windowMs?: number;
+  readonly max?: number;
+  readonly concurrency?: number;
+}
+
+export type TierKnobs = Readonly<Partial<Record<TierName, Knobs>>>;
+
+/** What the environment says; it comes from the configuration. */
+export interface LimitEnvironment {
+  readonly profile: ProfileName;
+  /** The stored settings are ignored and cannot be changed. */
+  readonly isLocked: boolean;
+  readonly knobs: TierKnobs;
+}
+
+/** What an owner stored. */
+export interface StoredLimits {
+  readonly profile?: ProfileName;
+  readonly overrides: TierKnobs;
+}
+
+export interface EffectiveTier extends Knobs {
+  readonly source: "env" | "override" | "default";
+}
+
+export interface EffectiveLimits {
+  readonly profile: ProfileName;
+  readonly isLocked: boolean;
+  readonly isOff: boolean;
+  readonly tiers: Readonly<Record<TierName, EffectiveTier>>;
+}
+
+const defaults: Readonly<Record<TierName, Knobs>> = {
+  AUTH: { max: 50, windowMs: 5 * 60_000 },
+  PROXY: { rate: 20, burst: 200, concurrency: 64 },
+  AUTHED: { rate: 10, burst: 240 },
+  GLOBAL: { rate: 2000, burst: 4000, concurrency: 512 },
+  VERIFY_FAIL: { max: 10 },
+};
+
+const scales: Readonly<Record<ProfileName, number>> = { default: 1, strict: 0.5, loose: 2, off: 1 };
+
+/** Profile, then the environment's knobs, then what an owner stored: the stored values win unless the limits are locked. */
+export function resolveLimits(environment: LimitEnvironment, stored: StoredLimits | undefined): EffectiveLimits {
+  const settings = environment.isLocked ? undefined : stored;
+  const profile = settings?.profile ?? environment.profile;
+  const isOff = profile === "off";
+  const tiers = Object.fromEntries(
+    tierNames.map((tier): [TierName, EffectiveTier] => {
+      const fromEnvironment = environment.profile === "off" ? undefined : environment.knobs[tier];
+      const fromSettings = settings?.overrides[tier];
+      const source = fromEnvironment !== undefined ? "env" : fromSettings !== undefined ? "override" : "default";
+      if (isOff) return [tier, { source }];
+      return [tier, { ...scaled(tier, profile), ...fromEnvironment, ...withoutZeros(fromSettings), source }];
+    }),
+  ) as Record<TierName, EffectiveTier>;
+  return { profile, isLocked: environment.isLocked, isOff, tiers };
+}
+
+function scaled(tier: TierName, profile: ProfileName): Knobs {
+  const knobs = defaults[tier];
+  const scale = scales[profile];
+  return {
+    ...(knobs.rate !== undefined && { rate: knobs.rate * scale }),
+    ...(knobs.burst !== undefined && { burst: knobs.burst * scale }),
+    ...(knobs.max !== undefined && { max: knobs.max * scale }),
+    ...(knobs.concurrency !== undefined && { concurrency: knobs.concurrency * scale }),
+    ...(knobs.windowMs !== undefined && { windowMs: knobs.windowMs }),
+  };
+}
+
+/** In stored overrides a zero means "inherit". */
+function withoutZeros(knobs: Knobs | undefined): Knobs {
+  if (knobs === undefined) return {};
+  return Object.fromEntries(Object.entries(knobs).filter(([, value]) => value !== 0));
+}
+
+/** How long a request waits for a slot of its tier. */
+const globalWaitMs = 500;
+const proxyWaitMs = 2_000;
+
+const allowed: Verdict = { isAllowed: true, limit: 0, remaining: 0, retryAfterSeconds: 0 };
+
+/** The limiters of one process. Reconfigured in place: keys keep their state. */
+export class Limits {
+  readonly #clock: Clock;
+  readonly #environment: LimitEnvironment;
+  #effective: EffectiveLimits;
+  readonly #global: TokenBuckets;
+  readonly #globalSlots: Slots;
+  readonly #auth: SlidingWindows;
+  readonly #authed: TokenBuckets;
+  readonly #proxy: TokenBuckets;
+  readonly #proxySlots: Slots;
+
+  constructor(options: { readonly clock: Clock; readonly environment: LimitEnvironment }) {
+    this.#clock = options.clock;
+    this.#environment = options.environment;
+    this.#effective = resolveLimits(options.environment, undefined);
+    this.#global = new TokenBuckets(bucketOf(this.#effective, "GLOBAL"));
+    this.#globalSlots = new Slots(slotsOf(this.#effective, "GLOBAL", globalWaitMs));
+    this.#auth = new SlidingWindows(windowOf(this.#effective));
+    this.#authed = new TokenBuckets(bucketOf(this.#effective, "AUTHED"));
+    this.#proxy = new TokenBuckets(bucketOf(this.#effective, "PROXY"));
+    this.#proxySlots = new Slots(slotsOf(this.#effective, "PROXY", proxyWaitMs));
+  }
+
+  /** Takes over what an owner stored, or its absence. */
+  configure(stored: StoredLimits | undefined): void {
+    this.#effective = resolveLimits(this.#environment, stored);
+    this.#global.settings = bucketOf(this.#effective, "GLOBAL");
+    this.#globalSlots.settings = slotsOf(this.#effective, "GLOBAL", globalWaitMs);
+    this.#auth.settings = windowOf(this.#effective);
+    this.#authed.settings = bucketOf(this.#effective, "AUTHED");
+    this.#proxy.settings = bucketOf(this.#effective, "PROXY");
+    this.#proxySlots.settings = slotsOf(this.#effective, "PROXY", proxyWaitMs);
+  }
+
+  get effective(): EffectiveLimits {
+    return this.#effective;
+  }
+
+  /** What would hold if `stored` were stored. */
+  preview(stored: StoredLimits | undefined): EffectiveLimits {
+    return resolveLimits(this.#environment, stored);
+  }
+
+  /**
+   * Every request to the API: a rate and a number in flight.
+   * @returns what gives the place back.
+   * @throws {RateLimited}
+   */
+  async enterGlobal(): Promise<() => void> {
+    if (this.#effective.isOff) return () => undefined;
+    return enter(this.#global, this.#globalSlots, "", this.#clock.now());
+  }
+
+  /** An attempt to authenticate, or another anonymous request. Refused attempts are not counted. */
+  recordAuth(key: string): Verdict {
+    return this.#effective.isOff ? allowed : this.#auth.record(key, this.#clock.now());
+  }
+
+  /** Is `key` still within its budget? Counts nothing. */
+  peekAuth(key: string): Verdict {
+    return this.#effective.isOff ? allowed : this.#auth.peek(key, this.#clock.now());
+  }
+
+  takeAuthed(key: string): Verdict {
+    return this.#effective.isOff ? allowed : this.#authed.take(key, this.#clock.now());
+  }
+
+  /**
+   * One proxied request of an actor in a vault.
+   * @returns what gives the place back, to be called when the last byte is relayed.
+   * @throws {RateLimited}
+   */
+  async enterProxy(actorId: string, vaultId: string): Promise<() => void> {
+    if (this.#effective.isOff) return () => undefined;
+    return enter(this.#proxy, this.#proxySlots, `${actorId}:${vaultId}`, this.#clock.now());
+  }
+
+  /** Wrong codes per address before its codes are burned. Holds with the profile `off` too: it guards six digits. */
+  get maxCodeFailures(): number {
+    return this.#effective.tiers.VERIFY_FAIL.max ?? defaults.VERIFY_FAIL.max ?? 10;
+  }
+}
+
+async function enter(buckets: TokenBuckets, slots: Slots, key: string, nowMs: number): Promise<() => void> {
+  const verdict = buckets.take(key, nowMs);
+  if (!verdict.isAllowed) throw tooManyRequests(verdict);
+  const release = await slots.enter(key);
+  if (release === undefined) {
+    throw tooManyRequests({ isAllowed: false, limit: slots.settings.concurrency, remaining: 0, retryAfterSeconds: 1 });
+  }
+  return release;
+}
+
+/** The refusal of every tier. */
+export class TooManyRequests extends RateLimited {
+  readonly verdict: Verdict;
+
+  constructor(verdict: Verdict) {
+    super("too_many_requests", "Too many requests, try again later", {
+      retryAfterSeconds: verdict.retryAfterSeconds,
+    });
+    this.verdict = verdict;
+  }
+}
+
+export function tooManyRequests(verdict: Verdict): TooManyRequests {
+  return new TooManyRequests(verdict);
+}
+
+function bucketOf(limits: EffectiveLimits, tier: TierName) {
+  const knobs = { ...defaults[tier], ...limits.tiers[tier] };
+  return { rate: knobs.rate ?? 0, burst: knobs.burst ?? 0 };
+}
+
+function slotsOf(limits: EffectiveLimits, tier: TierName, waitMs: number) {
+  return { concurrency: limits.tiers[tier].concurrency ?? defaults[tier].concurrency ?? 1, waitMs };
+}
+
+function windowOf(limits: EffectiveLimits) {
+  const knobs = { ...defaults.AUTH, ...limits.tiers.AUTH };
+  return { max: knobs.max ?? 0, windowMs: knobs.windowMs ?? 0 };
+}

@@ -1,0 +1,323 @@
+/**
+ * The management API as an h3 app. The order of the layers is the specification's (accounts, section 1.5): security
+ * headers, global limit, route, origin, init gate, authentication, the route's limit, the handler. h3 serves and runs the
+ * middleware; routes are matched by `router.ts` on the raw path, because h3 decodes before it matches.
+ */
+import { H3, serve } from "h3/node";
+import { randomHex, tokenDigest } from "../crypto/token.ts";
+import type { Principal } from "../domain/actors/principal.ts";
+import { type Limits, TooManyRequests, tooManyRequests } from "../domain/limits/tiers.ts";
+import type { Verdict } from "../domain/limits/window.ts";
+import { Unauthenticated, Unavailable } from "../errors.ts";
+import type { Logger } from "../log.ts";
+import { text } from "./answer.ts";
+import { type Presented, presentedToken } from "./authenticate.ts";
+import { ClientAddress, checkOrigin, limitKeyOf, securityHeaders } from "./guard.ts";
+import { readJson } from "./json-body.ts";
+import { cleanPath, hasMalformedEscape, parseQuery, splitTarget } from "./path.ts";
+import { renderError } from "./render-error.ts";
+import type { ApiRequest, ApiRouter, Route } from "./router.ts";
+
+/** What a request brings along for "last seen from". */
+export interface Caller {
+  readonly ip: string;
+  readonly userAgent: string;
+}
+
+export interface AppOptions {
+  readonly router: ApiRouter;
+  readonly sessions: {
+    /** @throws {Unauthenticated} unknown or expired. */
+    authenticate(token: string): Promise<Principal>;
+    /** Notes that a login session was used; it never fails the request. */
+    touch(principal: Principal, caller: Caller): void;
+  };
+  readonly accounts: { isInitialized(): Promise<boolean> };
+  readonly limits: Limits;
+  /** Where people reach the API. */
+  readonly baseUrl: string;
+  readonly trustedProxies: readonly string[];
+  readonly log: Logger;
+}
+
+/** One request as it arrived, before any route was chosen. */
+interface Incoming {
+  readonly method: string;
+  /** As on the wire. */
+  readonly target: string;
+  readonly headers: Headers;
+  readonly body: () => ReadableStream<Uint8Array> | null;
+  readonly peer: string;
+  readonly requestId: string;
+}
+
+export class ApiApp {
+  readonly #options: AppOptions;
+  readonly #clientAddress: ClientAddress;
+  readonly #securityHeaders: Readonly<Record<string, string>>;
+
+  constructor(options: AppOptions) {
+    this.#options = options;
+    this.#clientAddress = new ClientAddress(options.trustedProxies);
+    this.#securityHeaders = securityHeaders(options.baseUrl);
+  }
+
+  /** Answers one request. Never throws. */
+  async handle(incoming: Incoming): Promise<Response> {
+    const { path, query } = splitTarget(incoming.target);
+    if (hasMalformedEscape(path)) {
+      return text("400 Bad Request", { status: 400, headers: { connection: "close" } });
+    }
+    const response = await this.#route(incoming, path, query).catch((error: unknown) => this.#refuse(incoming, error));
+    for (const [name, value] of Object.entries(this.#securityHeaders)) response.headers.set(name, value);
+    return response;
+  }
+
+  async #route(incoming: Incoming, path: string, query: string): Promise<Response> {
+    const leave = await this.#options.limits.enterGlobal();
+    try {
+      const cleaned = cleanPath(path);
+      if (cleaned !== path) return redirect(cleaned, query);
+      const match = this.#options.router.match(incoming.method, path);
+      switch (match.kind) {
+        case "none":
+          return text("404 page not found", { status: 404 });
+        case "add-slash":
+          return redirect(`${path}/`, query);
+        case "wrong-method":
+          return text("Method Not Allowed", { status: 405, headers: { allow: match.allow.join(", ") } });
+        case "route":
+          return await this.#run(incoming, match.route, match.params, query);
+      }
+    } finally {
+      leave();
+    }
+  }
+
+  async #run(
+    incoming: Incoming,
+    route: Route,
+    params: Readonly<Record<string, string>>,
+    query: string,
+  ): Promise<Response> {
+    const { options } = route;
+    const presented = presentedToken(incoming.headers);
+    checkOrigin({
+      method: incoming.method,
+      headers: incoming.headers,
+      usesCookie: presented?.from === "cookie",
+      always: options.checksOrigin ?? false,
+      baseUrl: this.#options.baseUrl,
+    });
+    if ((options.initGate ?? true) && !(await this.#options.accounts.isInitialized())) throw notInitialized();
+    const clientIp = this.#clientAddress.of(incoming.peer, incoming.headers.get("x-forwarded-for"));
+    const principal =
+      options.access === "session" ? await this.#authenticate(presented, incoming.headers, clientIp) : undefined;
+    const parameters = parseQuery(query);
+    const verdict = this.#limit(route, { clientIp, principal, token: params.token ?? parameters.get("token") ?? "" });
+    if (verdict?.isAllowed === false) throw tooManyRequests(verdict);
+    const request = new IncomingApiRequest({
+      incoming,
+      params,
+      parameters,
+      clientIp,
+      principal,
+      presented,
+      find: () => this.#find(presented),
+    });
+    const response = await this.#answer(route, request);
+    if (verdict !== undefined) setLimitHeaders(response, verdict);
+    return response;
+  }
+
+  /** The handler's answer, or its error as one: both then carry the limit's headers. */
+  async #answer(route: Route, request: IncomingApiRequest): Promise<Response> {
+    try {
+      return await route.handler(request);
+    } catch (error) {
+      if (error instanceof TooManyRequests) throw error;
+      return renderError(error, request.requestId, this.#options.log);
+    }
+  }
+
+  async #authenticate(presented: Presented | undefined, headers: Headers, ip: string): Promise<Principal> {
+    if (presented === undefined) throw new Unauthenticated("authorization_required", "Authorization required");
+    const principal = await this.#options.sessions.authenticate(presented.token);
+    this.#options.sessions.touch(principal, { ip, userAgent: headers.get("user-agent") ?? "" });
+    return principal;
+  }
+
+  async #find(presented: Presented | undefined): Promise<Principal | undefined> {
+    if (presented === undefined) return undefined;
+    try {
+      return await this.#options.sessions.authenticate(presented.token);
+    } catch (error) {
+      if (error instanceof Unauthenticated) return undefined;
+      throw error;
+    }
+  }
+
+  #limit(
+    route: Route,
+    by: { readonly clientIp: string; readonly principal: Principal | undefined; readonly token: string },
+  ): Verdict | undefined {
+    const { limits } = this.#options;
+    switch (route.options.tier) {
+      case "global":
+        return undefined;
+      case "auth-ip":
+        return limits.recordAuth(`ip:${limitKeyOf(by.clientIp)}`);
+      case "auth-token": {
+        if (by.token === "") return undefined;
+        // The address alone is counted too: else every new token would have a budget of its own.
+        const address = limits.peekAuth(`ip:${limitKeyOf(by.clientIp)}`);
+        if (!address.isAllowed) return address;
+        return limits.recordAuth(`ipt:${limitKeyOf(by.clientIp)}:${tokenDigest(by.token).slice(0, 16)}`);
+      }
+      case "authed":
+        return by.principal === undefined ? undefined : limits.takeAuthed(actorKey(by.principal));
+    }
+  }
+
+  #refuse(incoming: Incoming, error: unknown): Response {
+    const response = renderError(error, incoming.requestId, this.#options.log);
+    if (error instanceof TooManyRequests) setLimitHeaders(response, error.verdict);
+    return response;
+  }
+}
+
+/** Scoped tokens are limited one by one. */
+function actorKey(principal: Principal): string {
+  if (principal.kind === "scoped") return `session:${principal.sessionId}`;
+  return `actor:${principal.kind === "user" ? "u" : "a"}:${principal.id}`;
+}
+
+function setLimitHeaders(response: Response, verdict: Verdict): void {
+  if (verdict.limit === 0) return;
+  response.headers.set("x-ratelimit-limit", String(verdict.limit));
+  response.headers.set("x-ratelimit-remaining", String(verdict.remaining));
+}
+
+function notInitialized(): Unavailable {
+  return new Unavailable("not_initialized", "This instance has no owner yet; register the first account", {
+    hint: "agent-vault auth register",
+  });
+}
+
+function redirect(path: string, query: string): Response {
+  const location = query === "" ? path : `${path}?${query}`;
+  return text("Temporary Redirect", { status: 307, headers: { location } });
+}
+
+interface RequestParts {
+  readonly incoming: Incoming;
+  readonly params: Readonly<Record<string, string>>;
+  readonly parameters: ReadonlyMap<string, string>;
+  readonly clientIp: string;
+  readonly principal: Principal | undefined;
+  readonly presented: Presented | undefined;
+  readonly find: () => Promise<Principal | undefined>;
+}
+
+class IncomingApiRequest implements ApiRequest {
+  readonly params: Readonly<Record<string, string>>;
+  readonly clientIp: string;
+  readonly #parts: RequestParts;
+
+  constructor(parts: RequestParts) {
+    this.params = parts.params;
+    this.clientIp = parts.clientIp;
+    this.#parts = parts;
+  }
+
+  get principal(): Principal {
+    if (this.#parts.principal === undefined) {
+      throw new Unauthenticated("authorization_required", "Authorization required");
+    }
+    return this.#parts.principal;
+  }
+
+  get token(): string | undefined {
+    return this.#parts.presented?.token;
+  }
+
+  get method(): string {
+    return this.#parts.incoming.method;
+  }
+
+  get headers(): Headers {
+    return this.#parts.incoming.headers;
+  }
+
+  get requestId(): string {
+    return this.#parts.incoming.requestId;
+  }
+
+  findPrincipal(): Promise<Principal | undefined> {
+    return this.#parts.find();
+  }
+
+  query(name: string): string | undefined {
+    return this.#parts.parameters.get(name);
+  }
+
+  json(): Promise<unknown> {
+    return readJson(this.#parts.incoming.body());
+  }
+}
+
+export interface ApiListener {
+  readonly port: number;
+  /** Stops accepting, waits for answers under way, then closes what is left. */
+  close(options: { readonly graceMs: number }): Promise<void>;
+}
+
+/** A peer gets this long for its head, its whole request, and its silence between two requests. */
+const headersTimeoutMs = 10_000;
+const requestTimeoutMs = 30_000;
+const idleTimeoutMs = 120_000;
+
+/**
+ * Listens. `h3/node` on every runtime: only node:http shows the path as it was sent, and routing depends on it.
+ * @throws {Error} with `code` EADDRINUSE and the like when the port cannot be had.
+ */
+export async function startApi(
+  app: ApiApp,
+  options: { readonly host: string; readonly port: number },
+): Promise<ApiListener> {
+  const h3 = new H3({ silent: true });
+  h3.use((event) => {
+    const request = event.req;
+    const node = request.runtime?.node;
+    return app.handle({
+      method: request.method,
+      target: node?.req.url ?? new URL(request.url).pathname,
+      headers: request.headers,
+      body: () => request.body,
+      peer: node?.req.socket?.remoteAddress ?? "",
+      requestId: randomHex(8),
+    });
+  });
+  const server = serve(h3, {
+    port: options.port,
+    hostname: options.host,
+    silent: true,
+    gracefulShutdown: false,
+    node: {
+      headersTimeout: headersTimeoutMs,
+      requestTimeout: requestTimeoutMs,
+      keepAliveTimeout: idleTimeoutMs,
+    },
+  });
+  await server.ready();
+  const address = server.node?.server?.address();
+  return {
+    port: typeof address === "object" && address !== null ? address.port : options.port,
+    async close({ graceMs }) {
+      const closed = server.close(false);
+      const timer = setTimeout(() => void server.close(true), graceMs);
+      await closed;
+      clearTimeout(timer);
+    },
+  };
+}

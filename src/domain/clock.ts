@@ -1,6 +1,6 @@
-/** What time it is: passed in, so that a test decides. */
+/** The time, passed in so that a test can set it. */
 export interface Clock {
-  /** Milliseconds since 1970. */
+  /** Milliseconds since the epoch. */
   now(): number;
 }
 

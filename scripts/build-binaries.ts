@@ -3,15 +3,17 @@
  *
  *   bun scripts/build-binaries.ts           dist/agent-vault for this machine
  *   bun scripts/build-binaries.ts --all     dist/agent-vault-<os>-<arch>, release archives and checksums.txt
+ *   bun scripts/build-binaries.ts --host --out DIR
  *
  * The same commit gives the same bytes: nothing but the sources, the pinned Bun and the time of the commit
  * (or SOURCE_DATE_EPOCH, seconds) goes in.
  */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, join, resolve } from "node:path";
+import { parseArgs } from "node:util";
 import packageJson from "../package.json" with { type: "json" };
 
 interface Target {
@@ -37,7 +39,6 @@ const targets: readonly Target[] = [
 const assetFolders = ["catalog", "web/dist"];
 
 const root = join(import.meta.dirname, "..");
-const dist = join(root, "dist");
 
 interface Stamp {
   readonly commit: string;
@@ -47,16 +48,29 @@ interface Stamp {
 }
 
 function main(args: readonly string[]): void {
-  const unknown = args.find((arg) => !["--host", "--all"].includes(arg));
-  if (unknown !== undefined) throw new Error(`Unknown argument ${unknown}: --host (the default) or --all would work`);
-  mkdirSync(dist, { recursive: true });
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      host: { type: "boolean" },
+      all: { type: "boolean" },
+      out: { type: "string", default: join(root, "dist") },
+    },
+  });
+  const out = resolve(values.out);
+  mkdirSync(out, { recursive: true });
   const stamp = readStamp();
-  if (args.includes("--all")) {
-    const assets = targets.map((target) => pack(target, compile(outputOf(target), stamp, target.bun), stamp));
-    writeChecksums([...assets, copyInstaller()]);
-  } else {
-    compile(join(dist, process.platform === "win32" ? "agent-vault.exe" : "agent-vault"), stamp);
+  if (!values.all) {
+    compile({ outfile: join(out, `agent-vault${process.platform === "win32" ? ".exe" : ""}`), stamp });
+    return;
   }
+  const archives = targets.map((target) => {
+    const suffix = target.bun.includes("windows") ? ".exe" : "";
+    const outfile = join(out, `agent-vault-${target.binary}${suffix}`);
+    compile({ outfile, stamp, target: target.bun });
+    return pack({ target, binary: outfile, name: `agent-vault${suffix}`, stamp, out });
+  });
+  copyFileSync(join(root, "install.sh"), join(out, "install.sh"));
+  writeChecksums(out, [...archives, join(out, "install.sh")]);
 }
 
 /** Commit and time of the sources. Outside a checkout only SOURCE_DATE_EPOCH can say when they were made. */
@@ -71,13 +85,10 @@ function readStamp(): Stamp {
   return { commit: commit ?? "unknown", date: new Date(epochSeconds * 1000).toISOString(), epochSeconds };
 }
 
-function outputOf(target: Target): string {
-  return join(dist, `agent-vault-${target.binary}${target.bun.includes("windows") ? ".exe" : ""}`);
-}
-
-/** Compiles for one target (this machine when none is named). Returns the path of the binary. */
-function compile(outfile: string, stamp: Stamp, target?: string): string {
-  const { commit, date } = stamp;
+/** Compiles for one target, or for this machine when none is named. */
+function compile(build: { readonly outfile: string; readonly stamp: Stamp; readonly target?: string }): void {
+  const { outfile, target } = build;
+  const { commit, date } = build.stamp;
   const assets = assetFolders.filter((folder) => existsSync(join(root, folder)));
   // A binary that is running cannot be written to, but it can be replaced.
   rmSync(outfile, { force: true });
@@ -100,21 +111,27 @@ function compile(outfile: string, stamp: Stamp, target?: string): string {
   ];
   execFileSync(process.execPath, args, { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
   console.log(outfile);
-  return outfile;
 }
 
-/** Makes the release archive: binary, licence and readme at top level, with the time of the commit. */
-function pack(target: Target, binary: string, stamp: Stamp): string {
+/** Makes the release archive: binary, licence and readme at top level, with the time of the commit. Returns its path. */
+function pack(release: {
+  readonly target: Target;
+  readonly binary: string;
+  /** What the binary is called in the archive. */
+  readonly name: string;
+  readonly stamp: Stamp;
+  readonly out: string;
+}): string {
   const staging = mkdtempSync(join(tmpdir(), "agent-vault-pack-"));
   try {
-    const name = target.bun.includes("windows") ? "agent-vault.exe" : "agent-vault";
-    cpSync(binary, join(staging, name), { mode: 0 });
     const papers = ["LICENSE", "README.md"].filter((file) => existsSync(join(root, file)));
+    copyFileSync(release.binary, join(staging, release.name));
     for (const file of papers) copyFileSync(join(root, file), join(staging, file));
-    const archive = join(dist, `agent-vault_${packageJson.version}_${target.archive}.tar.gz`);
-    const plain = ["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mode=u+rw,go-w,a+rX"];
-    const tar = ["-C", staging, ...plain, `--mtime=@${stamp.epochSeconds}`, "-I", "gzip -n", "-cf", archive];
-    execFileSync("tar", [...tar, name, ...papers], { stdio: "inherit" });
+    const archive = join(release.out, `agent-vault_${packageJson.version}_${release.target.archive}.tar.gz`);
+    const nobody = ["--owner=0", "--group=0", "--numeric-owner", "--mode=u+rw,go-w,a+rX"];
+    const time = `--mtime=@${release.stamp.epochSeconds}`;
+    const args = ["-C", staging, ...nobody, time, "-I", "gzip -n", "-cf", archive, release.name, ...papers];
+    execFileSync("tar", args, { stdio: "inherit" });
     console.log(archive);
     return archive;
   } finally {
@@ -122,17 +139,11 @@ function pack(target: Target, binary: string, stamp: Stamp): string {
   }
 }
 
-function copyInstaller(): string {
-  const copy = join(dist, "install.sh");
-  copyFileSync(join(root, "install.sh"), copy);
-  return copy;
-}
-
 /** The format of `sha256sum`, so that `sha256sum -c` reads it. */
-function writeChecksums(files: readonly string[]): void {
+function writeChecksums(out: string, files: readonly string[]): void {
   const line = (file: string) =>
     `${createHash("sha256").update(readFileSync(file)).digest("hex")}  ${basename(file)}\n`;
-  writeFileSync(join(dist, "checksums.txt"), files.map(line).sort().join(""));
+  writeFileSync(join(out, "checksums.txt"), files.map(line).sort().join(""));
 }
 
 main(process.argv.slice(2));

@@ -1,0 +1,77 @@
+import { AppError } from "../../errors.ts";
+import { nameBytes, targetBytes, valueBytes } from "./bytes.ts";
+import type { HeaderList } from "./head.ts";
+
+/**
+ * Heads and chunk framing as latin1 text, to be written with the encoding "latin1".
+ *
+ * What is written here was parsed, substituted and injected into; a CR or LF that got in on the way would start a
+ * header or a message of somebody else's choice. So every part is checked once more, here at the last step. A
+ * failure is a bug of ours or a credential that cannot be a header, never the peer's fault.
+ */
+
+/** A part of a head that cannot be written: it would change the head's structure. Holds no part of the value. */
+export class UnwritableHead extends AppError {
+  override readonly status = 502;
+
+  constructor(message: string) {
+    super("unwritable_head", message);
+  }
+}
+
+/** @throws {UnwritableHead} */
+export function serializeRequestHead(method: string, target: string, headers: HeaderList): string {
+  if (!consistsOf(method, nameBytes) || method === "") throw new UnwritableHead("The method is not a token");
+  if (!consistsOf(target, targetBytes) || target === "") {
+    throw new UnwritableHead("The target must be visible ASCII without a fragment");
+  }
+  return `${method} ${target} HTTP/1.1\r\n${serializeHeaderLines(headers)}\r\n`;
+}
+
+/** @throws {UnwritableHead} */
+export function serializeResponseHead(status: number, reason: string, headers: HeaderList): string {
+  if (!Number.isInteger(status) || status < 100 || status > 999) {
+    throw new UnwritableHead("The status must be a number of three digits");
+  }
+  if (!consistsOf(reason, valueBytes)) throw new UnwritableHead("The reason must not hold control bytes");
+  return `HTTP/1.1 ${status} ${reason}\r\n${serializeHeaderLines(headers)}\r\n`;
+}
+
+/** What goes before the data of a chunk; `chunkEnd` goes behind it. An empty chunk would end the body. */
+export function chunkPrefix(length: number): string {
+  if (!Number.isSafeInteger(length) || length <= 0) throw new RangeError("A chunk must have at least one byte");
+  return `${length.toString(16)}\r\n`;
+}
+
+/** What goes behind the data of every chunk. */
+export const chunkEnd = "\r\n";
+
+/**
+ * The end of a chunked body: the empty chunk and the trailers.
+ *
+ * @throws {UnwritableHead}
+ */
+export function lastChunk(trailers: HeaderList = []): string {
+  return trailers.length === 0 ? "0\r\n\r\n" : `0\r\n${serializeHeaderLines(trailers)}\r\n`;
+}
+
+function serializeHeaderLines(headers: HeaderList): string {
+  let lines = "";
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] ?? "";
+    const value = headers[i + 1] ?? "";
+    if (name === "" || !consistsOf(name, nameBytes)) throw new UnwritableHead("A header name is not a token");
+    if (!consistsOf(value, valueBytes)) {
+      throw new UnwritableHead(`The value of header ${name} holds a byte that headers must not`);
+    }
+    lines += `${name}: ${value}\r\n`;
+  }
+  return lines;
+}
+
+function consistsOf(text: string, allowed: Uint8Array): boolean {
+  for (let i = 0; i < text.length; i += 1) {
+    if (allowed[text.charCodeAt(i)] !== 1) return false;
+  }
+  return true;
+}

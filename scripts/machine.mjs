@@ -97,7 +97,11 @@ function ensureRuntime(name) {
   }
 }
 
-/** Installs the Debian packages that are missing, as root or with sudo. Elsewhere it only says what is missing. */
+/**
+ * Installs the Debian packages that are missing, as root or with sudo. Elsewhere it only says what is missing.
+ *
+ * @param {Readonly<Record<string, () => boolean>>} packages names, each with a check for whether it is there
+ */
 export function ensurePackages(packages = testPackages) {
   const missing = Object.entries(packages)
     .filter(([, isThere]) => !isThere())

@@ -1,0 +1,342 @@
+/** People's own accounts: register, verify, sign in, change or reset the password, delete. */
+import type { Transaction } from "kysely";
+import { uuidv7 } from "../../crypto/token.ts";
+import { Conflict, Forbidden, InvalidInput, NotFound, RateLimited, Unauthenticated } from "../../errors.ts";
+import type { Changes } from "../../storage/changes.ts";
+import type { Database } from "../../storage/database.ts";
+import type { Schema } from "../../storage/schema.ts";
+import type { Clock } from "../clock.ts";
+import type { Mail } from "../mail.ts";
+import type { Settings } from "../settings.ts";
+import type { Codes } from "./codes.ts";
+import { domainOf, normalizeEmail, parseEmail } from "./email.ts";
+import {
+  checkNewPassword,
+  checkPasswordLength,
+  hashForStorage,
+  isPasswordOf,
+  type PasswordColumns,
+} from "./password.ts";
+import type { UserPrincipal } from "./principal.ts";
+import type { Caller, IssuedSession, Sessions } from "./session.ts";
+
+/** While no user exists, the database is asked again at most this often. */
+const initRecheckMs = 2_000;
+const defaultVaultName = "default";
+
+export interface Registration {
+  readonly email: string;
+  readonly password: string;
+  readonly deviceLabel: string | undefined;
+  readonly caller: Caller;
+}
+
+/** The owner is signed in at once; everybody else gets the same answer, whether or not the address is known. */
+export type RegisterOutcome =
+  | { readonly kind: "owner"; readonly email: string; readonly session: IssuedSession }
+  | { readonly kind: "pending"; readonly email: string };
+
+export class Accounts {
+  readonly #database: Database;
+  readonly #changes: Changes;
+  readonly #clock: Clock;
+  readonly #sessions: Sessions;
+  readonly #codes: Codes;
+  readonly #settings: Settings;
+  readonly #mail: Mail;
+  #isInitialized = false;
+  #initCheckedAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: {
+    readonly database: Database;
+    readonly changes: Changes;
+    readonly clock: Clock;
+    readonly sessions: Sessions;
+    readonly codes: Codes;
+    readonly settings: Settings;
+    readonly mail: Mail;
+  }) {
+    this.#database = options.database;
+    this.#changes = options.changes;
+    this.#clock = options.clock;
+    this.#sessions = options.sessions;
+    this.#codes = options.codes;
+    this.#settings = options.settings;
+    this.#mail = options.mail;
+  }
+
+  /** Does any user exist? Never goes back to false. */
+  async isInitialized(): Promise<boolean> {
+    if (this.#isInitialized) return true;
+    const now = this.#clock.now();
+    if (now - this.#initCheckedAtMs < initRecheckMs) return false;
+    this.#initCheckedAtMs = now;
+    this.#isInitialized = await hasUsers(this.#database.db);
+    return this.#isInitialized;
+  }
+
+  /**
+   * @throws {InvalidInput} `invalid_email`, `invalid_password`.
+   * @throws {Forbidden} when the domain is not allowed or registration needs an invitation.
+   */
+  async register(registration: Registration): Promise<RegisterOutcome> {
+    const email = parseEmail(registration.email);
+    checkNewPassword(registration.password);
+    if (await hasUsers(this.#database.db)) await this.#requireOpenRegistration(email);
+    // Hashed before anything is looked up: the time of the answer must not tell whether the address is known.
+    const password = await hashForStorage(registration.password);
+    const first = await this.#registerFirst(email, password, registration);
+    if (first !== undefined) return first;
+    await this.#requireOpenRegistration(email);
+    const code = await this.#database.transaction((tx) => this.#registerMember(tx, email, password));
+    if (code !== undefined) this.#mail.deliverCode({ kind: "verification", to: email, code });
+    return { kind: "pending", email };
+  }
+
+  /** The first user becomes owner and admin of the default vault; of two at once, one. */
+  async #registerFirst(
+    email: string,
+    password: PasswordColumns,
+    { deviceLabel, caller }: Registration,
+  ): Promise<RegisterOutcome | undefined> {
+    if (await hasUsers(this.#database.db)) return undefined;
+    const session = await this.#changes.transaction(async (tx, announce) => {
+      await this.#database.lockVault(tx, "first-user");
+      if (await hasUsers(tx)) return undefined;
+      const now = new Date(this.#clock.now()).toISOString();
+      const id = uuidv7(this.#clock.now());
+      await tx
+        .insertInto("users")
+        .values({ id, email, ...password, role: "owner", is_active: 1, created_at: now, updated_at: now })
+        .execute();
+      await this.#grantDefaultVault(tx, id, now);
+      announce({ kind: "actor", actorId: id });
+      return this.#sessions.issueLogin(tx, { userId: id, deviceLabel, caller });
+    });
+    if (session === undefined) return undefined;
+    this.#isInitialized = true;
+    return { kind: "owner", email, session };
+  }
+
+  async #grantDefaultVault(tx: Transaction<Schema>, userId: string, now: string): Promise<void> {
+    const vault = await tx.selectFrom("vaults").select("id").where("name", "=", defaultVaultName).executeTakeFirst();
+    if (vault === undefined) return;
+    await tx
+      .insertInto("vault_grants")
+      .values({
+        id: uuidv7(this.#clock.now()),
+        vault_id: vault.id,
+        user_id: userId,
+        agent_id: null,
+        role: "admin",
+        created_at: now,
+      })
+      .execute();
+  }
+
+  /** @returns the code to send; undefined when there is nothing to send, which nobody is told. */
+  async #registerMember(
+    tx: Transaction<Schema>,
+    email: string,
+    password: PasswordColumns,
+  ): Promise<string | undefined> {
+    const now = new Date(this.#clock.now()).toISOString();
+    const inserted = await tx
+      .insertInto("users")
+      .values({
+        id: uuidv7(this.#clock.now()),
+        email,
+        ...password,
+        role: "member",
+        is_active: 0,
+        created_at: now,
+        updated_at: now,
+      })
+      .onConflict((conflict) => conflict.column("email").doNothing())
+      .executeTakeFirst();
+    if ((inserted.numInsertedOrUpdatedRows ?? 0n) === 0n && (await isActive(tx, email))) return undefined;
+    return this.#codes.create(tx, "verify", email);
+  }
+
+  async #requireOpenRegistration(email: string): Promise<void> {
+    const { isInviteOnly } = await this.requireAllowedDomain(email);
+    if (isInviteOnly) throw new Forbidden("invite_only", "Registration is by invitation only");
+  }
+
+  /** @throws {Forbidden} `domain_not_allowed`. */
+  async requireAllowedDomain(email: string) {
+    const settings = await this.#settings.read();
+    const { allowedEmailDomains } = settings;
+    if (allowedEmailDomains.length > 0 && !allowedEmailDomains.includes(domainOf(email))) {
+      throw new Forbidden("domain_not_allowed", "Addresses of this domain may not register here");
+    }
+    return settings;
+  }
+
+  /**
+   * Activates an account and signs the person in.
+   * @throws {RateLimited} after too many wrong codes.
+   * @throws {InvalidInput} for a wrong or expired code.
+   */
+  async verify(attempt: {
+    readonly email: string;
+    readonly code: string;
+    readonly deviceLabel: string | undefined;
+    readonly caller: Caller;
+  }): Promise<{ readonly email: string; readonly session: IssuedSession }> {
+    const email = normalizeEmail(attempt.email);
+    const result = await this.#changes.transaction(async (tx, announce) => {
+      const outcome = await this.#codes.redeem(tx, { purpose: "verify", email, code: attempt.code });
+      if (outcome !== "accepted") return { outcome };
+      const user = await findUser(tx, email);
+      if (user === undefined || user.is_active === 1) return { outcome, user };
+      await tx
+        .updateTable("users")
+        .set({ is_active: 1, updated_at: new Date(this.#clock.now()).toISOString() })
+        .where("id", "=", user.id)
+        .execute();
+      announce({ kind: "actor", actorId: user.id });
+      const session = await this.#sessions.issueLogin(tx, { userId: user.id, ...attempt });
+      return { outcome, user, session };
+    });
+    requireAccepted(result.outcome, "verification");
+    if (result.user === undefined) throw new NotFound("user_not_found", "No such account");
+    if (result.session === undefined) throw new Conflict("already_verified", "This account is already verified");
+    return { email, session: result.session };
+  }
+
+  /** Sends another code to an unverified account. Nothing tells whether there was one. */
+  async resendVerification(address: string): Promise<void> {
+    const email = normalizeEmail(address);
+    const code = await this.#database.transaction(async (tx) => {
+      const user = await findUser(tx, email);
+      return user?.is_active === 0 ? this.#codes.create(tx, "verify", email) : undefined;
+    });
+    if (code !== undefined) this.#mail.deliverCode({ kind: "verification", to: email, code });
+  }
+
+  /** Sends a reset code to an active account. Nothing tells whether there was one. */
+  async forgotPassword(address: string): Promise<void> {
+    const email = normalizeEmail(address);
+    const code = await this.#database.transaction(async (tx) => {
+      const user = await findUser(tx, email);
+      return user?.is_active === 1 ? this.#codes.create(tx, "reset", email) : undefined;
+    });
+    if (code !== undefined) this.#mail.deliverCode({ kind: "password-reset", to: email, code });
+  }
+
+  /**
+   * Sets a new password, ends everything that the old one had signed in or minted, and signs the person in.
+   * @throws {InvalidInput} for a bad password, or a wrong or expired code.
+   * @throws {RateLimited} after too many wrong codes.
+   */
+  async resetPassword(attempt: {
+    readonly email: string;
+    readonly code: string;
+    readonly newPassword: string;
+    readonly deviceLabel: string | undefined;
+    readonly caller: Caller;
+  }): Promise<IssuedSession> {
+    checkNewPassword(attempt.newPassword);
+    const email = normalizeEmail(attempt.email);
+    const password = await hashForStorage(attempt.newPassword);
+    const result = await this.#changes.transaction(async (tx, announce) => {
+      const outcome = await this.#codes.redeem(tx, { purpose: "reset", email, code: attempt.code });
+      if (outcome !== "accepted") return { outcome };
+      const user = await findUser(tx, email);
+      if (user?.is_active !== 1) return { outcome: "wrong" as const };
+      announce({ kind: "actor", actorId: user.id });
+      return { outcome, session: await this.#replacePassword(tx, user.id, password, attempt) };
+    });
+    requireAccepted(result.outcome, "reset");
+    if (result.session === undefined) throw wrongCode("reset");
+    return result.session;
+  }
+
+  async #replacePassword(
+    tx: Transaction<Schema>,
+    userId: string,
+    password: PasswordColumns,
+    login: { readonly deviceLabel: string | undefined; readonly caller: Caller },
+  ): Promise<IssuedSession> {
+    await tx
+      .updateTable("users")
+      .set({ ...password, updated_at: new Date(this.#clock.now()).toISOString() })
+      .where("id", "=", userId)
+      .execute();
+    await this.#sessions.endAll(tx, userId);
+    return this.#sessions.issueLogin(tx, { userId, deviceLabel: login.deviceLabel, caller: login.caller });
+  }
+
+  /** @throws {Unauthenticated} one sentence for an unknown address, a wrong password and an unverified account. */
+  async login(attempt: Registration): Promise<IssuedSession> {
+    checkPasswordLength(attempt.password);
+    const email = normalizeEmail(attempt.email);
+    const user = await this.#database.db.selectFrom("users").selectAll().where("email", "=", email).executeTakeFirst();
+    const isRight = await isPasswordOf(user, attempt.password);
+    if (!isRight || user?.is_active !== 1) {
+      throw new Unauthenticated("invalid_login", "Invalid email or password");
+    }
+    return this.#database.transaction((tx) =>
+      this.#sessions.issueLogin(tx, { userId: user.id, deviceLabel: attempt.deviceLabel, caller: attempt.caller }),
+    );
+  }
+
+  /**
+   * Ends every session of the person, the one that asks included, and opens a new one with the same device label.
+   * @throws {InvalidInput} for a bad new password. @throws {Unauthenticated} for a wrong current one.
+   */
+  async changePassword(
+    person: UserPrincipal,
+    change: { readonly currentPassword: string; readonly newPassword: string; readonly caller: Caller },
+  ): Promise<IssuedSession> {
+    checkNewPassword(change.newPassword);
+    checkPasswordLength(change.currentPassword);
+    const user = await this.#database.db.selectFrom("users").selectAll().where("id", "=", person.id).executeTakeFirst();
+    if (!(await isPasswordOf(user, change.currentPassword))) {
+      throw new Unauthenticated("wrong_password", "The current password is wrong");
+    }
+    const password = await hashForStorage(change.newPassword);
+    const deviceLabel = await this.#sessions.deviceLabelOf(person.sessionId);
+    return this.#changes.transaction(async (tx, announce) => {
+      announce({ kind: "actor", actorId: person.id });
+      return this.#replacePassword(tx, person.id, password, { deviceLabel, caller: change.caller });
+    });
+  }
+
+  /** @throws {Conflict} for owners: they hand over first. */
+  async deleteOwn(person: UserPrincipal): Promise<void> {
+    await this.#changes.transaction(async (tx, announce) => {
+      const user = await tx.selectFrom("users").select("role").where("id", "=", person.id).executeTakeFirst();
+      if (user?.role === "owner") {
+        throw new Conflict("owner_account", "Owners cannot delete their own account; transfer ownership first");
+      }
+      await this.#sessions.endAll(tx, person.id);
+      await tx.deleteFrom("users").where("id", "=", person.id).execute();
+      announce({ kind: "actor", actorId: person.id });
+    });
+  }
+}
+
+async function hasUsers(db: Pick<Transaction<Schema>, "selectFrom">): Promise<boolean> {
+  return (await db.selectFrom("users").select("id").limit(1).executeTakeFirst()) !== undefined;
+}
+
+async function findUser(tx: Transaction<Schema>, email: string) {
+  return tx.selectFrom("users").select(["id", "is_active"]).where("email", "=", email).executeTakeFirst();
+}
+
+async function isActive(tx: Transaction<Schema>, email: string): Promise<boolean> {
+  return (await findUser(tx, email))?.is_active === 1;
+}
+
+function wrongCode(what: string): InvalidInput {
+  return new InvalidInput("invalid_code", `Invalid or expired ${what} code`);
+}
+
+function requireAccepted(outcome: "accepted" | "wrong" | "blocked", what: string): void {
+  if (outcome === "wrong") throw wrongCode(what);
+  if (outcome === "blocked") {
+    throw new RateLimited("too_many_codes", "Too many failed attempts; request a new code in 15 minutes");
+  }
+}

@@ -1,0 +1,27 @@
+import { InvalidInput } from "../../errors.ts";
+
+/** RFC 5321, section 4.5.3.1. */
+const maxAddressLength = 254;
+const maxLocalLength = 64;
+const bareAddress = /^[^\s@<>()[\]\\,;:"\p{Cc}]+@[^\s@<>()[\]\\,;:"_\p{Cc}.]+(\.[^\s@<>()[\]\\,;:"_\p{Cc}.]+)*$/u;
+
+/** Addresses are stored and compared trimmed and in lower case. */
+export function normalizeEmail(text: string): string {
+  return text.trim().toLowerCase();
+}
+
+/**
+ * A bare mailbox, normalised. A display name is not accepted: it would be stored as part of the address.
+ * @throws {InvalidInput} `invalid_email`.
+ */
+export function parseEmail(text: string | undefined): string {
+  const address = normalizeEmail(text ?? "");
+  const isAddress =
+    address.length <= maxAddressLength && address.indexOf("@") <= maxLocalLength && bareAddress.test(address);
+  if (!isAddress) throw new InvalidInput("invalid_email", "A valid email address is required, like ada@example.com");
+  return address;
+}
+
+export function domainOf(email: string): string {
+  return email.slice(email.indexOf("@") + 1).toLowerCase();
+}

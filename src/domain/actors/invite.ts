@@ -1,0 +1,461 @@
+/** Invitations of people: who may invite whom to what, and what accepting one does. */
+import type { Transaction } from "kysely";
+import { mintToken, tokenDigest, uuidv7 } from "../../crypto/token.ts";
+import { Conflict, Forbidden, Gone, messageOf, NotFound, RateLimited } from "../../errors.ts";
+import type { Changes } from "../../storage/changes.ts";
+import type { Database } from "../../storage/database.ts";
+import type { Schema } from "../../storage/schema.ts";
+import type { Clock } from "../clock.ts";
+import type { Mail } from "../mail.ts";
+import type { Accounts } from "./account.ts";
+import { parseEmail } from "./email.ts";
+import { checkNewPassword, hashForStorage, type PasswordColumns } from "./password.ts";
+import { type AssignedVault, parseAssignments, type RequestedVault } from "./preassignment.ts";
+import { type Actor, hasVaultRole, type InstanceRole, type VaultRole } from "./principal.ts";
+import { parseInstanceRole, parseUserVaultRole } from "./roles.ts";
+import type { VaultGrant } from "./user.ts";
+
+const lifetimeMs = 48 * 3_600_000;
+const maxPending = 50;
+
+export type InviteStatus = "pending" | "accepted" | "revoked" | "expired";
+
+export interface Invite {
+  /** Stands for the invitation in lists, revoke and reinvite; it accepts nothing. */
+  readonly handle: string;
+  readonly email: string;
+  readonly role: InstanceRole;
+  readonly status: InviteStatus;
+  readonly createdBy: string;
+  readonly vaults: readonly VaultGrant[];
+  readonly expiresAt: string;
+  readonly createdAt: string;
+}
+
+/** A new invitation, and whether its mail went out; the link is for the inviter to pass on when it did not. */
+export interface SentInvite {
+  readonly email: string;
+  readonly role: InstanceRole;
+  readonly vaults: readonly VaultGrant[];
+  readonly expiresAt: string;
+  readonly link: string;
+  readonly mail: "sent" | "not-configured" | { readonly failure: string };
+}
+
+interface NewInvite {
+  readonly email: string;
+  readonly role: InstanceRole;
+  readonly vaults: readonly AssignedVault[];
+}
+
+export class Invites {
+  readonly #database: Database;
+  readonly #changes: Changes;
+  readonly #clock: Clock;
+  readonly #accounts: Accounts;
+  readonly #mail: Mail;
+  readonly #baseUrl: string;
+
+  constructor(options: {
+    readonly database: Database;
+    readonly changes: Changes;
+    readonly clock: Clock;
+    readonly accounts: Accounts;
+    readonly mail: Mail;
+    /** Where the link of an invitation leads. */
+    readonly baseUrl: string;
+  }) {
+    this.#database = options.database;
+    this.#changes = options.changes;
+    this.#clock = options.clock;
+    this.#accounts = options.accounts;
+    this.#mail = options.mail;
+    this.#baseUrl = options.baseUrl;
+  }
+
+  /**
+   * @throws {InvalidInput} @throws {Forbidden} for what the caller cannot give, or a domain that is not allowed.
+   * @throws {Conflict} when the address has an account or an open invitation. @throws {RateLimited} beyond 50 open ones.
+   * @throws {NotFound} for a vault.
+   */
+  async create(
+    actor: Actor,
+    request: {
+      readonly email: string | undefined;
+      readonly role: string | undefined;
+      readonly vaults: readonly RequestedVault[];
+    },
+  ): Promise<SentInvite> {
+    const email = parseEmail(request.email);
+    const role = parseInstanceRole(request.role || "member");
+    requireMayGive(actor, role);
+    const now = this.#now();
+    await this.#refuseKnown(this.#database.db, email, now);
+    await this.#accounts.requireAllowedDomain(email);
+    await this.#requireRoom(this.#database.db, now);
+    const vaults = await parseAssignments(this.#database, actor, request.vaults, {
+      defaultRole: "member",
+      parseRole: parseUserVaultRole,
+    });
+    const invite = { email, role, vaults };
+    const token = await this.#database.transaction(async (tx) => {
+      await this.#database.lockVault(tx, "user-invites");
+      await this.#refuseKnown(tx, email, now);
+      await this.#requireRoom(tx, now);
+      return this.#insert(tx, actor, invite);
+    });
+    return this.#send(actor, invite, token);
+  }
+
+  /** Newest first: all for owners, else one's own and those into vaults that one administers. */
+  async list(actor: Actor, status: string | undefined): Promise<readonly Invite[]> {
+    await this.#expireOverdue();
+    let query = this.#database.db.selectFrom("user_invites").selectAll().orderBy("created_at", "desc");
+    if (status !== undefined && status !== "") query = query.where("status", "=", status);
+    const invites = await query.execute();
+    const vaults = await this.#vaultsOf(invites.map((invite) => invite.id));
+    const administered = actor.role === "owner" ? new Set<string>() : await this.#administeredBy(actor);
+    return invites
+      .filter((invite) => {
+        if (actor.role === "owner" || invite.created_by_id === actor.id) return true;
+        return (vaults.get(invite.id) ?? []).some(({ vaultId }) => administered.has(vaultId));
+      })
+      .map((invite) => ({
+        handle: invite.id,
+        email: invite.email,
+        role: invite.role as InstanceRole,
+        status: invite.status as InviteStatus,
+        createdBy: invite.created_by_id ?? "",
+        vaults: vaults.get(invite.id) ?? [],
+        expiresAt: invite.expires_at,
+        createdAt: invite.created_at,
+      }));
+  }
+
+  /** @param reference is the raw token or the handle. @throws {NotFound} unless pending. @throws {Forbidden} */
+  async revoke(actor: Actor, reference: string): Promise<void> {
+    await this.#expireOverdue();
+    const invite = await this.#find(reference, { byHandle: true });
+    if (invite?.status !== "pending") throw inviteNotFound();
+    await this.#requireMayManage(actor, invite.created_by_id, invite.vaults);
+    await this.#setStatus(this.#database.db, invite.id, "revoked");
+  }
+
+  /**
+   * Replaces an open invitation by a new one with the same content. The caller must be able to give all of it: else
+   * an admin of one of its vaults could take over an invitation of an owner.
+   * @throws {NotFound} @throws {Conflict} unless pending. @throws {Forbidden}
+   */
+  async reinvite(actor: Actor, reference: string): Promise<SentInvite> {
+    const invite = await this.#find(reference, { byHandle: true });
+    if (invite === undefined) throw inviteNotFound();
+    if (invite.status !== "pending") throw new Conflict("invite_not_pending", "This invitation is not pending");
+    await this.#requireMayManage(actor, invite.created_by_id, invite.vaults);
+    requireMayGive(actor, invite.role as InstanceRole);
+    await parseAssignments(this.#database, actor, invite.vaults, {
+      defaultRole: "member",
+      parseRole: parseUserVaultRole,
+    });
+    await this.#accounts.requireAllowedDomain(invite.email);
+    const renewed = { email: invite.email, role: invite.role as InstanceRole, vaults: invite.vaults };
+    const token = await this.#database.transaction(async (tx) => {
+      if (!(await this.#setStatus(tx, invite.id, "revoked"))) {
+        throw new Conflict("invite_not_pending", "This invitation is not pending");
+      }
+      return this.#insert(tx, actor, renewed);
+    });
+    return this.#send(actor, renewed, token);
+  }
+
+  /** What an invited person sees. @throws {NotFound} @throws {Gone} with the status as its code. */
+  async details(token: string): Promise<{ readonly invite: NewInvite; readonly needsAccount: boolean }> {
+    const invite = await this.#findOpen(token);
+    const user = await this.#findActiveUser(this.#database.db, invite.email);
+    return { invite, needsAccount: user === undefined };
+  }
+
+  /**
+   * Creates the account, or takes over one that was never verified, and gives the vaults. An account that is in use
+   * keeps its password and role, and grants are only ever raised.
+   * @throws {NotFound} @throws {Gone} @throws {Forbidden} @throws {InvalidInput}
+   * @returns the address.
+   */
+  async accept(token: string, password: string): Promise<string> {
+    const invite = await this.#findOpen(token);
+    const existing = await this.#findActiveUser(this.#database.db, invite.email);
+    let columns: PasswordColumns | undefined;
+    if (existing === undefined) {
+      await this.#accounts.requireAllowedDomain(invite.email);
+      checkNewPassword(password);
+      columns = await hashForStorage(password);
+    }
+    await this.#changes.transaction(async (tx, announce) => {
+      await this.#claim(tx, invite.id);
+      const userId = await this.#ensureUser(tx, invite, columns);
+      for (const vault of invite.vaults) await this.#raiseGrant(tx, userId, vault);
+      announce({ kind: "actor", actorId: userId });
+    });
+    return invite.email;
+  }
+
+  async #claim(tx: Transaction<Schema>, inviteId: string): Promise<void> {
+    const now = this.#now();
+    const claimed = await tx
+      .updateTable("user_invites")
+      .set({ status: "accepted", accepted_at: now })
+      .where("id", "=", inviteId)
+      .where("status", "=", "pending")
+      .where("expires_at", ">", now)
+      .executeTakeFirst();
+    if (claimed.numUpdatedRows === 0n) throw gone("accepted");
+  }
+
+  async #ensureUser(
+    tx: Transaction<Schema>,
+    invite: NewInvite,
+    password: PasswordColumns | undefined,
+  ): Promise<string> {
+    const now = this.#now();
+    const user = await tx
+      .selectFrom("users")
+      .select(["id", "is_active"])
+      .where("email", "=", invite.email)
+      .executeTakeFirst();
+    if (user?.is_active === 1) return user.id;
+    if (password === undefined) throw new Conflict("account_changed", "The account was removed meanwhile; try again");
+    if (user !== undefined) {
+      await tx
+        .updateTable("users")
+        .set({ ...password, role: invite.role, is_active: 1, updated_at: now })
+        .where("id", "=", user.id)
+        .execute();
+      return user.id;
+    }
+    const id = uuidv7(this.#clock.now());
+    await tx
+      .insertInto("users")
+      .values({
+        id,
+        email: invite.email,
+        ...password,
+        role: invite.role,
+        is_active: 1,
+        created_at: now,
+        updated_at: now,
+      })
+      .execute();
+    return id;
+  }
+
+  async #raiseGrant(tx: Transaction<Schema>, userId: string, vault: AssignedVault): Promise<void> {
+    const grant = await tx
+      .selectFrom("vault_grants")
+      .select(["id", "role"])
+      .where("vault_id", "=", vault.vaultId)
+      .where("user_id", "=", userId)
+      .executeTakeFirst();
+    if (grant === undefined) {
+      await tx
+        .insertInto("vault_grants")
+        .values({
+          id: uuidv7(this.#clock.now()),
+          vault_id: vault.vaultId,
+          user_id: userId,
+          agent_id: null,
+          role: vault.vaultRole,
+          created_at: this.#now(),
+        })
+        .execute();
+    } else if (!hasVaultRole(grant.role as VaultRole, vault.vaultRole)) {
+      await tx.updateTable("vault_grants").set({ role: vault.vaultRole }).where("id", "=", grant.id).execute();
+    }
+  }
+
+  async #insert(tx: Transaction<Schema>, actor: Actor, invite: NewInvite) {
+    const token = mintToken("av_uinv_");
+    const now = this.#clock.now();
+    const id = uuidv7(now);
+    const expiresAt = new Date(now + lifetimeMs).toISOString();
+    await tx
+      .insertInto("user_invites")
+      .values({
+        id,
+        token_digest: tokenDigest(token),
+        token_suffix: token.slice(-8),
+        email: invite.email,
+        role: invite.role,
+        status: "pending",
+        created_by_type: actor.kind,
+        created_by_id: actor.id,
+        created_at: new Date(now).toISOString(),
+        expires_at: expiresAt,
+        accepted_at: null,
+      })
+      .execute();
+    for (const { vaultId, vaultRole } of invite.vaults) {
+      await tx
+        .insertInto("user_invite_vaults")
+        .values({ invite_id: id, vault_id: vaultId, vault_role: vaultRole })
+        .execute();
+    }
+    return { token, expiresAt };
+  }
+
+  async #send(
+    actor: Actor,
+    invite: NewInvite,
+    { token, expiresAt }: { readonly token: string; readonly expiresAt: string },
+  ): Promise<SentInvite> {
+    const link = `${this.#baseUrl}/invite/${token}`;
+    const sent = { ...invite, expiresAt, link };
+    if (!this.#mail.isConfigured) return { ...sent, mail: "not-configured" };
+    try {
+      await this.#mail.send({
+        kind: "invitation",
+        to: invite.email,
+        inviter: actor.kind === "user" ? actor.email : actor.name,
+        vaults: invite.vaults.map(({ vaultName }) => vaultName),
+        link,
+      });
+      return { ...sent, mail: "sent" };
+    } catch (error) {
+      return { ...sent, mail: { failure: messageOf(error) } };
+    }
+  }
+
+  async #refuseKnown(db: Pick<Transaction<Schema>, "selectFrom">, email: string, now: string): Promise<void> {
+    const user = await db.selectFrom("users").select("id").where("email", "=", email).executeTakeFirst();
+    if (user !== undefined) throw new Conflict("user_exists", "A user with this email already exists");
+    const open = await db
+      .selectFrom("user_invites")
+      .select("id")
+      .where("email", "=", email)
+      .where("status", "=", "pending")
+      .where("expires_at", ">", now)
+      .executeTakeFirst();
+    if (open !== undefined) throw new Conflict("invite_pending", "An invitation for this email is already pending");
+  }
+
+  async #requireRoom(db: Pick<Transaction<Schema>, "selectFrom">, now: string): Promise<void> {
+    const pending = await db
+      .selectFrom("user_invites")
+      .select((on) => on.fn.countAll<number>().as("count"))
+      .where("status", "=", "pending")
+      .where("expires_at", ">", now)
+      .executeTakeFirstOrThrow();
+    if (Number(pending.count) < maxPending) return;
+    throw new RateLimited("too_many_invites", `There are ${maxPending} pending invitations already; revoke some first`);
+  }
+
+  async #expireOverdue(): Promise<void> {
+    await this.#database.db
+      .updateTable("user_invites")
+      .set({ status: "expired" })
+      .where("status", "=", "pending")
+      .where("expires_at", "<=", this.#now())
+      .execute();
+  }
+
+  async #setStatus(db: Pick<Transaction<Schema>, "updateTable">, id: string, status: InviteStatus): Promise<boolean> {
+    const updated = await db
+      .updateTable("user_invites")
+      .set({ status })
+      .where("id", "=", id)
+      .where("status", "=", "pending")
+      .executeTakeFirst();
+    return updated.numUpdatedRows > 0n;
+  }
+
+  async #find(reference: string, options: { readonly byHandle: boolean }) {
+    const invite = await this.#database.db
+      .selectFrom("user_invites")
+      .selectAll()
+      .where((on) => {
+        const byToken = on("token_digest", "=", tokenDigest(reference));
+        return options.byHandle && isHandle(reference) ? on.or([byToken, on("id", "=", reference)]) : byToken;
+      })
+      .executeTakeFirst();
+    if (invite === undefined) return undefined;
+    const vaults = (await this.#vaultsOf([invite.id])).get(invite.id) ?? [];
+    return { ...invite, vaults };
+  }
+
+  async #findOpen(token: string): Promise<NewInvite & { readonly id: string }> {
+    const invite = await this.#find(token, { byHandle: false });
+    if (invite === undefined) throw inviteNotFound();
+    if (invite.status !== "pending") throw gone(invite.status as InviteStatus);
+    if (invite.expires_at <= this.#now()) throw gone("expired");
+    return { id: invite.id, email: invite.email, role: invite.role as InstanceRole, vaults: invite.vaults };
+  }
+
+  async #findActiveUser(db: Pick<Transaction<Schema>, "selectFrom">, email: string) {
+    return db.selectFrom("users").select("id").where("email", "=", email).where("is_active", "=", 1).executeTakeFirst();
+  }
+
+  async #vaultsOf(inviteIds: readonly string[]): Promise<ReadonlyMap<string, readonly AssignedVault[]>> {
+    if (inviteIds.length === 0) return new Map();
+    const rows = await this.#database.db
+      .selectFrom("user_invite_vaults")
+      .innerJoin("vaults", "vaults.id", "user_invite_vaults.vault_id")
+      .select(["user_invite_vaults.invite_id", "vaults.id", "vaults.name", "user_invite_vaults.vault_role"])
+      .where("user_invite_vaults.invite_id", "in", inviteIds)
+      .orderBy("vaults.name")
+      .execute();
+    return new Map(
+      [...Map.groupBy(rows, (row) => row.invite_id)].map(([inviteId, vaults]) => [
+        inviteId,
+        vaults.map((row) => ({ vaultId: row.id, vaultName: row.name, vaultRole: row.vault_role as VaultRole })),
+      ]),
+    );
+  }
+
+  async #administeredBy(actor: Actor): Promise<ReadonlySet<string>> {
+    const grants = await this.#database.db
+      .selectFrom("vault_grants")
+      .select("vault_id")
+      .where(actor.kind === "user" ? "user_id" : "agent_id", "=", actor.id)
+      .where("role", "=", "admin")
+      .execute();
+    return new Set(grants.map((grant) => grant.vault_id));
+  }
+
+  /** Its creator, owners, and admins of a vault that comes with it. */
+  async #requireMayManage(actor: Actor, createdBy: string | null, vaults: readonly AssignedVault[]): Promise<void> {
+    if (actor.role === "owner" || createdBy === actor.id) return;
+    const administered = await this.#administeredBy(actor);
+    if (vaults.some(({ vaultId }) => administered.has(vaultId))) return;
+    throw new Forbidden(
+      "invite_forbidden",
+      "Only its creator, an owner or an admin of its vaults may change an invitation",
+    );
+  }
+
+  #now(): string {
+    return new Date(this.#clock.now()).toISOString();
+  }
+}
+
+function requireMayGive(actor: Actor, role: InstanceRole): void {
+  if (role === "owner" && actor.role !== "owner") {
+    throw new Forbidden("owner_required", "Only owners can invite owners");
+  }
+}
+
+function isHandle(reference: string): boolean {
+  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(reference);
+}
+
+function inviteNotFound(): NotFound {
+  return new NotFound("invite_not_found", "Invitation not found");
+}
+
+const endings: Readonly<Record<Exclude<InviteStatus, "pending">, string>> = {
+  accepted: "This invitation has already been accepted",
+  revoked: "This invitation has been revoked",
+  expired: "This invitation has expired",
+};
+
+function gone(status: InviteStatus): Gone {
+  const ended = status === "pending" ? "accepted" : status;
+  return new Gone(`invite_${ended}`, endings[ended]);
+}

@@ -1,0 +1,227 @@
+/** Who holds a grant on a vault: people and agents, and the rule that somebody must administer it. */
+import type { Transaction } from "kysely";
+import { uuidv7 } from "../../crypto/token.ts";
+import { Conflict, NotFound } from "../../errors.ts";
+import type { Changes } from "../../storage/changes.ts";
+import type { Database } from "../../storage/database.ts";
+import type { Schema } from "../../storage/schema.ts";
+import { agentNotFound } from "../actors/agent.ts";
+import { normalizeEmail } from "../actors/email.ts";
+import type { VaultRole } from "../actors/principal.ts";
+import { userNotFound } from "../actors/user.ts";
+import type { Clock } from "../clock.ts";
+
+export interface VaultUser {
+  readonly email: string;
+  readonly role: VaultRole;
+  /** `pending` comes with an invitation that is not accepted yet. */
+  readonly status: "active" | "pending";
+}
+
+export interface VaultAgent {
+  readonly name: string;
+  readonly agentId: string;
+  readonly role: VaultRole;
+  readonly status: "active" | "revoked";
+}
+
+/** Whose grant it is. */
+export type Grantee = { readonly type: "user" | "agent"; readonly id: string };
+
+export class Members {
+  readonly #database: Database;
+  readonly #changes: Changes;
+  readonly #clock: Clock;
+
+  constructor(options: { readonly database: Database; readonly changes: Changes; readonly clock: Clock }) {
+    this.#database = options.database;
+    this.#changes = options.changes;
+    this.#clock = options.clock;
+  }
+
+  /** People with a grant, oldest first, then those invited. */
+  async listUsers(vaultId: string): Promise<readonly VaultUser[]> {
+    const granted = await this.#database.db
+      .selectFrom("vault_grants")
+      .innerJoin("users", "users.id", "vault_grants.user_id")
+      .select(["users.email", "vault_grants.role"])
+      .where("vault_grants.vault_id", "=", vaultId)
+      .orderBy("vault_grants.created_at")
+      .orderBy("vault_grants.id")
+      .execute();
+    const invited = await this.#database.db
+      .selectFrom("user_invite_vaults")
+      .innerJoin("user_invites", "user_invites.id", "user_invite_vaults.invite_id")
+      .select(["user_invites.email", "user_invite_vaults.vault_role as role"])
+      .where("user_invite_vaults.vault_id", "=", vaultId)
+      .where("user_invites.status", "=", "pending")
+      .where("user_invites.expires_at", ">", new Date(this.#clock.now()).toISOString())
+      .orderBy("user_invites.created_at")
+      .execute();
+    return [
+      ...granted.map(({ email, role }) => ({ email, role: role as VaultRole, status: "active" as const })),
+      ...invited.map(({ email, role }) => ({ email, role: role as VaultRole, status: "pending" as const })),
+    ];
+  }
+
+  /** By name, revoked ones included. */
+  async listAgents(vaultId: string): Promise<readonly VaultAgent[]> {
+    const rows = await this.#database.db
+      .selectFrom("vault_grants")
+      .innerJoin("agents", "agents.id", "vault_grants.agent_id")
+      .select(["agents.name", "agents.id", "vault_grants.role", "agents.status"])
+      .where("vault_grants.vault_id", "=", vaultId)
+      .orderBy("agents.name")
+      .execute();
+    return rows.map((row) => ({
+      name: row.name,
+      agentId: row.id,
+      role: row.role as VaultRole,
+      status: row.status as VaultAgent["status"],
+    }));
+  }
+
+  /** @throws {NotFound} @throws {Conflict} `already_member`. @returns the address as stored. */
+  async addUser(vaultId: string, address: string, role: VaultRole): Promise<string> {
+    const { id, email } = await this.#findUser(address);
+    await this.grant(vaultId, { type: "user", id }, role);
+    return email;
+  }
+
+  /** @throws {NotFound} @throws {Conflict} when it is revoked or has a grant already. */
+  async addAgent(vaultId: string, name: string, role: VaultRole): Promise<void> {
+    const agent = await this.#findAgent(name);
+    if (agent.status !== "active") throw new Conflict("agent_revoked", `Agent "${name}" is revoked`);
+    await this.grant(vaultId, { type: "agent", id: agent.id }, role);
+  }
+
+  /** @throws {NotFound} @throws {Conflict} `last_admin`. */
+  async removeUser(vaultId: string, address: string): Promise<void> {
+    const { id } = await this.#findUser(address);
+    await this.leave(vaultId, { type: "user", id });
+  }
+
+  /** Not guarded by the last-admin rule: an owner can always join the vault. @throws {NotFound} */
+  async removeAgent(vaultId: string, name: string): Promise<void> {
+    const { id } = await this.#findAgent(name);
+    await this.#remove(vaultId, { type: "agent", id }, { guardsLastAdmin: false });
+  }
+
+  /** @throws {NotFound} @throws {Conflict} `last_admin`. @returns the address as stored. */
+  async setUserRole(vaultId: string, address: string, role: VaultRole): Promise<string> {
+    const { id, email } = await this.#findUser(address);
+    await this.#setRole(vaultId, { type: "user", id }, role, { guardsLastAdmin: true });
+    return email;
+  }
+
+  /** @throws {NotFound} @returns the role before. */
+  async setAgentRole(vaultId: string, name: string, role: VaultRole): Promise<VaultRole> {
+    const { id } = await this.#findAgent(name);
+    return this.#setRole(vaultId, { type: "agent", id }, role, { guardsLastAdmin: false });
+  }
+
+  /** @throws {Conflict} `already_member`. */
+  async grant(vaultId: string, grantee: Grantee, role: VaultRole): Promise<void> {
+    await this.#changes.transaction(async (tx, announce) => {
+      await this.#database.lockVault(tx, vaultId);
+      if ((await findGrant(tx, vaultId, grantee)) !== undefined) {
+        throw new Conflict("already_member", "Already has access to this vault");
+      }
+      await tx
+        .insertInto("vault_grants")
+        .values({
+          id: uuidv7(this.#clock.now()),
+          vault_id: vaultId,
+          user_id: grantee.type === "user" ? grantee.id : null,
+          agent_id: grantee.type === "agent" ? grantee.id : null,
+          role,
+          created_at: new Date(this.#clock.now()).toISOString(),
+        })
+        .execute();
+      announce({ kind: "actor", actorId: grantee.id });
+    });
+  }
+
+  /** Gives a grant up. @throws {NotFound} without one. @throws {Conflict} `last_admin`. */
+  async leave(vaultId: string, grantee: Grantee): Promise<void> {
+    await this.#remove(vaultId, grantee, { guardsLastAdmin: true });
+  }
+
+  async #remove(vaultId: string, grantee: Grantee, options: { readonly guardsLastAdmin: boolean }): Promise<void> {
+    await this.#changes.transaction(async (tx, announce) => {
+      await this.#database.lockVault(tx, vaultId);
+      const grant = await findGrant(tx, vaultId, grantee);
+      if (grant === undefined) throw noGrant();
+      if (options.guardsLastAdmin && grant.role === "admin") await requireAnotherAdmin(tx, vaultId, grant.id);
+      await tx.deleteFrom("vault_grants").where("id", "=", grant.id).execute();
+      announce({ kind: "actor", actorId: grantee.id });
+    });
+  }
+
+  async #setRole(
+    vaultId: string,
+    grantee: Grantee,
+    role: VaultRole,
+    options: { readonly guardsLastAdmin: boolean },
+  ): Promise<VaultRole> {
+    return this.#changes.transaction(async (tx, announce) => {
+      await this.#database.lockVault(tx, vaultId);
+      const grant = await findGrant(tx, vaultId, grantee);
+      if (grant === undefined) throw noGrant();
+      if (options.guardsLastAdmin && grant.role === "admin" && role !== "admin") {
+        await requireAnotherAdmin(tx, vaultId, grant.id);
+      }
+      await tx.updateTable("vault_grants").set({ role }).where("id", "=", grant.id).execute();
+      announce({ kind: "actor", actorId: grantee.id });
+      return grant.role as VaultRole;
+    });
+  }
+
+  async #findUser(address: string) {
+    const user = await this.#database.db
+      .selectFrom("users")
+      .select(["id", "email"])
+      .where("email", "=", normalizeEmail(address))
+      .executeTakeFirst();
+    if (user === undefined) throw userNotFound(address);
+    return user;
+  }
+
+  async #findAgent(name: string) {
+    const agent = await this.#database.db
+      .selectFrom("agents")
+      .select(["id", "status"])
+      .where("name", "=", name)
+      .executeTakeFirst();
+    if (agent === undefined) throw agentNotFound(name);
+    return agent;
+  }
+}
+
+async function findGrant(tx: Transaction<Schema>, vaultId: string, grantee: Grantee) {
+  return tx
+    .selectFrom("vault_grants")
+    .select(["id", "role"])
+    .where("vault_id", "=", vaultId)
+    .where(grantee.type === "user" ? "user_id" : "agent_id", "=", grantee.id)
+    .executeTakeFirst();
+}
+
+/** Under the vault's lock. Agents that are revoked administer nothing. */
+async function requireAnotherAdmin(tx: Transaction<Schema>, vaultId: string, exceptGrant: string) {
+  const admins = await tx
+    .selectFrom("vault_grants")
+    .leftJoin("agents", "agents.id", "vault_grants.agent_id")
+    .select(["vault_grants.id", "agents.status"])
+    .where("vault_grants.vault_id", "=", vaultId)
+    .where("vault_grants.role", "=", "admin")
+    .execute();
+  const others = admins.filter((grant) => grant.id !== exceptGrant && grant.status !== "revoked");
+  if (others.length === 0) {
+    throw new Conflict("last_admin", "This is the last admin of the vault; make somebody else an admin first");
+  }
+}
+
+function noGrant(): NotFound {
+  return new NotFound("grant_not_found", "Has no access to this vault");
+}

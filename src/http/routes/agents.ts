@@ -1,0 +1,115 @@
+/** Agents (spec of accounts, 6.6). */
+import type { Access } from "../../domain/actors/access.ts";
+import type { Agent, Agents } from "../../domain/actors/agent.ts";
+import { parseInstanceRole } from "../../domain/actors/roles.ts";
+import { InvalidInput } from "../../errors.ts";
+import { json, secretJson, wireTime } from "../answer.ts";
+import { Fields } from "../json-body.ts";
+import type { ApiRouter } from "../router.ts";
+import { readVaults } from "./invites.ts";
+import { formatGrant } from "./users.ts";
+
+export interface AgentDependencies {
+  readonly access: Access;
+  readonly agents: Agents;
+}
+
+const authed = { access: "session", tier: "authed" } as const;
+const withBody = { ...authed, body: true } as const;
+
+export function registerAgentRoutes(router: ApiRouter, { access, agents }: AgentDependencies): void {
+  router.on("POST", "/v1/agents", withBody, async (request) => {
+    const actor = access.instanceMember(request.principal);
+    const fields = new Fields(await request.json());
+    const agent = await agents.create(actor, {
+      name: requireText(fields, "name"),
+      role: fields.string("role"),
+      vaults: readVaults(fields),
+    });
+    return secretJson(
+      {
+        av_agent_token: agent.token,
+        name: agent.name,
+        role: agent.role,
+        vaults: agent.vaults.map(formatGrant),
+        created_at: wireTime(agent.createdAt),
+      },
+      { status: 201 },
+    );
+  });
+
+  router.on("GET", "/v1/agents", authed, async ({ principal }) => {
+    const list = await agents.list(access.instanceMember(principal));
+    return json({ agents: list.map(formatListed) });
+  });
+
+  router.on("GET", "/v1/agents/{name}", authed, async (request) => {
+    const agent = await agents.get(access.instanceMember(request.principal), request.params.name ?? "");
+    return json({
+      name: agent.name,
+      role: agent.role,
+      status: agent.status,
+      vaults: agent.vaults.map(formatGrant),
+      created_by: agent.createdBy,
+      created_at: wireTime(agent.createdAt),
+      updated_at: wireTime(agent.updatedAt),
+      ...(agent.revokedAt && { revoked_at: wireTime(agent.revokedAt) }),
+      active_tokens: agent.activeTokens,
+      ...(agent.tokenExpiresAt && { token_expires_at: wireTime(agent.tokenExpiresAt) }),
+    });
+  });
+
+  router.on("DELETE", "/v1/agents/{name}", authed, async (request) => {
+    const name = request.params.name ?? "";
+    await agents.revoke(access.instanceMember(request.principal), name);
+    return json({ message: `Agent "${name}" revoked` });
+  });
+
+  router.on("POST", "/v1/agents/{name}/delete", withBody, async (request) => {
+    const name = request.params.name ?? "";
+    await agents.delete(access.instanceMember(request.principal), name);
+    return json({ message: `Agent "${name}" deleted` });
+  });
+
+  router.on("POST", "/v1/agents/{name}/rotate", withBody, async (request) => {
+    const name = request.params.name ?? "";
+    const { token, rotatedAt } = await agents.rotate(access.instanceMember(request.principal), name);
+    return secretJson({ av_agent_token: token, name, rotated_at: wireTime(rotatedAt) });
+  });
+
+  router.on("POST", "/v1/agents/{name}/rename", withBody, async (request) => {
+    const oldName = request.params.name ?? "";
+    const actor = access.instanceMember(request.principal);
+    const newName = await agents.rename(actor, oldName, async () =>
+      requireText(new Fields(await request.json()), "name"),
+    );
+    return json({ message: `Agent renamed to "${newName}"`, old_name: oldName, new_name: newName });
+  });
+
+  router.on("POST", "/v1/agents/{name}/role", withBody, async (request) => {
+    access.owner(request.principal);
+    const name = request.params.name ?? "";
+    const role = parseInstanceRole(requireText(new Fields(await request.json()), "role"));
+    const oldRole = await agents.setRole(name, role);
+    return json({ agent: name, old_role: oldRole, new_role: role });
+  });
+}
+
+function formatListed(agent: Agent): object {
+  return {
+    name: agent.name,
+    role: agent.role,
+    status: agent.status,
+    vaults: agent.vaults.map(formatGrant),
+    created_at: wireTime(agent.createdAt),
+    ...(agent.revokedAt && { revoked_at: wireTime(agent.revokedAt) }),
+    ...(agent.tokenExpiresAt && { token_expires_at: wireTime(agent.tokenExpiresAt) }),
+  };
+}
+
+/** @throws {InvalidInput} when the field is missing or empty. */
+export function requireText(fields: Fields, name: string): string {
+  const value = fields.string(name) ?? "";
+  if (value === "") throw new InvalidInput("missing_field", `${name} is required`);
+  return value;
+}

@@ -1,0 +1,114 @@
+/** Invitations of people (spec of accounts, 6.5). */
+import type { Access } from "../../domain/actors/access.ts";
+import type { Invites, SentInvite } from "../../domain/actors/invite.ts";
+import type { RequestedVault } from "../../domain/actors/preassignment.ts";
+import { Gone } from "../../errors.ts";
+import { json, secretJson, wireTime } from "../answer.ts";
+import { Fields } from "../json-body.ts";
+import type { ApiRequest, ApiRouter } from "../router.ts";
+import { formatGrant } from "./users.ts";
+
+export interface InviteDependencies {
+  readonly access: Access;
+  readonly invites: Invites;
+}
+
+const authed = { access: "session", tier: "authed" } as const;
+const byToken = { access: "public", tier: "auth-token" } as const;
+
+export function registerInviteRoutes(router: ApiRouter, { access, invites }: InviteDependencies): void {
+  router.on("POST", "/v1/users/invites", { ...authed, body: true }, async (request) => {
+    const actor = access.instanceMember(request.principal);
+    const fields = new Fields(await request.json());
+    const invite = await invites.create(actor, {
+      email: fields.string("email"),
+      role: fields.string("role"),
+      vaults: readVaults(fields),
+    });
+    return answerSent(invite, { role: invite.role, vaults: invite.vaults.map(formatGrant) });
+  });
+
+  router.on("GET", "/v1/users/invites", authed, async (request) => {
+    const actor = access.instanceMember(request.principal);
+    const list = await invites.list(actor, request.query("status"));
+    return json({
+      invites: list.map((invite) => ({
+        email: invite.email,
+        role: invite.role,
+        status: invite.status,
+        token: invite.handle,
+        created_by: invite.createdBy,
+        vaults: invite.vaults.map(formatGrant),
+        expires_at: wireTime(invite.expiresAt),
+        created_at: wireTime(invite.createdAt),
+      })),
+    });
+  });
+
+  router.on("DELETE", "/v1/users/invites/{token}", authed, async (request) => {
+    const actor = access.instanceMember(request.principal);
+    await invites.revoke(actor, request.params.token ?? "");
+    return json({ message: "Invite revoked" });
+  });
+
+  router.on("POST", "/v1/users/invites/{token}/reinvite", { ...authed, body: true }, async (request) => {
+    const actor = access.instanceMember(request.principal);
+    return answerSent(await invites.reinvite(actor, request.params.token ?? ""), {});
+  });
+
+  router.on("GET", "/v1/users/invites/{token}/details", byToken, async (request) => {
+    try {
+      const { invite, needsAccount } = await invites.details(request.params.token ?? "");
+      return json({
+        email: invite.email,
+        role: invite.role,
+        vaults: invite.vaults.map(formatGrant),
+        needs_account: needsAccount,
+      });
+    } catch (error) {
+      if (!(error instanceof Gone)) throw error;
+      // The web page shows these, and recognises one of them by its title.
+      return json({ error: true, error_title: titles[error.code] ?? "Invite Expired", error_message: error.message });
+    }
+  });
+
+  router.on("POST", "/v1/users/invites/{token}/accept", { ...byToken, body: true }, async (request) => {
+    const email = await invites.accept(request.params.token ?? "", await readPassword(request));
+    return json({ email, message: "Invite accepted. Sign in to continue." });
+  });
+}
+
+const titles: Readonly<Record<string, string>> = {
+  invite_accepted: "Already Accepted",
+  invite_revoked: "Invite Revoked",
+  invite_expired: "Invite Expired",
+};
+
+/** Vaults of a new agent or an invitation. */
+export function readVaults(fields: Fields): readonly RequestedVault[] {
+  return (fields.objects("vaults") ?? []).map((vault) => ({
+    vaultName: vault.string("vault_name") ?? "",
+    vaultRole: vault.string("vault_role"),
+  }));
+}
+
+function answerSent(invite: SentInvite, content: object): Response {
+  const { email, link, mail } = invite;
+  const expiry = { expires_at: wireTime(invite.expiresAt) };
+  if (typeof mail === "object") {
+    const body = { email, invite_link: link, email_sent: false, email_error: mail.failure, ...expiry };
+    return secretJson(body, { status: 201 });
+  }
+  const isSent = mail === "sent";
+  const body = { email, ...content, email_sent: isSent, ...expiry, ...(!isSent && { invite_link: link }) };
+  return secretJson(body, { status: 201 });
+}
+
+/** An existing account accepts without a password, and some clients then send no body at all. */
+async function readPassword(request: ApiRequest): Promise<string> {
+  try {
+    return new Fields(await request.json()).string("password") ?? "";
+  } catch {
+    return "";
+  }
+}

@@ -1,0 +1,66 @@
+/** Vault-scoped tokens (spec of accounts, 6.10). */
+import type { Access } from "../../domain/actors/access.ts";
+import { parseTokenRequest, type ScopedTokens } from "../../domain/actors/scoped-token.ts";
+import { InvalidInput } from "../../errors.ts";
+import { json, secretJson, wireTime } from "../answer.ts";
+import { Fields } from "../json-body.ts";
+import type { ApiRequest, ApiRouter } from "../router.ts";
+
+export interface SessionDependencies {
+  readonly access: Access;
+  readonly scopedTokens: ScopedTokens;
+  readonly baseUrl: string;
+}
+
+const authed = { access: "session", tier: "authed" } as const;
+
+export function registerSessionRoutes(router: ApiRouter, dependencies: SessionDependencies): void {
+  const { access, scopedTokens, baseUrl } = dependencies;
+
+  router.on("POST", "/v1/sessions", { ...authed, body: true }, async (request) => {
+    const fields = new Fields(await request.json());
+    const vaultName = fields.string("vault") ?? "";
+    if (vaultName === "") throw new InvalidInput("missing_field", "vault is required");
+    const wanted = parseTokenRequest({
+      vaultRole: fields.string("vault_role"),
+      ttlSeconds: fields.integer("ttl_seconds"),
+      label: fields.string("label"),
+    });
+    const { vault } = await access.vault(request.principal, vaultName, "member");
+    const { token, expiresAt } = await scopedTokens.mint(request.principal, vault.id, wanted);
+    return secretJson({ token, expires_at: wireTime(expiresAt), ...(baseUrl && { av_addr: baseUrl }) });
+  });
+
+  router.on("GET", "/v1/sessions", authed, async (request) => {
+    const { vault } = await access.vault(request.principal, vaultQuery(request), "member");
+    const tokens = await scopedTokens.list(vault.id);
+    return json({
+      sessions: tokens.map((token) => ({
+        id: token.id,
+        ...(token.label && { label: token.label }),
+        vault_role: token.vaultRole,
+        ...(token.createdBy && {
+          created_by: {
+            id: token.createdBy.id,
+            type: token.createdBy.type,
+            display_name: token.createdBy.displayName,
+          },
+        }),
+        created_at: wireTime(token.createdAt),
+        ...(token.expiresAt && { expires_at: wireTime(token.expiresAt) }),
+      })),
+    });
+  });
+
+  router.on("DELETE", "/v1/sessions/{id}", authed, async (request) => {
+    const { vault } = await access.vault(request.principal, vaultQuery(request), "member");
+    await scopedTokens.revoke(vault.id, request.params.id ?? "");
+    return json({ status: "revoked" });
+  });
+}
+
+function vaultQuery(request: ApiRequest): string {
+  const name = request.query("vault");
+  if (!name) throw new InvalidInput("missing_field", "Name the vault in the query: ?vault=<name>");
+  return name;
+}

@@ -1,0 +1,67 @@
+/** People, for members and owners (spec of accounts, 6.4). */
+import type { Access } from "../../domain/actors/access.ts";
+import { parseInstanceRole } from "../../domain/actors/roles.ts";
+import type { User, Users, VaultGrant } from "../../domain/actors/user.ts";
+import { InvalidInput } from "../../errors.ts";
+import { json, wireTime } from "../answer.ts";
+import { Fields } from "../json-body.ts";
+import type { ApiRouter } from "../router.ts";
+
+export interface UserDependencies {
+  readonly access: Access;
+  readonly users: Users;
+}
+
+const authed = { access: "session", tier: "authed" } as const;
+
+export function registerUserRoutes(router: ApiRouter, { access, users }: UserDependencies): void {
+  router.on("GET", "/v1/users", authed, async ({ principal }) => {
+    const actor = access.instanceMember(principal);
+    const everybody = await users.list();
+    return json({
+      users: everybody.map((user) => ({
+        email: user.email,
+        role: user.role,
+        ...(actor.role === "owner" && { vaults: user.vaults.map(formatGrant) }),
+        created_at: wireTime(user.createdAt),
+      })),
+    });
+  });
+
+  router.on("GET", "/v1/admin/users/{email}", authed, async (request) => {
+    const actor = access.actor(request.principal);
+    const email = request.params.email ?? "";
+    if (email !== "me") return json(formatUser(await users.get(actor, email), "objects"));
+    if (actor.kind !== "user") throw new InvalidInput("no_own_record", "An agent has no user record");
+    return json(formatUser(await users.get(actor, actor.email), "names"));
+  });
+
+  router.on("DELETE", "/v1/admin/users/{email}", authed, async (request) => {
+    access.owner(request.principal);
+    const email = request.params.email ?? "";
+    await users.remove(email);
+    return json({ status: "removed", email });
+  });
+
+  router.on("POST", "/v1/admin/users/{email}/role", { ...authed, body: true }, async (request) => {
+    access.owner(request.principal);
+    const role = parseInstanceRole(new Fields(await request.json()).string("role") ?? "");
+    const email = request.params.email ?? "";
+    await users.setRole(email, role);
+    return json({ email, role });
+  });
+}
+
+export function formatGrant(grant: VaultGrant): object {
+  return { vault_name: grant.vaultName, vault_role: grant.vaultRole };
+}
+
+/** The existing command line reads names in one's own record, and objects in somebody else's. */
+function formatUser(user: User, vaults: "names" | "objects"): object {
+  return {
+    email: user.email,
+    role: user.role,
+    vaults: vaults === "names" ? user.vaults.map(({ vaultName }) => vaultName) : user.vaults.map(formatGrant),
+    created_at: wireTime(user.createdAt),
+  };
+}

@@ -1,0 +1,80 @@
+/**
+ * Reading objects that came from JSON or YAML: one field at a time, by exact type. Field names match without regard to
+ * ASCII case, unknown ones are ignored and `null` counts as absent (spec of the API, section 0.1).
+ */
+import { InvalidInput } from "../errors.ts";
+
+export class InputObject {
+  readonly #fields = new Map<string, unknown>();
+  readonly #code: string;
+
+  /**
+   * @param what names the value in messages: "auth", "substitution 2".
+   * @param code of the errors that reading a field throws.
+   * @throws {InvalidInput} unless `value` is an object; `null` and undefined count as an empty one.
+   */
+  constructor(value: unknown, what: string, code: string) {
+    this.#code = code;
+    if (value === null || value === undefined) return;
+    if (typeof value !== "object" || Array.isArray(value)) throw new InvalidInput(code, `${what} must be an object`);
+    for (const [name, field] of Object.entries(value)) this.#fields.set(name.toLowerCase(), field);
+  }
+
+  /** Is the field there at all, even as `null`? */
+  mentions(name: string): boolean {
+    return this.#fields.has(name);
+  }
+
+  value(name: string): unknown {
+    return this.#fields.get(name) ?? undefined;
+  }
+
+  string(name: string): string | undefined {
+    const value = this.value(name);
+    if (value === undefined || typeof value === "string") return value;
+    throw this.#wrong(name, "a string");
+  }
+
+  boolean(name: string): boolean | undefined {
+    const value = this.value(name);
+    if (value === undefined || typeof value === "boolean") return value;
+    throw this.#wrong(name, "true or false");
+  }
+
+  list(name: string): readonly unknown[] | undefined {
+    const value = this.value(name);
+    if (value === undefined || Array.isArray(value)) return value;
+    throw this.#wrong(name, "a list");
+  }
+
+  /** A list of strings; an item of another type is refused. */
+  strings(name: string): readonly string[] | undefined {
+    return this.list(name)?.map((item) => {
+      if (typeof item === "string") return item;
+      throw this.#wrong(name, "a list of strings");
+    });
+  }
+
+  /** A map from name to text; `null` values are empty texts. Names keep their case. */
+  texts(name: string): Readonly<Record<string, string>> | undefined {
+    const value = this.value(name);
+    if (value === undefined) return undefined;
+    if (typeof value !== "object" || value === null || Array.isArray(value)) throw this.#wrong(name, "an object");
+    return Object.fromEntries(
+      Object.entries(value).map(([key, text]): [string, string] => {
+        if (text === null || text === undefined) return [key, ""];
+        if (typeof text !== "string") throw this.#wrong(name, "an object whose values are strings");
+        return [key, text];
+      }),
+    );
+  }
+
+  #wrong(name: string, expected: string): InvalidInput {
+    return new InvalidInput(this.#code, `"${name}" must be ${expected}`);
+  }
+}
+
+/** A text in double quotes for a message, with control characters escaped. */
+export function quote(text: string): string {
+  return JSON.stringify(text);
+}

@@ -37,6 +37,8 @@ interface Arrow {
 const files = readdirSync(src, { recursive: true, encoding: "utf8" })
   .map((path) => path.replaceAll("\\", "/"))
   .filter((path) => path.endsWith(".ts"));
+/** These look at a string and touch no socket, although they live in `node:net`. */
+const pureImport = /import \{ (?:isIP(?:v4|v6)?(?:, )?)+ \} from "node:net";/g;
 const arrows = files.flatMap((from) => readArrows(from, readFileSync(join(src, from), "utf8")));
 const inner = arrows.filter(({ to }) => to.endsWith(".ts"));
 
@@ -118,7 +120,7 @@ describe("the reader of imports", () => {
 });
 
 function readArrows(from: string, source: string): Arrow[] {
-  const code = withoutComments(source);
+  const code = withoutComments(source).replaceAll(pureImport, "");
   const statements = [...code.matchAll(/\b(?:import|export)\s+(?:([^"'`;()]*?)\s*\bfrom\s*)?"([^"\n]+)"/g)].map(
     ([, names, to]) => ({ to: to ?? "", kind: names !== undefined && isTypeOnly(names) ? "type" : "static" }) as const,
   );

@@ -1,0 +1,120 @@
+import { describe, expect, it } from "vitest";
+import {
+  checkLimitPayload,
+  formatGoDuration,
+  formatLimits,
+  parseGoDuration,
+  toStored,
+} from "../../../src/domain/limits/stored.ts";
+import { Limits, resolveLimits, TooManyRequests } from "../../../src/domain/limits/tiers.ts";
+import { InvalidInput } from "../../../src/errors.ts";
+
+const clock = { now: () => 0 };
+const plain = { profile: "default", isLocked: false, knobs: {} } as const;
+
+describe("effective limits", () => {
+  it("halve and double with the profile", () => {
+    expect(resolveLimits({ ...plain, profile: "strict" }, undefined).tiers.AUTH.max).toBe(25);
+    expect(resolveLimits({ ...plain, profile: "loose" }, undefined).tiers.GLOBAL.concurrency).toBe(1024);
+  });
+
+  it("take the environment over the profile, and what an owner stored over both", () => {
+    const environment = { ...plain, knobs: { AUTH: { max: 7 }, PROXY: { rate: 1 } } };
+    const limits = resolveLimits(environment, { profile: "loose", overrides: { AUTH: { max: 9 } } });
+    expect(limits.tiers.AUTH).toMatchObject({ max: 9, source: "env" });
+    expect(limits.tiers.PROXY).toMatchObject({ rate: 1, burst: 400, source: "env" });
+    expect(limits.tiers.AUTHED).toMatchObject({ rate: 20, source: "default" });
+  });
+
+  it("ignore what is stored while locked", () => {
+    const limits = resolveLimits({ ...plain, isLocked: true }, { profile: "off", overrides: {} });
+    expect(limits.isOff).toBe(false);
+    expect(limits.profile).toBe("default");
+  });
+
+  it("take a stored zero as inherited", () => {
+    expect(resolveLimits(plain, { overrides: { AUTH: { max: 0, windowMs: 60_000 } } }).tiers.AUTH).toMatchObject({
+      max: 50,
+      windowMs: 60_000,
+      source: "override",
+    });
+  });
+
+  it("print as the settings show them", () => {
+    expect(formatLimits(resolveLimits(plain, undefined), undefined)).toEqual({
+      profile: "default",
+      locked: false,
+      off: false,
+      tiers: {
+        AUTH: { window: "5m0s", max: 50, source: "default" },
+        PROXY: { rate: 20, burst: 200, concurrency: 64, source: "default" },
+        AUTHED: { rate: 10, burst: 240, source: "default" },
+        GLOBAL: { rate: 2000, burst: 4000, concurrency: 512, source: "default" },
+        VERIFY_FAIL: { max: 10, source: "default" },
+      },
+    });
+  });
+});
+
+describe("limiters", () => {
+  it("can be switched on after a start with profile off, and keep guarding codes while off", async () => {
+    const limits = new Limits({ clock, environment: { ...plain, profile: "off" } });
+    expect(limits.maxCodeFailures).toBe(10);
+    for (let index = 0; index < 300; index++) expect(limits.takeAuthed("a").isAllowed).toBe(true);
+    limits.configure({ profile: "default", overrides: { AUTHED: { burst: 1 } } });
+    expect(limits.takeAuthed("a").isAllowed).toBe(true);
+    expect(limits.takeAuthed("a").isAllowed).toBe(false);
+  });
+
+  it("limit each actor in each vault on its own", async () => {
+    const limits = new Limits({ clock, environment: { ...plain, knobs: { PROXY: { burst: 1 } } } });
+    const leave = await limits.enterProxy("actor", "vault");
+    await expect(limits.enterProxy("actor", "vault")).rejects.toBeInstanceOf(TooManyRequests);
+    await expect(limits.enterProxy("actor", "other")).resolves.toBeDefined();
+    leave();
+  });
+});
+
+describe("what an owner sends", () => {
+  const limits = new Limits({ clock, environment: plain });
+
+  it.each([
+    [{ profile: "OFF", overrides: {} }, "profiles are exact"],
+    [{ overrides: { auth: {} } }, "tier names are exact"],
+    [{ overrides: { AUTH: { max: 100_001 } } }, "too large"],
+    [{ overrides: { AUTHED: { rate: -1 } } }, "negative"],
+    [{ overrides: { PROXY: { concurrency: 8193 } } }, "too many at once"],
+    [{ overrides: { AUTH: { window: "5" } } }, "a bare number is no duration"],
+    [{ overrides: { AUTH: { window: "-5m" } } }, "a negative window"],
+    [{ overrides: { AUTH: { max: 4 } } }, "owners would lock themselves out"],
+    [{ overrides: { GLOBAL: { rate: 99 } } }, "below the floor"],
+    [{ overrides: { GLOBAL: { concurrency: 31 } } }, "below the floor"],
+  ])("%j is refused: %s", (payload) => {
+    expect(() => checkLimitPayload(payload, limits)).toThrow(InvalidInput);
+  });
+
+  it("may be anything while the profile is off", () => {
+    expect(() => checkLimitPayload({ profile: "off", overrides: { AUTH: { max: 1 } } }, limits)).not.toThrow();
+    expect(toStored({ profile: "", overrides: { AUTH: { window: "90s" } } })).toEqual({
+      overrides: { AUTH: { windowMs: 90_000 } },
+    });
+  });
+});
+
+describe("Go durations", () => {
+  it.each([
+    ["300ms", 300, "300ms"],
+    ["5m", 300_000, "5m0s"],
+    ["1h30m", 5_400_000, "1h30m0s"],
+    ["1.5s", 1500, "1.5s"],
+    ["0", 0, "0s"],
+    ["-1s", -1000, "-1s"],
+  ])("%s is %i ms, printed %s", (text, durationMs, printed) => {
+    expect(parseGoDuration(text)).toBe(durationMs);
+    expect(formatGoDuration(durationMs)).toBe(printed);
+  });
+
+  it.each(["5", "m", "5 m", "five minutes", "", "1d", "5m;"])("%j is none", (text) => {
+    expect(parseGoDuration(text)).toBeUndefined();
+  });
+});

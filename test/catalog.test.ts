@@ -1,4 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { parseService } from "../src/domain/services/definition.ts";
+import { compileMatcher } from "../src/domain/services/match.ts";
 import { listAssets, readAssetText } from "../src/runtime/assets.ts";
 import { type JsonSchema, violations } from "./support/json-schema.ts";
 
@@ -70,6 +72,29 @@ describe("the catalog", () => {
   });
 });
 
+describe("a service made from a template", () => {
+  // Request signing with two keys is beyond what a template can say.
+  const usable = templates.filter(({ template }) => template.id !== "aws-s3");
+
+  it.each(usable)("is a valid one: $file", ({ template }) => {
+    const service = parseService(seed(template), { allowsInternalNames: false });
+    const { host, path } = service.pattern;
+    const outcome = compileMatcher([service]).match({
+      scheme: "https",
+      host: host.replace("*", "tenant"),
+      port: 443,
+      path: path?.replace("*", "v1/things") ?? "/",
+      method: "GET",
+    });
+    expect(outcome).toMatchObject({ kind: "service", service: { name: expect.stringContaining(template.id) } });
+  });
+
+  it("cannot be made for S3, whose requests are signed", () => {
+    const s3 = templates.find(({ template }) => template.id === "aws-s3");
+    expect(() => parseService(seed(s3?.template ?? stripe), { allowsInternalNames: false })).toThrow("headers");
+  });
+});
+
 describe("the schema of templates", () => {
   it("accepts a plain one", () => {
     expect(violations(schema, stripe)).toEqual([]);
@@ -101,4 +126,17 @@ function usesSuggestedKey({ auth_type, suggested_credential_key: key, headers = 
   if (["bearer", "basic", "api-key"].includes(auth_type)) return true;
   const templates = Object.values(headers);
   return templates.some((value) => value.includes(`{{ ${key} }}`)) || substitutions.some((entry) => entry.key === key);
+}
+
+/** What the forms of the web client and the command line fill in from a template; the username is the person's part. */
+function seed(template: Template): unknown {
+  const { auth_type: type, suggested_credential_key: key, header, prefix, headers } = template;
+  const fields = { bearer: { token: key }, basic: { username: "ACCOUNT", password: key }, "api-key": { key } }[type];
+  return {
+    name: template.id.length < 3 ? `${template.id}-api` : template.id,
+    host: template.host,
+    auth: { type, ...fields, header, prefix, headers },
+    substitutions: template.substitutions,
+    strip_headers: template.strip_headers,
+  };
 }

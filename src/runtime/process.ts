@@ -1,0 +1,179 @@
+/** Processes of this machine: is it alive, is it ours, start one and share its fate, take a secret from the environment. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { accessSync, constants, readFileSync, statSync } from "node:fs";
+import { constants as osConstants } from "node:os";
+import { basename, delimiter, join, resolve } from "node:path";
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Does a process with this id live? One that we may not signal counts. */
+export function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return !isZombie(pid);
+  } catch (error) {
+    return error instanceof Error && "code" in error && error.code === "EPERM";
+  }
+}
+
+/** A dead child whose parent has not collected it (a container without an init) still answers signal 0. */
+function isZombie(pid: number): boolean {
+  try {
+    return /^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false; // no /proc on this system: signal 0 has spoken
+  }
+}
+
+/**
+ * Is this process a server of ours? Process ids are reused, and a stale pid file must not make us signal a stranger.
+ * Undefined when the system does not tell.
+ */
+export function isOurServer(pid: number): boolean | undefined {
+  let words: string[];
+  try {
+    words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+  } catch {
+    return undefined;
+  }
+  const isNamed = words.slice(0, 4).some((word) => /^(agent-vault|main\.ts)/.test(basename(word)));
+  const isSelf = words[0] !== undefined && basename(words[0]) === basename(process.execPath);
+  return words.includes("server") && (isNamed || isSelf);
+}
+
+/** How to start this program again: the compiled binary alone, or the runtime with its script. */
+export function ownCommand(): readonly [string, ...string[]] {
+  const script = process.argv[1];
+  const isCompiled = script === undefined || /[\\/]\$bunfs[\\/]|[\\/]~BUN[\\/]/.test(script);
+  if (isCompiled) return [process.execPath];
+  return "Deno" in globalThis ? [process.execPath, "run", "-A", script] : [process.execPath, script];
+}
+
+/** Reads a variable and takes it out of this process's environment, so that no child and no dump of it holds the value. */
+export function takeFromEnvironment(name: string): string | undefined {
+  const value = process.env[name];
+  delete process.env[name];
+  return value === undefined || value === "" ? undefined : value;
+}
+
+/** What a shell would start for this word: an absolute path, or undefined when there is nothing executable. */
+export function findCommand(word: string, environment: Environment): string | undefined {
+  if (word.includes("/")) return isExecutable(resolve(word)) ? resolve(word) : undefined;
+  for (const directory of (environment["PATH"] ?? "").split(delimiter)) {
+    const candidate = resolve(directory || ".", word);
+    if (isExecutable(candidate)) return candidate;
+    const windows = process.platform === "win32" ? `${candidate}.exe` : undefined;
+    if (windows && isExecutable(windows)) return windows;
+  }
+  return undefined;
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false; // absent, or not for us: the same answer
+  }
+}
+
+export interface ChildOptions {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly environment: Environment;
+}
+
+/** How a child ended: its exit code, or the signal that killed it. */
+export type ChildEnd = { readonly code: number } | { readonly signal: NodeJS.Signals };
+
+/** A shell's exit code for it: 128 and the number of the signal. */
+export function exitCodeOf(end: ChildEnd): number {
+  return "code" in end ? end.code : 128 + (osConstants.signals[end.signal] ?? 0);
+}
+
+/** The terminal sends these to the whole foreground group, so the child has them already. */
+const fromTerminal: readonly NodeJS.Signals[] = ["SIGINT", "SIGQUIT", "SIGWINCH"];
+const forwarded: readonly NodeJS.Signals[] = ["SIGTERM", "SIGHUP", "SIGCONT", "SIGUSR1", "SIGUSR2"];
+
+/**
+ * Runs a command on our standard streams until it ends, and passes signals on. Ctrl-Z stops both, as they share a
+ * process group. @throws {Error} with the system's `code` when it cannot be started.
+ */
+export function runChild({ command, args, environment }: ChildOptions): Promise<ChildEnd> {
+  return new Promise((resolveEnd, reject) => {
+    const child: ChildProcess = spawn(command, [...args], { stdio: "inherit", env: { ...environment } });
+    const isForeground = process.stdin.isTTY === true;
+    const handlers = new Map<NodeJS.Signals, () => void>();
+    for (const signal of [...fromTerminal, ...forwarded]) {
+      const isDelivered = isForeground && fromTerminal.includes(signal);
+      const handler = () => void (isDelivered || child.kill(signal));
+      handlers.set(signal, handler);
+      process.on(signal, handler);
+    }
+    const release = () => {
+      for (const [signal, handler] of handlers) process.off(signal, handler);
+    };
+    child.once("error", (error) => {
+      release();
+      reject(error);
+    });
+    child.once("exit", (code, signal) => {
+      release();
+      resolveEnd(signal ? { signal } : { code: code ?? 1 });
+    });
+  });
+}
+
+export interface DetachedOptions {
+  readonly args: readonly string[];
+  readonly environment: Environment;
+  /** Written to the child's standard input, which is then closed: the way for what must not be in argv or environ. */
+  readonly input: string;
+  /** Descriptor that receives what it prints. */
+  readonly output: number;
+}
+
+export interface DetachedChild {
+  readonly pid: number;
+  /** Set once the child has ended. */
+  readonly end: () => ChildEnd | undefined;
+  /** Lets this process end while the child goes on. */
+  leave(): void;
+}
+
+/** Starts this program again in a session of its own. */
+export async function startDetached({ args, environment, input, output }: DetachedOptions): Promise<DetachedChild> {
+  const [command, ...before] = ownCommand();
+  const child = spawn(command, [...before, ...args], {
+    detached: true,
+    cwd: "/",
+    env: { ...environment },
+    stdio: ["pipe", output, output],
+  });
+  let end: ChildEnd | undefined;
+  child.once("exit", (code, signal) => {
+    end = signal ? { signal } : { code: code ?? 1 };
+  });
+  await new Promise<void>((started, failed) => {
+    child.once("spawn", started);
+    child.once("error", failed);
+  });
+  // A child that died at once closes its pipe; its exit code tells the story better than EPIPE.
+  child.stdin?.on("error", () => undefined);
+  child.stdin?.end(input);
+  return { pid: child.pid ?? 0, end: () => end, leave: () => child.unref() };
+}
+
+/** Resolves after `ms`. */
+export function pause(ms: number): Promise<void> {
+  return new Promise((done) => setTimeout(done, ms));
+}
+
+/** Where the system keeps its root certificates, most common first; the first that exists is used. */
+export const systemRootFiles: readonly string[] = [
+  "/etc/ssl/certs/ca-certificates.crt",
+  "/etc/pki/tls/certs/ca-bundle.crt",
+  "/etc/ssl/ca-bundle.pem",
+  "/etc/ssl/cert.pem",
+  join("/", "opt", "homebrew", "etc", "ca-certificates", "cert.pem"),
+];

@@ -1,0 +1,103 @@
+/** The person at the terminal: is there one, ask, ask without echo. Questions go to standard error, data to standard output. */
+import { createInterface } from "node:readline";
+import { InvalidInput } from "../errors.ts";
+
+export interface Terminal {
+  /** Standard input is a terminal, so a question would be seen and answered. */
+  readonly isInteractive: boolean;
+  /** Standard output is a terminal: colours and bold headings make sense. */
+  readonly hasColor: boolean;
+  /** Columns to lay text out in. */
+  readonly width: number;
+  out(text: string): void;
+  err(text: string): void;
+  /** Asks for a line. @throws {InvalidInput} `no_terminal` naming `instead`, what would do the same without asking. */
+  ask(question: string, instead: string): Promise<string>;
+  /** As `ask`, without echo. Ctrl-C ends the process by SIGINT. */
+  askHidden(question: string, instead: string): Promise<string>;
+  /** All of standard input as text, without changing its line ends. */
+  readAll(): Promise<string>;
+}
+
+/** The process's own streams. */
+export function openTerminal(environment: Readonly<Record<string, string | undefined>>): Terminal {
+  const isInteractive = process.stdin.isTTY === true;
+  const isPlain = Boolean(environment["NO_COLOR"]) || environment["TERM"] === "dumb";
+  return {
+    isInteractive,
+    hasColor: process.stdout.isTTY === true && !isPlain,
+    width: process.stdout.columns ?? 100,
+    out: (text) => void process.stdout.write(text),
+    err: (text) => void process.stderr.write(text),
+    ask: (question, instead) => {
+      if (!isInteractive) throw noTerminal(question, instead);
+      return askLine(question);
+    },
+    askHidden: (question, instead) => {
+      if (!isInteractive) throw noTerminal(question, instead);
+      return askWithoutEcho(question);
+    },
+    readAll: readStandardInput,
+  };
+}
+
+export function noTerminal(question: string, instead: string): InvalidInput {
+  const asked = question.trim().replace(/[:?]+$/, "").replace(/ \[.*\]$/, "");
+  return new InvalidInput("no_terminal", `Cannot ask "${asked}" without a terminal`, { hint: instead });
+}
+
+function askLine(question: string): Promise<string> {
+  const reader = createInterface({ input: process.stdin, output: process.stderr });
+  return new Promise((resolve, reject) => {
+    let answered = false;
+    reader.on("SIGINT", () => {
+      reader.close();
+      process.kill(process.pid, "SIGINT");
+    });
+    reader.on("close", () => {
+      if (!answered) reject(new InvalidInput("no_answer", "The input ended before the question was answered"));
+    });
+    reader.question(question, (line) => {
+      answered = true;
+      reader.close();
+      resolve(line);
+    });
+  });
+}
+
+/** Raw mode hands over each key as it is pressed and echoes none. */
+function askWithoutEcho(question: string): Promise<string> {
+  const { stdin } = process;
+  process.stderr.write(question);
+  stdin.setRawMode(true);
+  stdin.resume();
+  stdin.setEncoding("utf8");
+  return new Promise((resolve, reject) => {
+    let typed = "";
+    const finish = (end: () => void) => {
+      stdin.off("data", onKeys);
+      stdin.setRawMode(false);
+      stdin.pause();
+      process.stderr.write("\n");
+      end();
+    };
+    const onKeys = (keys: string | Buffer) => {
+      // Arrows and other sequences start with ESC and are no part of a password.
+      for (const key of String(keys).replace(/\u001b\[?[0-9;]*[A-Za-z~]?/g, "")) {
+        if (key === "\r" || key === "\n") return finish(() => resolve(typed));
+        if (key === "\u0003") return finish(() => process.kill(process.pid, "SIGINT"));
+        if (key === "\u0004") return finish(() => reject(new InvalidInput("no_answer", "The input ended before the question was answered")));
+        if (key === "\u007f" || key === "\b") typed = Array.from(typed).slice(0, -1).join("");
+        else if (key === "\u0015") typed = "";
+        else if (key >= " ") typed += key;
+      }
+    };
+    stdin.on("data", onKeys);
+  });
+}
+
+async function readStandardInput(): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of process.stdin) chunks.push(typeof chunk === "string" ? Buffer.from(chunk) : chunk);
+  return Buffer.concat(chunks).toString("utf8");
+}

@@ -8,7 +8,7 @@
  * The same commit gives the same bytes: nothing but the sources, the pinned Bun and the time of the commit
  * (or SOURCE_DATE_EPOCH, seconds) goes in.
  */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -73,16 +73,20 @@ function main(args: readonly string[]): void {
   writeChecksums(out, [...archives, join(out, "install.sh")]);
 }
 
-/** Commit and time of the sources. Outside a checkout only SOURCE_DATE_EPOCH can say when they were made. */
+/** Commit and time of the sources. Where git cannot tell, only SOURCE_DATE_EPOCH can say when they were made. */
 function readStamp(): Stamp {
-  const [commit, committed] = existsSync(join(root, ".git"))
-    ? execFileSync("git", ["log", "-1", "--format=%h %ct", "--abbrev=12"], { cwd: root, encoding: "utf8" })
-        .trim()
-        .split(" ")
-    : ["unknown", "0"];
+  const [commit = "unknown", committed = "0"] = readCommit();
   const epochSeconds = Number(process.env.SOURCE_DATE_EPOCH ?? committed);
   if (!Number.isSafeInteger(epochSeconds)) throw new Error("SOURCE_DATE_EPOCH must be a whole number of seconds");
-  return { commit: commit ?? "unknown", date: new Date(epochSeconds * 1000).toISOString(), epochSeconds };
+  return { commit, date: new Date(epochSeconds * 1000).toISOString(), epochSeconds };
+}
+
+/** Short hash and time of the commit; nothing for sources from an archive, or on a machine without git. */
+function readCommit(): readonly string[] {
+  if (!existsSync(join(root, ".git"))) return [];
+  const args = ["-c", "safe.directory=*", "log", "-1", "--format=%h %ct", "--abbrev=12"];
+  const git = spawnSync("git", args, { cwd: root, encoding: "utf8" });
+  return git.status === 0 ? git.stdout.trim().split(" ") : [];
 }
 
 /** Compiles for one target, or for this machine when none is named. */

@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import packageJson from "../package.json" with { type: "json" };
 
 const root = join(import.meta.dirname, "..");
-const files = execFileSync("git", ["ls-files", "-z"], { cwd: root, encoding: "utf8" })
+const files = execFileSync("git", ["-c", "safe.directory=*", "ls-files", "-z"], { cwd: root, encoding: "utf8" })
   .split("\0")
   .filter((path) => path !== "" && existsSync(join(root, path)));
 

@@ -61,6 +61,8 @@ export function parseRequestHead(text: string): RequestHead {
   while (nameBytes[text.charCodeAt(at)] === 1) at += 1;
   if (at === start || text.charCodeAt(at) !== space) throw badRequestLine("does not start with a method and one space");
   const method = text.substring(start, at);
+  // The one method that means another protocol (RFC 9113, section 3.4), whatever version stands behind it.
+  if (method === "PRI") throw new FramingError("version_not_supported", "The HTTP version must be 1.1 or 1.0", 505);
 
   const targetStart = at + 1;
   at = targetStart;
@@ -229,13 +231,12 @@ export class HeadReader {
     return -1;
   }
 
-  /** A first line that alone passes the limit can only be a target's fault. */
   #tooLarge(chunk: Buffer): FramingError {
     const { maxBytes } = this.#limits;
-    const seen = this.#text + chunk.toString("latin1", 0, Math.max(0, maxBytes - this.#text.length));
-    return seen.trimStart().includes("\r\n")
-      ? new FramingError("head_too_large", `The head is larger than ${maxBytes} bytes`, 431)
-      : new FramingError("target_too_long", `The first line is longer than ${maxBytes} bytes`, 414);
+    const seen = this.#text + chunk.toString("latin1", 0, maxBytes);
+    return unfinishedRequestLine.test(seen)
+      ? new FramingError("target_too_long", `The first line is longer than ${maxBytes} bytes`, 414)
+      : new FramingError("head_too_large", `The head is larger than ${maxBytes} bytes`, 431);
   }
 
   #checkHeaderCount(): void {
@@ -255,6 +256,9 @@ function endOfHead(chunk: Buffer): number {
   const at = chunk.indexOf(emptyLine);
   return at === -1 ? -1 : at + 4;
 }
+
+/** A head that passes its limit before the first line ends has a target to blame. */
+const unfinishedRequestLine = /^(?:\r\n)?[A-Za-z]+ [^\r\n]*$/;
 
 const absoluteForm = /^[A-Za-z][A-Za-z0-9+.-]*:\/\//;
 

@@ -56,6 +56,7 @@ export function lastChunk(trailers: HeaderList = []): string {
 }
 
 function serializeHeaderLines(headers: HeaderList): string {
+  if (headers.length % 2 !== 0) throw new UnwritableHead("A header name has no value");
   let lines = "";
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i] ?? "";

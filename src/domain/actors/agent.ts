@@ -1,5 +1,5 @@
 /** Agents: programs with an identity and a token of their own. */
-import type { Transaction } from "kysely";
+import type { Selectable, SelectQueryBuilder, Transaction } from "kysely";
 import { mintToken, randomHex, tokenDigest, uuidv7 } from "../../crypto/token.ts";
 import { Conflict, Forbidden, NotFound } from "../../errors.ts";
 import type { Changes } from "../../storage/changes.ts";
@@ -37,6 +37,8 @@ export interface CreatedAgent {
   /** Shown once. */
   readonly token: string;
 }
+
+type AgentQuery = SelectQueryBuilder<Schema, "agents", Selectable<Schema["agents"]>>;
 
 export class Agents {
   readonly #database: Database;
@@ -107,12 +109,12 @@ export class Agents {
 
   /** By name, revoked ones included: all for owners, else one's own and those in one's vaults. */
   async list(actor: Actor): Promise<readonly Agent[]> {
-    return this.#load(this.#visible(actor));
+    return this.#load(visible(this.#database.db, actor));
   }
 
   /** @throws {NotFound} when it does not exist or the caller cannot see it. */
   async get(actor: Actor, name: string): Promise<Agent> {
-    const [agent] = await this.#load(this.#visible(actor).where("agents.name", "=", name));
+    const [agent] = await this.#load(visible(this.#database.db, actor).where("agents.name", "=", name));
     if (agent === undefined) throw agentNotFound(name);
     return agent;
   }
@@ -212,33 +214,14 @@ export class Agents {
     if (agent === undefined) throw agentNotFound(name);
     if (actor.role === "owner") return agent;
     if (agent.role !== "owner" && agent.created_by_id === actor.id) return agent;
-    const visible = await this.#visible(actor).where("agents.id", "=", agent.id).executeTakeFirst();
-    if (visible === undefined) throw agentNotFound(name);
+    const seen = await visible(db, actor).where("agents.id", "=", agent.id).executeTakeFirst();
+    if (seen === undefined) throw agentNotFound(name);
     throw agent.role === "owner"
       ? new Forbidden("owner_required", "Only instance owners can manage owner agents")
       : new Forbidden("agent_creator_required", "Only the owner or agent creator can manage this agent");
   }
 
-  #visible(actor: Actor) {
-    const query = this.#database.db.selectFrom("agents").selectAll("agents");
-    if (actor.role === "owner") return query;
-    const mine = actor.kind === "user" ? "mine.user_id" : "mine.agent_id";
-    return query.where((on) =>
-      on.or([
-        on("agents.created_by_id", "=", actor.id),
-        on.exists(
-          on
-            .selectFrom("vault_grants as theirs")
-            .innerJoin("vault_grants as mine", "mine.vault_id", "theirs.vault_id")
-            .select("theirs.id")
-            .whereRef("theirs.agent_id", "=", "agents.id")
-            .where(mine, "=", actor.id),
-        ),
-      ]),
-    );
-  }
-
-  async #load(query: ReturnType<Agents["#visible"]>): Promise<readonly Agent[]> {
+  async #load(query: AgentQuery): Promise<readonly Agent[]> {
     const agents = await query.orderBy("agents.name").execute();
     if (agents.length === 0) return [];
     const ids = agents.map((agent) => agent.id);
@@ -315,6 +298,26 @@ export class Agents {
     if (this.#database.isUniqueViolation(error)) throw nameTaken(name);
     throw error;
   }
+}
+
+/** All for owners; else those one created and those with a grant on a vault that one has a grant on. */
+function visible(db: Pick<Transaction<Schema>, "selectFrom">, actor: Actor): AgentQuery {
+  const query = db.selectFrom("agents").selectAll("agents");
+  if (actor.role === "owner") return query;
+  const mine = actor.kind === "user" ? "mine.user_id" : "mine.agent_id";
+  return query.where((on) =>
+    on.or([
+      on("agents.created_by_id", "=", actor.id),
+      on.exists(
+        on
+          .selectFrom("vault_grants as theirs")
+          .innerJoin("vault_grants as mine", "mine.vault_id", "theirs.vault_id")
+          .select("theirs.id")
+          .whereRef("theirs.agent_id", "=", "agents.id")
+          .where(mine, "=", actor.id),
+      ),
+    ]),
+  );
 }
 
 async function findAgent(db: Pick<Transaction<Schema>, "selectFrom">, name: string) {

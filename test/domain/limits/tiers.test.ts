@@ -3,6 +3,7 @@ import {
   checkLimitPayload,
   formatGoDuration,
   formatLimits,
+  type LimitPayload,
   parseGoDuration,
   toStored,
 } from "../../../src/domain/limits/stored.ts";
@@ -89,7 +90,7 @@ describe("what an owner sends", () => {
     [{ overrides: { AUTH: { max: 4 } } }, "owners would lock themselves out"],
     [{ overrides: { GLOBAL: { rate: 99 } } }, "below the floor"],
     [{ overrides: { GLOBAL: { concurrency: 31 } } }, "below the floor"],
-  ])("%j is refused: %s", (payload) => {
+  ] satisfies [LimitPayload, string][])("%j is refused: %s", (payload: LimitPayload) => {
     expect(() => checkLimitPayload(payload, limits)).toThrow(InvalidInput);
   });
 

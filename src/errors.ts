@@ -71,6 +71,11 @@ export class Gone extends AppError {
   override readonly status = 410;
 }
 
+/** The caller named the state that it wants to change (`If-Match`), and that is not the state any more. */
+export class PreconditionFailed extends AppError {
+  override readonly status = 412;
+}
+
 export class TooLarge extends AppError {
   override readonly status = 413;
 }

@@ -1,0 +1,172 @@
+/** How long the journal is kept (spec of the API, section 10.2). */
+import { messageOf } from "../errors.ts";
+import type { Logger } from "../log.ts";
+import type { Database } from "../storage/database.ts";
+import type { Clock } from "./clock.ts";
+import { maxDiscoveredHosts } from "./discovery.ts";
+
+/** Both apply; 0 switches one off. */
+export interface RetentionLimits {
+  readonly maxAgeHours: number;
+  readonly maxRowsPerVault: number;
+}
+
+/** What the environment says; undefined where it says nothing. */
+export interface RetentionConfig {
+  readonly maxAgeHours: number | undefined;
+  readonly maxRowsPerVault: number | undefined;
+  /** The stored setting is not looked at. */
+  readonly isLocked: boolean;
+}
+
+const defaults: RetentionLimits = { maxAgeHours: 168, maxRowsPerVault: 10_000 };
+const everyMs = 15 * 60_000;
+/** Rows per DELETE, so that no writer waits long for one. */
+const chunkRows = 1_000;
+/** The row of `instance_settings`; no route edits it. */
+const settingKey = "logs_retention";
+
+export interface RetentionOptions {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly config: RetentionConfig;
+}
+
+/** Prunes at the start and every 15 minutes. */
+export class JournalRetention {
+  readonly #options: RetentionOptions;
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(options: RetentionOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    if (this.#timer !== undefined) return;
+    this.#running = this.#prune();
+    this.#timer = setInterval(() => {
+      this.#running = this.#running.then(() => this.#prune());
+    }, everyMs);
+    this.#timer.unref();
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    await this.#running;
+  }
+
+  async #prune(): Promise<void> {
+    const { database, clock, log, config } = this.#options;
+    try {
+      const removed = await pruneJournal(database, await retentionLimits(database, config), clock.now());
+      if (removed > 0) log.debug("journal pruned", { rows: removed });
+    } catch (error) {
+      log.warn("journal could not be pruned", { error: messageOf(error) });
+    }
+  }
+}
+
+/** The environment beats the stored setting, which beats the default. */
+export async function retentionLimits(database: Database, config: RetentionConfig): Promise<RetentionLimits> {
+  const stored = config.isLocked ? {} : await readSetting(database);
+  return {
+    maxAgeHours: config.maxAgeHours ?? stored.max_age_hours ?? defaults.maxAgeHours,
+    maxRowsPerVault: config.maxRowsPerVault ?? stored.max_rows_per_vault ?? defaults.maxRowsPerVault,
+  };
+}
+
+/**
+ * Deletes what the limits do not keep, and discovered hosts beyond the newest 500 of a vault.
+ * @returns how many journal rows were deleted.
+ */
+export async function pruneJournal(database: Database, limits: RetentionLimits, nowMs: number): Promise<number> {
+  let removed = 0;
+  const cutoff = new Date(nowMs - limits.maxAgeHours * 3_600_000).toISOString();
+  if (limits.maxAgeHours > 0) removed += await deleteOlder(database, cutoff);
+  const vaults = await database.db.selectFrom("vaults").select("id").execute();
+  const live = new Set(vaults.map(({ id }) => id));
+  // A request may end after its vault did.
+  for (const id of await vaultsIn(database)) {
+    if (!live.has(id)) removed += await deleteBeyond(database, id, 0);
+    else if (limits.maxRowsPerVault > 0) removed += await deleteBeyond(database, id, limits.maxRowsPerVault);
+  }
+  for (const id of live) await pruneDiscovered(database, id, limits.maxAgeHours > 0 ? cutoff : "");
+  return removed;
+}
+
+async function vaultsIn(database: Database): Promise<readonly string[]> {
+  const rows = await database.db.selectFrom("request_log").select("vault_id").distinct().execute();
+  return rows.map((row) => row.vault_id);
+}
+
+async function deleteOlder(database: Database, cutoff: string): Promise<number> {
+  return inChunks(async () => {
+    const oldest = database.db
+      .selectFrom("request_log")
+      .select("id")
+      .where("created_at", "<", cutoff)
+      .orderBy("id")
+      .limit(chunkRows);
+    return database.db.deleteFrom("request_log").where("id", "in", oldest).executeTakeFirst();
+  });
+}
+
+async function deleteBeyond(database: Database, vaultId: string, keep: number): Promise<number> {
+  const first = await database.db
+    .selectFrom("request_log")
+    .select("id")
+    .where("vault_id", "=", vaultId)
+    .orderBy("id", "desc")
+    .offset(keep)
+    .limit(1)
+    .executeTakeFirst();
+  if (first === undefined) return 0;
+  return inChunks(async () => {
+    const surplus = database.db
+      .selectFrom("request_log")
+      .select("id")
+      .where("vault_id", "=", vaultId)
+      .where("id", "<=", first.id)
+      .limit(chunkRows);
+    return database.db.deleteFrom("request_log").where("id", "in", surplus).executeTakeFirst();
+  });
+}
+
+async function pruneDiscovered(database: Database, vaultId: string, cutoff: string): Promise<void> {
+  const { db } = database;
+  const kept = db
+    .selectFrom("discovered_hosts")
+    .select("host")
+    .where("vault_id", "=", vaultId)
+    .orderBy("last_seen", "desc")
+    .limit(maxDiscoveredHosts);
+  const all = db.deleteFrom("discovered_hosts").where("vault_id", "=", vaultId);
+  await all.where("host", "not in", kept).execute();
+  if (cutoff !== "") await all.where("last_seen", "<", cutoff).execute();
+}
+
+/** Repeats until nothing is left, with the event loop free in between. */
+async function inChunks(remove: () => Promise<{ readonly numDeletedRows: bigint }>): Promise<number> {
+  let removed = 0;
+  for (;;) {
+    const { numDeletedRows } = await remove();
+    if (numDeletedRows === 0n) return removed;
+    removed += Number(numDeletedRows);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+async function readSetting(database: Database): Promise<{ max_age_hours?: number; max_rows_per_vault?: number }> {
+  const row = await database.db
+    .selectFrom("instance_settings")
+    .select("value")
+    .where("key", "=", settingKey)
+    .executeTakeFirst();
+  // Only an operator writes this row; what is not a number of the right kind is as if it were not there.
+  const stored: unknown = row === undefined ? {} : JSON.parse(row.value);
+  const limits = typeof stored === "object" && stored !== null ? stored : {};
+  return Object.fromEntries(Object.entries(limits).filter(([, value]) => typeof value === "number" && value >= 0));
+}

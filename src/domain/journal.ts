@@ -1,0 +1,250 @@
+/**
+ * The journal of proxied requests. Entries wait in memory and are written in batches, so that no request waits for the
+ * database; what the database cannot take in time is coalesced, counted in the row that stands for it, never just lost.
+ */
+
+import { messageOf } from "../errors.ts";
+import type { Logger } from "../log.ts";
+import type { Database } from "../storage/database.ts";
+import type { Schema } from "../storage/schema.ts";
+import { DiscoveryTally } from "./discovery-tally.ts";
+import type { JournalEntry, JournalSink } from "./journal-entry.ts";
+
+export interface JournalOptions {
+  readonly database: Database;
+  readonly log: Logger;
+  /** Entries that may wait; about half a kilobyte each. */
+  readonly maxWaiting?: number;
+  /** How long `close` goes on trying a database that does not answer. */
+  readonly closeWithinMs?: number;
+}
+
+const batchRows = 100;
+const flushAfterMs = 250;
+/** 25 MiB or so: at 10,000 requests a second, five seconds of a database that hangs. */
+const defaultMaxWaiting = 50_000;
+/** Distinct kinds of coalesced entries; everything beyond is counted under the last. */
+const maxCoalesced = 1_000;
+const retryAfterMs = 1_000;
+const maxPathCharacters = 2_048;
+
+/** An entry that stands for `count` of its kind. */
+interface Coalesced {
+  readonly entry: JournalEntry;
+  count: number;
+}
+
+export class Journal implements JournalSink {
+  readonly #database: Database;
+  readonly #log: Logger;
+  readonly #maxWaiting: number;
+  readonly #closeWithinMs: number;
+  /** Arrived and not yet taken for writing. */
+  #waiting: JournalEntry[] = [];
+  #coalesced = new Map<string, Coalesced>();
+  #timer: NodeJS.Timeout | undefined;
+  #writing: Promise<void> | undefined;
+  #isClosed = false;
+
+  constructor(options: JournalOptions) {
+    this.#database = options.database;
+    this.#log = options.log;
+    this.#maxWaiting = options.maxWaiting ?? defaultMaxWaiting;
+    this.#closeWithinMs = options.closeWithinMs ?? 5_000;
+  }
+
+  record(entry: JournalEntry): void {
+    if (this.#waiting.length >= this.#maxWaiting) {
+      this.#coalesce(entry);
+      return;
+    }
+    const count = this.#waiting.push(entry);
+    if (count === 1 && this.#writing === undefined) this.#timer = setTimeout(() => this.#start(), flushAfterMs);
+    else if (count === batchRows && this.#writing === undefined) this.#start();
+  }
+
+  /** Everything that was recorded before this call is written when it resolves; for tests and for `close`. */
+  async flush(): Promise<void> {
+    while (this.#waiting.length > 0 || this.#coalesced.size > 0 || this.#writing !== undefined) {
+      this.#start();
+      await this.#writing;
+    }
+  }
+
+  /** Writes what waits, then stops. What a database that is away cannot take is reported in the log, by number. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    let deadline: NodeJS.Timeout | undefined;
+    const expired = new Promise<void>((resolve) => {
+      deadline = setTimeout(resolve, this.#closeWithinMs);
+    });
+    await Promise.race([this.flush(), expired]);
+    clearTimeout(deadline);
+    clearTimeout(this.#timer);
+    const lost = this.#waiting.length + this.#coalesced.size;
+    if (lost > 0) this.#log.error("journal entries could not be written before the end", { entries: lost });
+    this.#waiting = [];
+    this.#coalesced.clear();
+  }
+
+  #start(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#writing !== undefined) return;
+    this.#writing = this.#drain().finally(() => {
+      this.#writing = undefined;
+      // Entries that came while the last batch was being written, too few to have asked for a batch of their own.
+      if (this.#waiting.length > 0 && !this.#isClosed) this.#timer = setTimeout(() => this.#start(), flushAfterMs);
+    });
+  }
+
+  /** Writes batch after batch, with the event loop free in between. */
+  async #drain(): Promise<void> {
+    do {
+      const batch = this.#take();
+      if (batch.length === 0) return;
+      await this.#write(batch);
+      await new Promise((resolve) => setImmediate(resolve));
+    } while (
+      this.#waiting.length >= batchRows ||
+      this.#coalesced.size > 0 ||
+      (this.#isClosed && this.#waiting.length > 0)
+    );
+  }
+
+  #take(): readonly Coalesced[] {
+    const batch: Coalesced[] = this.#waiting.slice(0, batchRows).map((entry) => ({ entry, count: 1 }));
+    this.#waiting = this.#waiting.slice(batch.length);
+    if (this.#waiting.length > 0 || this.#coalesced.size === 0) return batch;
+    const coalesced = [...this.#coalesced.values()];
+    this.#coalesced = new Map();
+    return [...batch, ...coalesced];
+  }
+
+  #coalesce(entry: JournalEntry): void {
+    const kind = `${entry.vaultId}\n${entry.sessionId}\n${entry.host}\n${entry.matchedService}\n${entry.status}\n${entry.errorCode}`;
+    const known = this.#coalesced.get(kind) ?? this.#coalesced.get(otherKinds);
+    if (known !== undefined) {
+      known.count++;
+      return;
+    }
+    if (this.#coalesced.size === 0) {
+      this.#log.warn("the journal cannot keep up: entries of one kind are written as one", {
+        waiting: this.#maxWaiting,
+      });
+    }
+    this.#coalesced.set(this.#coalesced.size < maxCoalesced ? kind : otherKinds, { entry, count: 1 });
+  }
+
+  /** Returns when the batch is stored, or cannot ever be. */
+  async #write(batch: readonly Coalesced[]): Promise<void> {
+    for (;;) {
+      try {
+        await this.#database.insertRows("request_log", columns, batch.map(toRow));
+        break;
+      } catch (error) {
+        this.#log.warn("journal batch failed, trying again", { rows: batch.length, error: messageOf(error) });
+        if (await this.#isReachable()) return this.#writeOneByOne(batch);
+        await new Promise((resolve) => setTimeout(resolve, retryAfterMs));
+      }
+    }
+    await this.#tally(batch);
+  }
+
+  /** The database works and refuses the batch: whichever row it objects to must not take the others along. */
+  async #writeOneByOne(batch: readonly Coalesced[]): Promise<void> {
+    const stored: Coalesced[] = [];
+    for (const item of batch) {
+      try {
+        await this.#database.insertRows("request_log", columns, [toRow(item)]);
+        stored.push(item);
+      } catch (error) {
+        const { requestId, vaultId } = item.entry;
+        this.#log.warn("journal entry refused by the database", { requestId, vaultId, error: messageOf(error) });
+      }
+    }
+    await this.#tally(stored);
+  }
+
+  /** Counts that are lost here are still in the rows. */
+  async #tally(batch: readonly Coalesced[]): Promise<void> {
+    const tally = new DiscoveryTally();
+    for (const { entry, count } of batch) tally.add(entry, count);
+    try {
+      await tally.store(this.#database);
+    } catch (error) {
+      this.#log.warn("discovered hosts not updated", { error: messageOf(error) });
+    }
+  }
+
+  async #isReachable(): Promise<boolean> {
+    try {
+      await this.#database.ping();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}
+
+const otherKinds = "";
+
+const columns = [
+  "vault_id",
+  "request_id",
+  "actor_type",
+  "actor_id",
+  "session_id",
+  "ingress",
+  "method",
+  "scheme",
+  "host",
+  "path",
+  "matched_service",
+  "credential_keys",
+  "status",
+  "error_code",
+  "auth_scheme",
+  "auth_header",
+  "client_ip",
+  "bytes_in",
+  "bytes_out",
+  "latency_ms",
+  "upstream_ms",
+  "flags",
+  "created_at",
+] as const satisfies readonly (keyof Schema["request_log"])[];
+
+function toRow({ entry, count }: Coalesced): (string | number | null)[] {
+  return [
+    entry.vaultId,
+    entry.requestId,
+    entry.actorType,
+    entry.actorId,
+    entry.sessionId,
+    "mitm",
+    storable(entry.method),
+    entry.scheme,
+    storable(entry.host),
+    storable(entry.path),
+    entry.matchedService,
+    entry.credentialKeys.length === 0 ? "[]" : JSON.stringify(entry.credentialKeys),
+    entry.status,
+    entry.errorCode,
+    entry.authScheme,
+    entry.authHeader,
+    entry.clientIp,
+    Math.round(entry.bytesIn),
+    Math.round(entry.bytesOut),
+    Math.round(entry.latencyMs),
+    entry.upstreamMs === null ? null : Math.round(entry.upstreamMs),
+    count === 1 ? "{}" : JSON.stringify({ coalesced: count }),
+    new Date(entry.startedAtMs).toISOString(),
+  ];
+}
+
+/** PostgreSQL has no NUL in texts, and nobody reads more of a path than this. */
+function storable(text: string): string {
+  const cut = text.length > maxPathCharacters ? text.slice(0, maxPathCharacters) : text;
+  return cut.includes("\u0000") ? cut.replaceAll("\u0000", "\ufffd") : cut;
+}

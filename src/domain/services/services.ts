@@ -1,0 +1,199 @@
+/** The services of a vault, as stored: read, add, replace, switch, remove. Every change is one transaction. */
+import { createHash } from "node:crypto";
+import type { Transaction } from "kysely";
+import { uuidv7 } from "../../crypto/token.ts";
+import { Conflict, InvalidInput, NotFound, PreconditionFailed } from "../../errors.ts";
+import type { Database } from "../../storage/database.ts";
+import type { Schema } from "../../storage/schema.ts";
+import { quote } from "../input.ts";
+import type { VaultWriter } from "../vaults/vault-writer.ts";
+import { formatService, parseServices, referencedKeys, refuseDescriptions } from "./definition.ts";
+import { formatPattern, isSamePattern } from "./pattern.ts";
+import type { CredentialKey, Pattern, Service } from "./service.ts";
+import { readServices, type StoredService } from "./service-store.ts";
+
+export interface ServicesOptions {
+  readonly database: Database;
+  readonly writer: VaultWriter;
+  /** AGENT_VAULT_DEV_MODE. */
+  readonly allowsInternalNames: boolean;
+}
+
+export interface Upserted {
+  /** In the order of the request. */
+  readonly names: readonly string[];
+  /** Services in the vault afterwards. */
+  readonly count: number;
+}
+
+/** Rows per INSERT: within the number of parameters that both engines allow. */
+const rowsPerInsert = 500;
+
+export class Services {
+  readonly #options: ServicesOptions;
+
+  constructor(options: ServicesOptions) {
+    this.#options = options;
+  }
+
+  /** In stored order, which breaks ties in matching. */
+  async list(vaultId: string): Promise<readonly Service[]> {
+    return (await readServices(this.#options.database.db, vaultId)).map(({ service }) => service);
+  }
+
+  /** Services whose auth or substitutions name a credential, disabled ones included. */
+  async referencing(vaultId: string, key: CredentialKey): Promise<readonly Service[]> {
+    return (await this.list(vaultId)).filter((service) => referencedKeys(service).includes(key));
+  }
+
+  /**
+   * Adds services, or replaces those of the same name in place. An entry without a name adopts that of the only service
+   * with the same host, path and port; a given name is never changed.
+   * @throws {InvalidInput} `invalid_service`.
+   */
+  async upsert(vaultId: string, entries: readonly unknown[]): Promise<Upserted> {
+    refuseDescriptions(entries);
+    return this.#options.writer.change(vaultId, async ({ tx, now }) => {
+      const stored = await readServices(tx, vaultId);
+      const incoming = this.#parse(entries, (pattern) => adoptedName(stored, pattern));
+      const byName = new Map(stored.map((row) => [row.service.name, row]));
+      const added = incoming.filter((service) => !byName.has(service.name));
+      for (const service of incoming) {
+        const row = byName.get(service.name);
+        if (row !== undefined) await updateDefinition(tx, row.id, service, now);
+      }
+      const next = (stored.at(-1)?.position ?? -1) + 1;
+      await insert(
+        tx,
+        vaultId,
+        added.map((service, index) => ({ service, position: next + index })),
+        now,
+      );
+      return { names: incoming.map(({ name }) => name), count: stored.length + added.length };
+    });
+  }
+
+  /**
+   * Replaces the whole list.
+   * @param expected tags of the list that the caller is ready to replace; undefined for whatever is there.
+   * @returns how many services there are now.
+   * @throws {InvalidInput} `invalid_service`. @throws {PreconditionFailed} `services_changed`.
+   */
+  async replace(vaultId: string, entries: readonly unknown[], expected?: readonly string[]): Promise<number> {
+    const incoming = this.#parse(entries);
+    await this.#options.writer.change(vaultId, async ({ tx, now }) => {
+      const stored = await readServices(tx, vaultId);
+      if (expected?.includes(tagOf(stored.map(({ service }) => service))) === false) throw listChanged();
+      const byName = new Map(stored.map((row) => [row.service.name, row]));
+      await tx.deleteFrom("services").where("vault_id", "=", vaultId).execute();
+      const rows = incoming.map((service, position) => ({ service, position, replaces: byName.get(service.name) }));
+      await insert(tx, vaultId, rows, now);
+    });
+    return incoming.length;
+  }
+
+  /** @throws {NotFound} @throws {Conflict} when the reference fits several services. */
+  async setEnabled(vaultId: string, reference: string, isEnabled: boolean): Promise<Service> {
+    return this.#options.writer.change(vaultId, async ({ tx, now }) => {
+      const { id, service } = resolveReference(await readServices(tx, vaultId), reference);
+      const changed = { ...service, enabled: isEnabled };
+      await updateDefinition(tx, id, changed, now);
+      return changed;
+    });
+  }
+
+  /** @throws {NotFound} @throws {Conflict} when the reference fits several services. */
+  async remove(vaultId: string, reference: string): Promise<{ readonly removed: Service; readonly count: number }> {
+    return this.#options.writer.change(vaultId, async ({ tx }) => {
+      const stored = await readServices(tx, vaultId);
+      const { id, service } = resolveReference(stored, reference);
+      await tx.deleteFrom("services").where("id", "=", id).execute();
+      return { removed: service, count: stored.length - 1 };
+    });
+  }
+
+  async clear(vaultId: string): Promise<void> {
+    await this.#options.writer.change(vaultId, async ({ tx }) => {
+      await tx.deleteFrom("services").where("vault_id", "=", vaultId).execute();
+    });
+  }
+
+  #parse(entries: readonly unknown[], adoptName?: (pattern: Pattern) => string | undefined): readonly Service[] {
+    const { allowsInternalNames } = this.#options;
+    refuseDescriptions(entries);
+    try {
+      return parseServices(entries, { allowsInternalNames, ...(adoptName && { adoptName }) });
+    } catch (error) {
+      if (!(error instanceof InvalidInput)) throw error;
+      throw new InvalidInput(error.code, `Invalid services: ${error.message}`);
+    }
+  }
+}
+
+/** Changes whenever the list does: an entity tag without its quotes (RFC 9110, section 8.8.3). */
+export function tagOf(services: readonly Service[]): string {
+  return createHash("sha256")
+    .update(JSON.stringify(services.map(formatService)))
+    .digest("hex")
+    .slice(0, 32);
+}
+
+/** By exact name, else by bare host, else by the joined form of the pattern. */
+function resolveReference(stored: readonly StoredService[], reference: string): StoredService {
+  const named = stored.find(({ service }) => service.name === reference);
+  if (named !== undefined) return named;
+  const wanted = reference.trim().toLowerCase();
+  const byHost = stored.filter(({ service }) => service.pattern.host === wanted);
+  const found =
+    byHost.length > 0 ? byHost : stored.filter(({ service }) => formatPattern(service.pattern) === reference);
+  const [only, ...others] = found;
+  if (only === undefined) throw new NotFound("service_not_found", `Service not found for ${quote(reference)}`);
+  if (others.length === 0) return only;
+  const candidates = found.map(({ service }) => ({ name: service.name, host: formatPattern(service.pattern) }));
+  throw new Conflict(
+    "ambiguous_service",
+    `multiple services match host ${quote(reference)} — retry with a service name`,
+    {
+      details: { candidates },
+    },
+  );
+}
+
+function adoptedName(stored: readonly StoredService[], pattern: Pattern): string | undefined {
+  const same = stored.filter(({ service }) => isSamePattern(service.pattern, pattern));
+  return same.length === 1 ? same[0]?.service.name : undefined;
+}
+
+async function updateDefinition(tx: Transaction<Schema>, id: string, service: Service, now: string): Promise<void> {
+  const definition = JSON.stringify(formatService(service));
+  await tx.updateTable("services").set({ definition, updated_at: now }).where("id", "=", id).execute();
+}
+
+interface NewRow {
+  readonly service: Service;
+  readonly position: number;
+  /** The row whose identity and age it takes over. */
+  readonly replaces?: StoredService | undefined;
+}
+
+async function insert(tx: Transaction<Schema>, vaultId: string, rows: readonly NewRow[], now: string): Promise<void> {
+  for (let from = 0; from < rows.length; from += rowsPerInsert) {
+    const values = rows.slice(from, from + rowsPerInsert).map(({ service, position, replaces }) => ({
+      id: replaces?.id ?? uuidv7(),
+      vault_id: vaultId,
+      name: service.name,
+      position,
+      definition: JSON.stringify(formatService(service)),
+      created_at: replaces?.createdAt ?? now,
+      updated_at: now,
+    }));
+    await tx.insertInto("services").values(values).execute();
+  }
+}
+
+function listChanged(): PreconditionFailed {
+  return new PreconditionFailed(
+    "services_changed",
+    "The services changed since they were read; read them again and retry",
+  );
+}

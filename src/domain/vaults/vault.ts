@@ -1,0 +1,221 @@
+/** Vaults: create, list, rename, delete, and what a vault does with hosts that no service covers. */
+import { uuidv4, uuidv7 } from "../../crypto/token.ts";
+import { Conflict, InvalidInput } from "../../errors.ts";
+import type { Changes } from "../../storage/changes.ts";
+import type { Database } from "../../storage/database.ts";
+import { vaultNotFound } from "../actors/access.ts";
+import type { Actor, VaultRole } from "../actors/principal.ts";
+import type { Clock } from "../clock.ts";
+import { quote } from "../input.ts";
+import { isSlug } from "../slug.ts";
+import type { VaultWriter } from "./vault-writer.ts";
+
+/** The vault that requests mean when they name none; it can be neither renamed nor deleted. */
+export const defaultVaultName = "default";
+const reservedNames: ReadonlySet<string> = new Set(["users"]);
+
+/** What happens to a request for a host that no service covers. */
+export type UnmatchedHostPolicy = "passthrough" | "deny";
+/** The row of `vault_settings` that holds it. */
+export const unmatchedHostPolicyKey = "unmatched_host_policy";
+
+export interface Vault {
+  readonly id: string;
+  readonly name: string;
+  readonly createdAt: string;
+}
+
+/** A vault as one actor sees it in a list. */
+export interface ListedVault extends Vault {
+  /** Undefined for an owner without a grant. */
+  readonly role: VaultRole | undefined;
+  readonly pendingProposals: number;
+  readonly store:
+    | { readonly kind: string; readonly lastSyncStatus: string | null; readonly lastSyncedAt: string | null }
+    | undefined;
+}
+
+export interface VaultsOptions {
+  readonly database: Database;
+  readonly changes: Changes;
+  readonly clock: Clock;
+  readonly writer: VaultWriter;
+}
+
+export class Vaults {
+  readonly #options: VaultsOptions;
+
+  constructor(options: VaultsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Creates a vault and makes its creator an admin of it.
+   * @throws {InvalidInput} for a bad name. @throws {Conflict} `vault_exists`.
+   */
+  async create(actor: Actor, name: string): Promise<Vault> {
+    checkName(name);
+    const { database, changes, clock } = this.#options;
+    const now = clock.now();
+    const createdAt = new Date(now).toISOString();
+    const vault = { id: uuidv4(), name, createdAt };
+    try {
+      await changes.transaction(async (tx, announce) => {
+        await tx
+          .insertInto("vaults")
+          .values({ id: vault.id, name, version: 1, created_at: createdAt, updated_at: createdAt })
+          .execute();
+        await tx
+          .insertInto("vault_grants")
+          .values({
+            id: uuidv7(now),
+            vault_id: vault.id,
+            user_id: actor.kind === "user" ? actor.id : null,
+            agent_id: actor.kind === "agent" ? actor.id : null,
+            role: "admin",
+            created_at: createdAt,
+          })
+          .execute();
+        announce({ kind: "actor", actorId: actor.id });
+      });
+    } catch (error) {
+      throw database.isUniqueViolation(error)
+        ? new Conflict("vault_exists", `Vault ${quote(name)} already exists`)
+        : error;
+    }
+    return vault;
+  }
+
+  /** Everything an owner may see, by name; or what the actor holds a grant on, oldest grant first. One query. */
+  async list(actor: Actor): Promise<readonly ListedVault[]> {
+    const isOwner = actor.role === "owner";
+    const query = this.#options.database.db
+      .selectFrom("vaults")
+      .leftJoin("vault_grants", (join) =>
+        join
+          .onRef("vault_grants.vault_id", "=", "vaults.id")
+          .on(actor.kind === "user" ? "vault_grants.user_id" : "vault_grants.agent_id", "=", actor.id),
+      )
+      .leftJoin("credential_stores", "credential_stores.vault_id", "vaults.id")
+      .select((row) => [
+        "vaults.id",
+        "vaults.name",
+        "vaults.created_at",
+        "vault_grants.role",
+        "credential_stores.kind",
+        "credential_stores.last_sync_status",
+        "credential_stores.last_synced_at",
+        row
+          .selectFrom("proposals")
+          .whereRef("proposals.vault_id", "=", "vaults.id")
+          .where("proposals.status", "=", "pending")
+          .select((pending) => pending.fn.countAll<number | string>().as("count"))
+          .as("pending_proposals"),
+      ]);
+    const rows = await (isOwner
+      ? query.orderBy("vaults.name")
+      : query.where("vault_grants.id", "is not", null).orderBy("vault_grants.created_at").orderBy("vault_grants.id")
+    ).execute();
+    return rows.map((row) => ({
+      id: row.id,
+      name: row.name,
+      createdAt: row.created_at,
+      // The column holds what the grant's parser let in.
+      role: (row.role ?? undefined) as VaultRole | undefined,
+      pendingProposals: Number(row.pending_proposals),
+      store:
+        row.kind === null
+          ? undefined
+          : { kind: row.kind, lastSyncStatus: row.last_sync_status, lastSyncedAt: row.last_synced_at },
+    }));
+  }
+
+  /** Every vault by name, for owners. */
+  async listAll(): Promise<readonly Vault[]> {
+    const rows = await this.#options.database.db
+      .selectFrom("vaults")
+      .select(["id", "name", "created_at as createdAt"])
+      .orderBy("name")
+      .execute();
+    return rows;
+  }
+
+  /** @throws {InvalidInput} for a bad name. @throws {Conflict} `vault_exists`, also for the name it has. */
+  async rename(vaultId: string, oldName: string, name: string): Promise<void> {
+    checkName(name);
+    const taken = () => new Conflict("vault_exists", `A vault named ${quote(name)} already exists`);
+    if (name === oldName) throw taken();
+    try {
+      await this.#options.writer.change(vaultId, async ({ tx }) => {
+        await tx.updateTable("vaults").set({ name }).where("id", "=", vaultId).execute();
+      });
+    } catch (error) {
+      throw this.#options.database.isUniqueViolation(error) ? taken() : error;
+    }
+  }
+
+  /** Deletes a vault with everything in it. @throws {NotFound} when it is gone already. */
+  async delete(vaultId: string): Promise<void> {
+    const { database, changes } = this.#options;
+    await changes.transaction(async (tx, announce) => {
+      await database.lockVault(tx, vaultId);
+      const sessions = await tx.selectFrom("sessions").select("public_id").where("vault_id", "=", vaultId).execute();
+      const deleted = await tx.deleteFrom("vaults").where("id", "=", vaultId).executeTakeFirst();
+      if (deleted.numDeletedRows === 0n) throw vaultNotFound(vaultId);
+      for (const { public_id } of sessions) announce({ kind: "session", publicId: public_id });
+      announce({ kind: "vault", vaultId });
+    });
+  }
+
+  async unmatchedHostPolicy(vaultId: string): Promise<UnmatchedHostPolicy> {
+    const row = await this.#options.database.db
+      .selectFrom("vault_settings")
+      .select("value")
+      .where("vault_id", "=", vaultId)
+      .where("key", "=", unmatchedHostPolicyKey)
+      .executeTakeFirst();
+    return readUnmatchedHostPolicy(row?.value);
+  }
+
+  async setUnmatchedHostPolicy(vaultId: string, policy: UnmatchedHostPolicy): Promise<void> {
+    await this.#options.writer.change(vaultId, async ({ tx, now }) => {
+      await tx
+        .insertInto("vault_settings")
+        .values({ vault_id: vaultId, key: unmatchedHostPolicyKey, value: policy, updated_at: now })
+        .onConflict((conflict) => conflict.columns(["vault_id", "key"]).doUpdateSet({ value: policy, updated_at: now }))
+        .execute();
+    });
+  }
+}
+
+/** A stored value that is absent or unknown means `passthrough` (spec of the API, section 11). */
+export function readUnmatchedHostPolicy(stored: string | undefined): UnmatchedHostPolicy {
+  return stored === "deny" ? "deny" : "passthrough";
+}
+
+/** An empty text stands for the default. @throws {InvalidInput} `invalid_policy`. */
+export function parseUnmatchedHostPolicy(text: string): UnmatchedHostPolicy {
+  const policy = text.trim();
+  if (policy === "" || policy === "passthrough") return "passthrough";
+  if (policy === "deny") return "deny";
+  throw new InvalidInput(
+    "invalid_policy",
+    `Invalid unmatched_host_policy ${quote(policy)} (expected "passthrough" or "deny")`,
+  );
+}
+
+/** @throws {InvalidInput} for the default vault. */
+export function refuseDefaultVault(name: string, verb: "rename" | "delete"): void {
+  if (name !== defaultVaultName) return;
+  throw new InvalidInput("default_vault", `Cannot ${verb} the default vault`);
+}
+
+function checkName(name: string): void {
+  if (!isSlug(name)) {
+    throw new InvalidInput(
+      "invalid_name",
+      "Vault name must be 3-64 characters, lowercase alphanumeric and hyphens only",
+    );
+  }
+  if (reservedNames.has(name)) throw new InvalidInput("reserved_name", "This vault name is reserved");
+}

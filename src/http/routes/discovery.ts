@@ -1,0 +1,56 @@
+/** What an agent may use, and what agents looked for in vain (spec of the API, sections 8 and 9). */
+import type { Access } from "../../domain/actors/access.ts";
+import type { Credentials } from "../../domain/credentials/credential.ts";
+import type { DiscoveredHost, Discovery } from "../../domain/discovery.ts";
+import { formatPattern } from "../../domain/services/pattern.ts";
+import type { Services } from "../../domain/services/services.ts";
+import { json, wireTime } from "../answer.ts";
+import type { ApiRouter } from "../router.ts";
+
+export interface DiscoveryDependencies {
+  readonly access: Access;
+  readonly services: Services;
+  readonly credentials: Credentials;
+  readonly discovery: Discovery;
+}
+
+const authed = { access: "session", tier: "authed" } as const;
+const defaultHosts = 5;
+const maxHosts = 100;
+
+export function registerDiscoveryRoutes(
+  router: ApiRouter,
+  { access, services, credentials, discovery }: DiscoveryDependencies,
+): void {
+  router.on("GET", "/discover", authed, async ({ principal, headers }) => {
+    const { vault } = await access.sessionVault(principal, headers.get("x-vault"));
+    const list = await services.list(vault.id);
+    return json({
+      vault: vault.name,
+      services: list.map(({ name, pattern }) => ({ name, host: formatPattern(pattern) })),
+      available_credentials: (await credentials.list(vault.id)).map(({ key }) => key),
+    });
+  });
+
+  router.on("GET", "/v1/vaults/{name}/discovered-hosts", authed, async (request) => {
+    const { vault } = await access.vault(request.principal, request.params.name ?? "", "member");
+    const { hosts, total } = await discovery.hosts(vault.id, parseLimit(request.query("limit")));
+    return json({ hosts: hosts.map(formatHost), total });
+  });
+}
+
+/** 0 counts only; whatever is no count is as if nothing was said. */
+function parseLimit(text: string | undefined): number {
+  if (text === undefined || !/^\d{1,9}$/.test(text)) return defaultHosts;
+  return Math.min(Number(text), maxHosts);
+}
+
+function formatHost({ host, requestCount, lastSeen, authScheme, authHeader }: DiscoveredHost): object {
+  return {
+    host,
+    request_count: Number(requestCount),
+    last_seen: wireTime(lastSeen),
+    ...(authScheme !== "" && { auth_scheme: authScheme }),
+    ...(authHeader !== "" && { auth_header: authHeader }),
+  };
+}

@@ -1,0 +1,110 @@
+/** Services of a vault (spec of the API, section 3). */
+import type { Access } from "../../domain/actors/access.ts";
+import { InputObject } from "../../domain/input.ts";
+import { formatService } from "../../domain/services/definition.ts";
+import { formatPattern } from "../../domain/services/pattern.ts";
+import type { Service } from "../../domain/services/service.ts";
+import { type Services, tagOf } from "../../domain/services/services.ts";
+import { InvalidInput } from "../../errors.ts";
+import { json } from "../answer.ts";
+import { Fields } from "../json-body.ts";
+import type { ApiRequest, ApiRouter } from "../router.ts";
+
+export interface ServiceDependencies {
+  readonly access: Access;
+  readonly services: Services;
+}
+
+const authed = { access: "session", tier: "authed" } as const;
+const withBody = { ...authed, body: true } as const;
+const path = "/v1/vaults/{name}/services";
+
+export function registerServiceRoutes(router: ApiRouter, dependencies: ServiceDependencies): void {
+  registerServiceReads(router, dependencies);
+  registerListWrites(router, dependencies);
+  registerSingleWrites(router, dependencies);
+}
+
+function registerServiceReads(router: ApiRouter, { access, services }: ServiceDependencies): void {
+  router.on("GET", path, authed, async (request) => {
+    const { vault } = await access.vault(request.principal, nameOf(request), "access");
+    const list = await services.list(vault.id);
+    return json({ vault: vault.name, services: list.map(formatService) }, { headers: { etag: `"${tagOf(list)}"` } });
+  });
+
+  router.on("GET", `${path}/credential-usage`, authed, async (request) => {
+    const { vault } = await access.vault(request.principal, nameOf(request), "access");
+    const key = request.query("key");
+    if (!key) throw new InvalidInput("key_required", "Missing required query parameter: key");
+    return json({ services: (await services.referencing(vault.id, key)).map(nameAndHost) });
+  });
+}
+
+function registerListWrites(router: ApiRouter, { access, services }: ServiceDependencies): void {
+  router.on("POST", path, withBody, async (request) => {
+    const { vault } = await access.vault(request.principal, nameOf(request), "admin");
+    const entries = new InputObject(await request.json(), "Invalid request body: it", "invalid_body").list("services");
+    if (entries === undefined || entries.length === 0) {
+      throw new InvalidInput("services_required", "At least one service is required");
+    }
+    const { names, count } = await services.upsert(vault.id, entries);
+    return json({ vault: vault.name, upserted: names, services_count: count });
+  });
+
+  router.on("PUT", path, withBody, async (request) => {
+    const { vault } = await access.vault(request.principal, nameOf(request), "admin");
+    const input = new InputObject(await request.json(), "Invalid services: the body", "invalid_body");
+    if (!input.mentions("services")) {
+      throw new InvalidInput(
+        "services_required",
+        'Invalid services: "services" is missing; send [] to remove them all',
+      );
+    }
+    const count = await services.replace(vault.id, input.list("services") ?? [], expectedTags(request));
+    return json({ vault: vault.name, services_count: count });
+  });
+
+  router.on("DELETE", path, authed, async (request) => {
+    const { vault } = await access.vault(request.principal, nameOf(request), "admin");
+    await services.clear(vault.id);
+    return json({ vault: vault.name, cleared: true });
+  });
+}
+
+function registerSingleWrites(router: ApiRouter, { access, services }: ServiceDependencies): void {
+  router.on("PATCH", `${path}/{ref}`, withBody, async (request) => {
+    const { vault } = await access.vault(request.principal, nameOf(request), "admin");
+    const isEnabled = new Fields(await request.json()).boolean("enabled");
+    if (isEnabled === undefined) {
+      throw new InvalidInput("nothing_to_change", "At least one patchable field is required (enabled)");
+    }
+    const service = await services.setEnabled(vault.id, request.params.ref ?? "", isEnabled);
+    return json({ vault: vault.name, ...nameAndHost(service), enabled: isEnabled });
+  });
+
+  router.on("DELETE", `${path}/{ref}`, authed, async (request) => {
+    const { vault } = await access.vault(request.principal, nameOf(request), "admin");
+    const { removed, count } = await services.remove(vault.id, request.params.ref ?? "");
+    return json({
+      vault: vault.name,
+      removed: removed.name,
+      removed_host: formatPattern(removed.pattern),
+      services_count: count,
+    });
+  });
+}
+
+/** The tags of `If-Match` (RFC 9110, section 13.1.1); undefined when any state will do. A weak tag never matches. */
+function expectedTags(request: ApiRequest): readonly string[] | undefined {
+  const header = request.headers.get("if-match")?.trim();
+  if (!header || header === "*") return undefined;
+  return header.split(",").map((tag) => /^\s*"([^"]*)"\s*$/.exec(tag)?.[1] ?? "");
+}
+
+function nameAndHost(service: Service): { readonly name: string; readonly host: string } {
+  return { name: service.name, host: formatPattern(service.pattern) };
+}
+
+function nameOf(request: ApiRequest): string {
+  return request.params.name ?? "";
+}

@@ -1,0 +1,153 @@
+/** Vaults: create, list, rename, delete, join, leave, context and settings (spec of accounts, section 6.7). */
+import type { Access } from "../../domain/actors/access.ts";
+import type { Members } from "../../domain/vaults/member.ts";
+import {
+  defaultVaultName,
+  type ListedVault,
+  parseUnmatchedHostPolicy,
+  refuseDefaultVault,
+  type Vaults,
+} from "../../domain/vaults/vault.ts";
+import { Forbidden, InvalidInput } from "../../errors.ts";
+import { json, wireTime } from "../answer.ts";
+import { Fields } from "../json-body.ts";
+import type { ApiRequest, ApiRouter } from "../router.ts";
+import { infisicalNotConfigured } from "./credential-stores.ts";
+
+export interface VaultDependencies {
+  readonly access: Access;
+  readonly vaults: Vaults;
+  readonly members: Members;
+}
+
+const authed = { access: "session", tier: "authed" } as const;
+const withBody = { ...authed, body: true } as const;
+
+export function registerVaultRoutes(router: ApiRouter, dependencies: VaultDependencies): void {
+  registerVaultLists(router, dependencies);
+  registerVaultLife(router, dependencies);
+  registerOwnMembership(router, dependencies);
+  registerVaultSettings(router, dependencies);
+}
+
+function registerVaultLists(router: ApiRouter, { access, vaults }: VaultDependencies): void {
+  router.on("GET", "/v1/vaults", authed, async ({ principal }) => {
+    const listed = await vaults.list(access.actor(principal));
+    return json({ vaults: listed.map(formatListed) });
+  });
+
+  router.on("GET", "/v1/admin/vaults", authed, async ({ principal }) => {
+    access.owner(principal);
+    const all = await vaults.listAll();
+    return json({
+      vaults: all.map(({ id, name, createdAt }) => ({
+        id,
+        name,
+        is_default: name === defaultVaultName,
+        created_at: wireTime(createdAt),
+      })),
+    });
+  });
+
+  router.on("GET", "/v1/vaults/{name}/context", authed, async (request) => {
+    access.actor(request.principal);
+    // Web clients tell "no grant" from "no such vault" here, so the difference stays visible.
+    const found = await access.vault(request.principal, nameOf(request), "access", { hidesExistence: false });
+    return json({ vault_name: found.vault.name, vault_role: found.role });
+  });
+}
+
+function registerVaultLife(router: ApiRouter, { access, vaults }: VaultDependencies): void {
+  router.on("POST", "/v1/vaults", withBody, async (request) => {
+    const actor = access.instanceMember(request.principal);
+    const fields = new Fields(await request.json());
+    const name = fields.string("name") ?? "";
+    if (name === "") throw new InvalidInput("name_required", "Name is required");
+    if (fields.object("credential_store")?.string("kind")) {
+      if (actor.role !== "owner") {
+        throw new Forbidden("owner_required", "Owner role required to create external-store vaults");
+      }
+      throw infisicalNotConfigured();
+    }
+    const vault = await vaults.create(actor, name);
+    return json({ id: vault.id, name: vault.name, created_at: wireTime(vault.createdAt) }, { status: 201 });
+  });
+
+  router.on("DELETE", "/v1/vaults/{name}", authed, async (request) => {
+    refuseDefaultVault(nameOf(request), "delete");
+    const { vault } = await access.vault(request.principal, nameOf(request), "admin-or-owner");
+    await vaults.delete(vault.id);
+    return json({ name: vault.name, deleted: true });
+  });
+
+  router.on("POST", "/v1/vaults/{name}/rename", withBody, async (request) => {
+    refuseDefaultVault(nameOf(request), "rename");
+    const { vault } = await access.vault(request.principal, nameOf(request), "admin-or-owner");
+    const name = new Fields(await request.json()).string("name") ?? "";
+    if (name === "") throw new InvalidInput("name_required", 'Request body must include {"name": "new-name"}');
+    await vaults.rename(vault.id, vault.name, name);
+    return json({
+      message: `vault renamed from "${vault.name}" to "${name}"`,
+      old_name: vault.name,
+      new_name: name,
+    });
+  });
+}
+
+function registerOwnMembership(router: ApiRouter, { access, members }: VaultDependencies): void {
+  router.on("POST", "/v1/vaults/{name}/join", authed, async (request) => {
+    const owner = access.owner(request.principal);
+    const { vault } = await access.vault(owner, nameOf(request), "admin-or-owner");
+    await members.grant(vault.id, { type: owner.kind, id: owner.id }, "admin");
+    return json({ vault: vault.name, role: "admin", joined: true });
+  });
+
+  router.on("POST", "/v1/vaults/{name}/leave", authed, async (request) => {
+    const { vault, actor } = await access.vault(request.principal, nameOf(request), "access");
+    if (actor === undefined) throw new Forbidden("actor_required", "Scoped sessions cannot leave a vault");
+    await members.leave(vault.id, { type: actor.kind, id: actor.id });
+    return json({ message: `left vault ${vault.name}` });
+  });
+}
+
+function registerVaultSettings(router: ApiRouter, { access, vaults }: VaultDependencies): void {
+  router.on("GET", "/v1/vaults/{name}/settings", authed, async (request) => {
+    const { vault } = await access.vault(request.principal, nameOf(request), "access");
+    return json({
+      unmatched_host_policy: await vaults.unmatchedHostPolicy(vault.id),
+      infisical_available: false,
+    });
+  });
+
+  router.on("PATCH", "/v1/vaults/{name}/settings", withBody, async (request) => {
+    const { vault } = await access.vault(request.principal, nameOf(request), "admin-or-owner");
+    const wanted = new Fields(await request.json()).string("unmatched_host_policy");
+    if (wanted === undefined) return json({ unmatched_host_policy: await vaults.unmatchedHostPolicy(vault.id) });
+    const policy = parseUnmatchedHostPolicy(wanted);
+    await vaults.setUnmatchedHostPolicy(vault.id, policy);
+    return json({ unmatched_host_policy: policy });
+  });
+}
+
+function nameOf(request: ApiRequest): string {
+  return request.params.name ?? "";
+}
+
+function formatListed({ id, name, role, createdAt, pendingProposals, store }: ListedVault): object {
+  return {
+    id,
+    name,
+    ...(role !== undefined && { role }),
+    membership: role === undefined ? "implicit" : "explicit",
+    is_default: name === defaultVaultName,
+    created_at: wireTime(createdAt),
+    pending_proposals: pendingProposals,
+    ...(store !== undefined && {
+      credential_store: {
+        kind: store.kind,
+        ...(store.lastSyncStatus !== null && { last_sync_status: store.lastSyncStatus }),
+        ...(store.lastSyncedAt !== null && { last_synced_at: wireTime(store.lastSyncedAt) }),
+      },
+    }),
+  };
+}

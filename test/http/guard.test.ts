@@ -26,8 +26,8 @@ describe("the origin check", () => {
     [{ origin: "https://vault.example.com.evil.org" }, "an origin that begins like ours"],
     [{ "content-type": "text/plain" }, "a JSON body under a type that needs no preflight"],
     [{ "content-type": "application/x-www-form-urlencoded; charset=utf-8" }, "a form"],
-  ])("refuses a change with the cookie and %j: %s", (headers) => {
-    expect(judge(headers)).toThrow(Forbidden);
+  ])("refuses a change with the cookie and %j: %s", (headers, _because) => {
+    expect(judge(headers as Record<string, string>)).toThrow(Forbidden);
   });
 
   it.each([
@@ -39,7 +39,7 @@ describe("the origin check", () => {
     [{ "sec-fetch-site": "cross-site" }, { cookie: false }, "a bearer token, which no site can add"],
     [{ "sec-fetch-site": "cross-site" }, { method: "GET" }, "a read"],
     [{ "content-type": "application/json" }, {}, "JSON declared as JSON"],
-  ])("lets %j %j through: %s", (headers, options) => {
+  ])("lets %j %j through: %s", (headers, options, _because) => {
     expect(judge(headers as Record<string, string>, options)).not.toThrow();
   });
 
@@ -60,7 +60,7 @@ describe("the client address", () => {
     ["::ffff:10.1.1.1", "1.2.3.4", "1.2.3.4", "a mapped address is an IPv4 address"],
     ["192.0.2.1", " , 2001:db8::1", "2001:db8::1", "IPv6 behind a single trusted address"],
     ["192.0.2.2", "1.2.3.4", "192.0.2.2", "its neighbour is not trusted"],
-  ])("of %s with %s is %s: %s", (peer, forwarded, expected) => {
+  ])("of %s with %s is %s: %s", (peer, forwarded, expected, _because) => {
     expect(address.of(peer, forwarded)).toBe(expected);
   });
 
@@ -85,7 +85,7 @@ describe("the presented token", () => {
     [{ cookie: "av_session=" }, undefined, "an empty cookie"],
     [{ cookie: "xav_session=c" }, undefined, "another cookie"],
     [{}, undefined, "nothing"],
-  ])("of %j is %j: %s", (headers, expected) => {
+  ])("of %j is %j: %s", (headers, expected, _because) => {
     expect(presentedToken(new Headers(headers as Record<string, string>))).toEqual(expected);
   });
 

@@ -23,7 +23,7 @@ describe("readJson", () => {
     ["12 13", 12, "a number"],
     ['"x"y', "x", "a string"],
     ['{"a":1,"a":2}', { a: 2 }, "of a repeated name the last wins"],
-  ])("reads %s: %2$s", async (text, expected) => {
+  ])("reads %s: %2$s", async (text, expected, _because) => {
     expect(await readJson(bodyOf(text))).toEqual(expected);
   });
 
@@ -37,7 +37,7 @@ describe("readJson", () => {
     ["NaN", "a word that is not JSON"],
     ["{'a':1}", "single quotes"],
     [`${"[".repeat(10_001)}${"]".repeat(10_001)}`, "more than 10,000 levels"],
-  ])("refuses %j: %s", async (text) => {
+  ])("refuses %j: %s", async (text, _because) => {
     await expect(readJson(bodyOf(text))).rejects.toBeInstanceOf(InvalidInput);
   });
 

@@ -60,7 +60,7 @@ describe("parseQuery", () => {
     ["a&b=", { a: "", b: "" }, "a name without value"],
     ["vault=%C3%A9", { vault: "é" }, "UTF-8"],
     ["", {}, "nothing"],
-  ])("reads %s: %2$s", (query, expected) => {
+  ])("reads %s: %2$s", (query, expected, _because) => {
     expect(Object.fromEntries(parseQuery(query))).toEqual(expected);
   });
 });

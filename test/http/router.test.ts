@@ -59,7 +59,7 @@ describe("the route table", () => {
     ["GET", "/vaults/a/b", ["/vaults/{rest...}", { rest: "a/b" }], "a rest parameter takes all"],
     ["GET", "/vaults", "add-slash", "a subtree without its slash"],
     ["GET", "/nope", "none", "nothing there"],
-  ])("%s %s: %4$s", (method, path, expected) => {
+  ])("%s %s: %4$s", (method, path, expected, _because) => {
     expect(summary(api.match(method, path))).toEqual(expected);
   });
 

@@ -90,7 +90,7 @@ describe("what an owner sends", () => {
     [{ overrides: { AUTH: { max: 4 } } }, "owners would lock themselves out"],
     [{ overrides: { GLOBAL: { rate: 99 } } }, "below the floor"],
     [{ overrides: { GLOBAL: { concurrency: 31 } } }, "below the floor"],
-  ] satisfies [LimitPayload, string][])("%j is refused: %s", (payload: LimitPayload) => {
+  ] satisfies [LimitPayload, string][])("%j is refused: %s", (payload: LimitPayload, _because) => {
     expect(() => checkLimitPayload(payload, limits)).toThrow(InvalidInput);
   });
 

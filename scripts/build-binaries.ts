@@ -36,7 +36,7 @@ const targets: readonly Target[] = [
 ];
 
 /** Folders that are readable inside the binary through `src/runtime/assets.ts`; one that is not there is left out. */
-const assetFolders = ["catalog", "web/dist"];
+const assetFolders = ["catalog", "skills", "web/dist"];
 
 const root = join(import.meta.dirname, "..");
 

@@ -160,7 +160,7 @@ export const binary = join(root, "dist", isWindows ? "agent-vault.exe" : "agent-
 function binaryIsCurrent() {
   if (!existsSync(binary)) return false;
   const built = statSync(binary).mtimeMs;
-  const sources = ["src", "catalog", "plugins", "web/dist", "scripts/build-binaries.ts", "package-lock.json"];
+  const sources = ["src", "catalog", "skills", "plugins", "web/dist", "scripts/build-binaries.ts", "package-lock.json"];
   return sources.every((path) => newestChange(join(root, path)) <= built);
 }
 

@@ -9,6 +9,7 @@ import type { Database } from "../storage/database.ts";
 import type { Schema } from "../storage/schema.ts";
 import { DiscoveryTally } from "./discovery-tally.ts";
 import type { JournalEntry, JournalSink } from "./journal-entry.ts";
+import { type JournalPage, type JournalQuery, listJournal } from "./journal-query.ts";
 
 export interface JournalOptions {
   readonly database: Database;
@@ -61,6 +62,11 @@ export class Journal implements JournalSink {
     const count = this.#waiting.push(entry);
     if (count === 1 && this.#writing === undefined) this.#timer = setTimeout(() => this.#start(), flushAfterMs);
     else if (count === batchRows && this.#writing === undefined) this.#start();
+  }
+
+  /** What is written so far, which trails the requests by a quarter of a second. */
+  list(vaultId: string, query: JournalQuery): Promise<JournalPage> {
+    return listJournal(this.#database, vaultId, query);
   }
 
   /** Everything that was recorded before this call is written when it resolves; for tests and for `close`. */

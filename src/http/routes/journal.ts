@@ -1,20 +1,20 @@
 /** The request log of a vault (spec of the API, section 10). */
 import type { Access } from "../../domain/actors/access.ts";
-import { type JournalRow, listJournal, type StatusBucket, statusBuckets } from "../../domain/journal-query.ts";
+import type { Journal } from "../../domain/journal.ts";
+import { type JournalRow, type StatusBucket, statusBuckets } from "../../domain/journal-query.ts";
 import { InvalidInput } from "../../errors.ts";
-import type { Database } from "../../storage/database.ts";
 import { json, wireTime } from "../answer.ts";
 import type { ApiRouter } from "../router.ts";
 
 export interface JournalDependencies {
   readonly access: Access;
-  readonly database: Database;
+  readonly journal: Journal;
 }
 
 const defaultRows = 50;
 const maxRows = 200;
 
-export function registerJournalRoutes(router: ApiRouter, { access, database }: JournalDependencies): void {
+export function registerJournalRoutes(router: ApiRouter, { access, journal }: JournalDependencies): void {
   router.on("GET", "/v1/vaults/{name}/logs", { access: "session", tier: "authed" }, async (request) => {
     const { vault } = await access.vault(request.principal, request.params.name ?? "", "member");
     const before = parseCount(request.query("before"));
@@ -22,7 +22,7 @@ export function registerJournalRoutes(router: ApiRouter, { access, database }: J
     if (before !== undefined && after !== undefined) {
       throw new InvalidInput("conflicting_cursors", "before and after are mutually exclusive");
     }
-    const page = await listJournal(database, vault.id, {
+    const page = await journal.list(vault.id, {
       limit: Math.min(parseCount(request.query("limit")) ?? defaultRows, maxRows),
       before,
       after,

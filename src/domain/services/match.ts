@@ -3,7 +3,7 @@
  * exact host over wildcard, own port over any, longer literal path, earlier in the list; the first that applies wins.
  */
 import type { MatchOutcome, Target } from "../vaults/snapshot.ts";
-import { decodePath } from "./path.ts";
+import { decodePath, withoutParameters } from "./path.ts";
 import type { Scheme, Service } from "./service.ts";
 
 export interface Matcher {
@@ -54,6 +54,7 @@ export function compileMatcher(services: readonly Service[]): Matcher {
 
 function choose(exact: readonly Candidate[], wildcard: readonly Candidate[], target: Target): MatchOutcome {
   let path: string | undefined;
+  let bare: string | undefined;
   let refusal: MatchOutcome | undefined;
   // One pass decides whether paths matter at all; where they do, a path with several readings must not choose.
   for (const list of [exact, wildcard]) {
@@ -61,6 +62,10 @@ function choose(exact: readonly Candidate[], wildcard: readonly Candidate[], tar
       if (candidate.glob === undefined || !appliesToPort(candidate, target)) continue;
       path ??= decodePath(target.path === "" ? "/" : target.path);
       if (path === undefined) return ambiguousPath;
+      bare ??= withoutParameters(path);
+      if (bare === undefined) return ambiguousPath;
+      if (bare !== path && matchesGlob(candidate.glob, bare) !== matchesGlob(candidate.glob, path))
+        return ambiguousPath;
     }
   }
   for (const list of [exact, wildcard]) {

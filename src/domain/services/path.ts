@@ -26,6 +26,17 @@ export function decodePath(path: string): string | undefined {
   return decoded;
 }
 
+/**
+ * A decoded path as servers see it that drop `;parameters` from every segment before they look for a handler (those
+ * of the Java world do); undefined when what is left is ambiguous. To others the parameters are part of the name, so
+ * a rule must judge both readings alike.
+ */
+export function withoutParameters(path: string): string | undefined {
+  if (!path.includes(";")) return path;
+  const bare = path.replaceAll(/;[^/]*/g, "");
+  return isCanonicalPath(bare) ? bare : undefined;
+}
+
 /** No reading of this (decoded) path leads anywhere else. */
 export function isCanonicalPath(path: string): boolean {
   // Some servers fold look-alikes such as U+FF0F and U+2025 into the ASCII characters they resemble.

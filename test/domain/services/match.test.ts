@@ -116,7 +116,9 @@ describe("disabled services", () => {
   it("are not passed by a path that is spelled differently", () => {
     const list = services({ host: "h.com/private/*", enabled: false }, "h.com");
     expect(outcome(list, "https://h.com/%70rivate/a")).toBe("disabled one");
-    for (const path of ["//private/a", "/./private/a", "/x/../private/a", "/%2e/private/a", "/private%2fa"]) {
+    const spellings = ["//private/a", "/./private/a", "/x/../private/a", "/%2e/private/a", "/private%2fa"];
+    const withParameters = ["/private;x/a", "/private;/a", "/private%3Bx=y/a", "/;/private/a", "/;x=y/private/a"];
+    for (const path of [...spellings, ...withParameters]) {
       expect(outcome(list, `https://h.com${path}`)).toBe("ambiguous_path");
     }
   });
@@ -167,6 +169,8 @@ describe("paths with several readings", () => {
     { path: "/api/..;/admin", why: "path parameter after dots" },
     { path: "/api/..;a=b/admin", why: "path parameter with a value" },
     { path: "/api/..%3B/admin", why: "encoded path parameter" },
+    { path: "/api;v=1/x", why: "a path parameter on which the match depends" },
+    { path: "/api/;/x", why: "nothing but a path parameter" },
     { path: "/api/%252e%252e/admin", why: "double encoding" },
     { path: "/api/%25%32%65/admin", why: "double encoding, digit by digit" },
     { path: "/api/%c0%ae%c0%ae/admin", why: "overlong UTF-8" },

@@ -1,0 +1,195 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseServerConfig } from "../../src/config.ts";
+import { Keyring } from "../../src/crypto/keyring.ts";
+import type { Clock } from "../../src/domain/clock.ts";
+import { Domain } from "../../src/domain/domain.ts";
+import type { MailTransport } from "../../src/domain/mail.ts";
+import { type ApiListener, startApi } from "../../src/http/app.ts";
+import { buildApi } from "../../src/http/build-api.ts";
+import { createLogger } from "../../src/log.ts";
+import { Changes } from "../../src/storage/changes.ts";
+import { type Database, openDatabase } from "../../src/storage/database.ts";
+
+export const silentLog = createLogger({ level: "silent", format: "text" });
+export const password = "correct-pass-1";
+
+/** A clock that a test moves. It starts now, because PostgreSQL and certificates have clocks of their own. */
+export class ManualClock implements Clock {
+  #nowMs = Date.now();
+
+  now(): number {
+    return this.#nowMs;
+  }
+
+  advance(milliseconds: number): void {
+    this.#nowMs += milliseconds;
+  }
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body: Record<string, unknown>;
+  readonly text: string;
+}
+
+export interface Call {
+  readonly token?: string | undefined;
+  readonly body?: unknown;
+  readonly headers?: Record<string, string>;
+}
+
+/** The API over a real database and a real socket, as the server puts it together, without proxy and key provider. */
+export class ApiServer implements AsyncDisposable {
+  readonly database: Database;
+  readonly changes: Changes;
+  readonly domain: Domain;
+  readonly clock = new ManualClock();
+  /** Lines that the operator of the server sees. */
+  readonly output: string[] = [];
+  readonly #listener: ApiListener;
+
+  private constructor(parts: {
+    readonly database: Database;
+    readonly changes: Changes;
+    readonly domain: Domain;
+    readonly clock: ManualClock;
+    readonly output: string[];
+    readonly listener: ApiListener;
+  }) {
+    this.database = parts.database;
+    this.changes = parts.changes;
+    this.domain = parts.domain;
+    this.clock = parts.clock;
+    this.output = parts.output;
+    this.#listener = parts.listener;
+  }
+
+  /** @param database is not closed by the server. */
+  static async start(
+    database: Database,
+    options: { readonly environment?: Record<string, string>; readonly mailTransport?: MailTransport } = {},
+  ): Promise<ApiServer> {
+    const config = parseServerConfig(
+      {},
+      { HOME: tmpdir(), AGENT_VAULT_RATELIMIT_PROFILE: "off", ...options.environment },
+    );
+    const clock = new ManualClock();
+    const output: string[] = [];
+    const changes = new Changes(database, silentLog);
+    const domain = new Domain({
+      database,
+      changes,
+      keyring: await Keyring.open([{ number: 1, raw: crypto.getRandomValues(new Uint8Array(32)) }]),
+      clock,
+      log: silentLog,
+      baseUrl: config.baseUrl,
+      limits: config.rateLimit,
+      allowsInternalNames: false,
+      mailTransport: options.mailTransport,
+      output: (line) => output.push(line),
+    });
+    const app = buildApi({
+      database,
+      domain,
+      config,
+      log: silentLog,
+      catalog: [],
+      skill: "# Skill\n",
+      proxyAuthority: () => undefined,
+    });
+    const listener = await startApi(app, { host: "127.0.0.1", port: 0 });
+    return new ApiServer({ database, changes, domain, clock, output, listener });
+  }
+
+  get port(): number {
+    return this.#listener.port;
+  }
+
+  async call(method: string, path: string, call: Call = {}): Promise<Answer> {
+    const response = await fetch(`http://127.0.0.1:${this.port}${path}`, {
+      method,
+      redirect: "manual",
+      headers: {
+        ...(call.token !== undefined && { authorization: `Bearer ${call.token}` }),
+        ...(call.body !== undefined && { "content-type": "application/json" }),
+        ...call.headers,
+      },
+      ...(call.body !== undefined && { body: JSON.stringify(call.body) }),
+    });
+    const text = await response.text();
+    const isJson = response.headers.get("content-type") === "application/json";
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: isJson ? (JSON.parse(text) as Record<string, unknown>) : {},
+      text,
+    };
+  }
+
+  /** @throws when the answer is not the one that the test builds on. */
+  async expect(status: number, method: string, path: string, call: Call = {}): Promise<Record<string, unknown>> {
+    const answer = await this.call(method, path, call);
+    if (answer.status !== status) throw new Error(`${method} ${path}: ${answer.status} ${answer.text}`);
+    return answer.body;
+  }
+
+  /** Registers the first user. */
+  async registerOwner(email = "owner@example.com"): Promise<string> {
+    return String((await this.expect(201, "POST", "/v1/auth/register", { body: { email, password } })).token);
+  }
+
+  /** Invites somebody, accepts for them, and signs them in. */
+  async addUser(owner: string, email: string, role = "member"): Promise<string> {
+    const invite = await this.expect(201, "POST", "/v1/users/invites", { token: owner, body: { email, role } });
+    const token = String(invite.invite_link).split("/invite/")[1] ?? "";
+    await this.expect(200, "POST", `/v1/users/invites/${token}/accept`, { body: { password } });
+    return this.login(email);
+  }
+
+  async login(email: string): Promise<string> {
+    return String((await this.expect(200, "POST", "/v1/auth/login", { body: { email, password } })).token);
+  }
+
+  async addAgent(owner: string, name: string, body: object = {}): Promise<string> {
+    const agent = await this.expect(201, "POST", "/v1/agents", { token: owner, body: { name, ...body } });
+    return String(agent.av_agent_token);
+  }
+
+  async addVault(token: string, name: string): Promise<string> {
+    return String((await this.expect(201, "POST", "/v1/vaults", { token, body: { name } })).id);
+  }
+
+  async mint(token: string, vault: string): Promise<string> {
+    return String((await this.expect(200, "POST", "/v1/sessions", { token, body: { vault } })).token);
+  }
+
+  /** The newest one-time code that the operator was shown for an address. */
+  codeFor(email: string): string {
+    const line = this.output.findLast((text) => text.includes(email)) ?? "";
+    return /(?<!\d)\d{6}(?!\d)/.exec(line.replace(email, ""))?.[0] ?? "";
+  }
+
+  async close(): Promise<void> {
+    await this.#listener.close({ graceMs: 1_000 });
+    await this.domain.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/** An empty SQLite database in a directory of its own. */
+export async function openScratchDatabase(): Promise<Database & AsyncDisposable> {
+  const directory = mkdtempSync(join(tmpdir(), "agent-vault-test-"));
+  const database = await openDatabase({ path: join(directory, "vault.db") }, silentLog);
+  return Object.assign(database, {
+    async [Symbol.asyncDispose]() {
+      await database.close();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  });
+}

@@ -110,7 +110,11 @@ export class Invites {
   /** Newest first: all for owners, else one's own and those into vaults that one administers. */
   async list(actor: Actor, status: string | undefined): Promise<readonly Invite[]> {
     await this.#expireOverdue();
-    let query = this.#database.db.selectFrom("user_invites").selectAll().orderBy("created_at", "desc");
+    let query = this.#database.db
+      .selectFrom("user_invites")
+      .selectAll()
+      .orderBy("created_at", "desc")
+      .orderBy("id", "desc");
     if (status !== undefined && status !== "") query = query.where("status", "=", status);
     const invites = await query.execute();
     const vaults = await this.#vaultsOf(invites.map((invite) => invite.id));

@@ -1,0 +1,127 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Database } from "../../src/storage/database.ts";
+import { ApiServer, openScratchDatabase, password } from "../support/api-server.ts";
+
+interface ListedInvite {
+  readonly email: string;
+  readonly token: string;
+  readonly status: string;
+}
+
+describe("invitations over the API", () => {
+  let database: Database & AsyncDisposable;
+  let api: ApiServer;
+  let owner: string;
+  let admin: string;
+
+  beforeAll(async () => {
+    database = await openScratchDatabase();
+    api = await ApiServer.start(database);
+    owner = await api.registerOwner();
+    admin = await api.addUser(owner, "admin@example.com");
+    await api.addVault(admin, "shared");
+  });
+  afterAll(async () => {
+    await api.close();
+    await database[Symbol.asyncDispose]();
+  });
+
+  const invite = (token: string, body: object) => api.call("POST", "/v1/users/invites", { token, body });
+  const tokenOf = (body: Record<string, unknown>) => String(body.invite_link).split("/invite/")[1] ?? "";
+  const details = (token: string) => api.call("GET", `/v1/users/invites/${token}/details`);
+  const accept = (token: string, secret = password) =>
+    api.call("POST", `/v1/users/invites/${token}/accept`, { body: { password: secret } });
+  const handleOf = async (email: string) => {
+    const { invites } = await api.expect(200, "GET", "/v1/users/invites", { token: owner });
+    return (invites as ListedInvite[]).find((item) => item.email === email)?.token ?? "";
+  };
+
+  it("are listed under a handle that revokes and renews but accepts nothing", async () => {
+    const { body } = await invite(owner, { email: "handle@example.com" });
+    const handle = await handleOf("handle@example.com");
+    expect(handle).not.toBe("");
+    expect(handle).not.toContain(tokenOf(body));
+    expect((await details(handle)).status).toBe(404);
+    expect((await accept(handle)).status).toBe(404);
+    const renewed = await api.call("POST", `/v1/users/invites/${handle}/reinvite`, { token: owner });
+    expect(renewed.status).toBe(201);
+    expect((await details(tokenOf(body))).body).toMatchObject({ error: true, error_title: "Invite Revoked" });
+    expect((await details(tokenOf(renewed.body))).body).toMatchObject({ needs_account: true });
+    const second = await handleOf("handle@example.com");
+    await api.expect(200, "DELETE", `/v1/users/invites/${second}`, { token: owner });
+  });
+
+  it("do not hand an owner's invitation to a vault admin who renews it", async () => {
+    const vaults = [{ vault_name: "shared", vault_role: "member" }];
+    const { status } = await invite(owner, { email: "boss@example.com", role: "owner", vaults });
+    expect(status).toBe(201);
+    const handle = await handleOf("boss@example.com");
+    expect((await api.call("POST", `/v1/users/invites/${handle}/reinvite`, { token: admin })).status).toBe(403);
+    // The vault's admin may still take it back.
+    expect((await api.call("DELETE", `/v1/users/invites/${handle}`, { token: admin })).status).toBe(200);
+  });
+
+  it("give only what the inviter has", async () => {
+    const stranger = await api.addUser(owner, "stranger@example.com");
+    const into = (vault: string) => ({ email: "x@example.com", vaults: [{ vault_name: vault }] });
+    expect((await invite(stranger, { email: "x@example.com", role: "owner" })).status).toBe(403);
+    expect((await invite(stranger, into("shared"))).status).toBe(403);
+    expect((await invite(admin, into("no-such-vault"))).status).toBe(404);
+    const twice = [{ vault_name: "shared" }, { vault_name: "shared", vault_role: "admin" }];
+    expect((await invite(admin, { email: "x@example.com", vaults: twice })).status).toBe(400);
+    const proxy = [{ vault_name: "shared", vault_role: "proxy" }];
+    expect((await invite(admin, { email: "x@example.com", vaults: proxy })).status).toBe(400);
+  });
+
+  it("take over an account that was never verified, whoever registered it", async () => {
+    const email = "victim@example.com";
+    const { body } = await invite(owner, { email, vaults: [{ vault_name: "shared", vault_role: "admin" }] });
+    await api.call("POST", "/v1/auth/register", { body: { email, password: "attackers-choice" } });
+    expect((await details(tokenOf(body))).body.needs_account).toBe(true);
+    expect((await accept(tokenOf(body))).status).toBe(200);
+    const attack = { email, password: "attackers-choice" };
+    expect((await api.call("POST", "/v1/auth/login", { body: attack })).status).toBe(401);
+    const session = await api.login(email);
+    const { vaults } = await api.expect(200, "GET", "/v1/admin/users/me", { token: session });
+    expect(vaults).toEqual(["shared"]);
+  });
+
+  it("expire after 48 hours", async () => {
+    const { body } = await invite(owner, { email: "late@example.com" });
+    api.clock.advance(48 * 3_600_000 + 1);
+    expect((await details(tokenOf(body))).body.error_title).toBe("Invite Expired");
+    expect((await accept(tokenOf(body))).status).toBe(410);
+    const { invites } = await api.expect(200, "GET", "/v1/users/invites?status=expired", { token: owner });
+    expect((invites as ListedInvite[]).map(({ email }) => email)).toContain("late@example.com");
+  });
+
+  it("survive a password that is refused", async () => {
+    const { body } = await invite(owner, { email: "short@example.com" });
+    expect((await accept(tokenOf(body), "short")).status).toBe(400);
+    expect((await accept(tokenOf(body))).status).toBe(200);
+    expect((await details(tokenOf(body))).body.error_title).toBe("Already Accepted");
+  });
+
+  it("are sent by mail where there is mail, and otherwise the inviter gets the link", async () => {
+    await using other = await openScratchDatabase();
+    const sent: unknown[] = [];
+    await using server = await ApiServer.start(other, {
+      mailTransport: {
+        async send(message) {
+          if (message.to.startsWith("bounces")) throw new Error("no such mailbox");
+          sent.push(message);
+        },
+      },
+    });
+    const token = await server.registerOwner();
+    const post = (email: string) => server.call("POST", "/v1/users/invites", { token, body: { email } });
+    const good = await post("good@example.com");
+    expect(good.body).toMatchObject({ email_sent: true });
+    expect(good.body.invite_link).toBeUndefined();
+    expect(sent).toMatchObject([{ kind: "invitation", to: "good@example.com", inviter: "owner@example.com" }]);
+    const bad = await post("bounces@example.com");
+    expect(bad.status).toBe(201);
+    expect(bad.body).toMatchObject({ email_sent: false, email_error: expect.stringContaining("no such mailbox") });
+    expect(bad.body.invite_link).toContain("/invite/av_uinv_");
+  });
+});

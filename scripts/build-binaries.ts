@@ -113,7 +113,8 @@ function compile(build: { readonly outfile: string; readonly stamp: Stamp; reado
     outfile,
     "src/main.ts",
   ];
-  execFileSync(process.execPath, args, { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
+  const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
+  if (status !== 0) process.exit(1); // the compiler said why
   console.log(outfile);
 }
 

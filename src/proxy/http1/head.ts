@@ -1,5 +1,6 @@
 import { nameBytes, targetBytes, valueBytes } from "./bytes.ts";
 import { FramingError } from "./framing-error.ts";
+import { nameAt } from "./known-names.ts";
 
 export { FramingError } from "./framing-error.ts";
 export { hasToken, header, headerCount, hostOf, listValues } from "./headers.ts";
@@ -74,8 +75,9 @@ export function parseRequestHead(text: string): RequestHead {
     throw new FramingError("target_too_long", `The request target is longer than ${maxTargetBytes} bytes`, 414);
   }
   const target = text.substring(targetStart, at);
-  const first = text.charCodeAt(targetStart);
-  if (first !== slash && method !== "CONNECT" && target !== "*" && !absoluteForm.test(target)) {
+  if (method === "CONNECT") {
+    if (!authorityForm.test(target)) throw badRequestLine("of CONNECT needs a target like host:port");
+  } else if (text.charCodeAt(targetStart) !== slash && target !== "*" && !absoluteForm.test(target)) {
     throw badRequestLine("has a target that is neither a path, nor a URL, nor an asterisk");
   }
 
@@ -127,7 +129,7 @@ export function parseHeaderLines(text: string, start: number): string[] {
       throw badHeaderStart(text.charCodeAt(at));
     }
     if (text.charCodeAt(at) !== colon) throw badHeaderName(text.charCodeAt(at));
-    headers.push(text.substring(lineStart, at));
+    headers.push(nameAt(text, lineStart, at));
 
     at += 1;
     let byte = text.charCodeAt(at);
@@ -260,7 +262,9 @@ function endOfHead(chunk: Buffer): number {
 /** A head that passes its limit before the first line ends has a target to blame. */
 const unfinishedRequestLine = /^(?:\r\n)?[A-Za-z]+ [^\r\n]*$/;
 
-const absoluteForm = /^[A-Za-z][A-Za-z0-9+.-]*:\/\//;
+/** The characters of hosts, user names and ports only; which of them make an address is not decided here. */
+const authorityForm = /^[A-Za-z0-9._~!$&'()*+;=%:[\]-]+$/;
+const absoluteForm = /^[A-Za-z]+:\/\/[A-Za-z0-9._~!$&'()*+,;=%:@[\]-]+(?:[/?]|$)/;
 
 /** @throws {FramingError} 505 for a well-formed version that is not 1.0 or 1.1, 400 for anything else. */
 function parseVersion(text: string, at: number): 0 | 1 {

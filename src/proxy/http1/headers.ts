@@ -42,8 +42,7 @@ export function hasToken(headers: HeaderList, lowerName: string, lowerToken: str
     if (!isNamed(headers[i] ?? "", lowerName)) continue;
     const value = headers[i + 1] ?? "";
     if (isNamed(value, lowerToken)) return true; // nearly always the only element
-    if (value.length <= lowerToken.length) continue;
-    if (value.split(",").some((element) => isNamed(element.trim(), lowerToken))) return true;
+    if (value.includes(",") && value.split(",").some((element) => isNamed(element.trim(), lowerToken))) return true;
   }
   return false;
 }

@@ -67,6 +67,13 @@ describe("request lines", () => {
     ["GET /\t HTTP/1.1", "400 bad_request_line", "a tab in the target"],
     ["GET a HTTP/1.1", "400 bad_request_line", "a target that is none of the four forms"],
     ["GET a.test:443 HTTP/1.1", "400 bad_request_line", "an authority without CONNECT"],
+    ["CONNECT / HTTP/1.1", "400 bad_request_line", "a path for CONNECT"],
+    ["CONNECT u@a.test:443 HTTP/1.1", "400 bad_request_line", "a user for CONNECT"],
+    ["CONNECT https://a.test:443 HTTP/1.1", "400 bad_request_line", "a URL for CONNECT"],
+    ["CONNECT a.test:443,b.test:443 HTTP/1.1", "400 bad_request_line", "two authorities"],
+    ["GET http:///a HTTP/1.1", "400 bad_request_line", "a URL without a host"],
+    ["GET http:/a HTTP/1.1", "400 bad_request_line", "a URL without a host"],
+    ["GET http://a\\@b/ HTTP/1.1", "400 bad_request_line", "a backslash, which is a slash for some"],
     ["GET ** HTTP/1.1", "400 bad_request_line", "two asterisks"],
     ["GET 1http://a/ HTTP/1.1", "400 bad_request_line", "a scheme that starts with a digit"],
   ])("refuses %j with %s: %s", (line, expected) => {

@@ -7,16 +7,19 @@ import { InvalidInput } from "../errors.ts";
 export class InputObject {
   readonly #fields = new Map<string, unknown>();
   readonly #code: string;
+  readonly #prefix: string;
 
   /**
-   * @param what names the value in messages: "auth", "substitution 2".
    * @param code of the errors that reading a field throws.
+   * @param prefix of their messages: `Invalid request body: `.
    * @throws {InvalidInput} unless `value` is an object; `null` and undefined count as an empty one.
    */
-  constructor(value: unknown, what: string, code: string) {
+  constructor(value: unknown, code: string, prefix = "") {
     this.#code = code;
+    this.#prefix = prefix;
     if (value === null || value === undefined) return;
-    if (typeof value !== "object" || Array.isArray(value)) throw new InvalidInput(code, `${what} must be an object`);
+    if (typeof value !== "object" || Array.isArray(value))
+      throw new InvalidInput(code, `${prefix}it must be an object`);
     for (const [name, field] of Object.entries(value)) this.#fields.set(name.toLowerCase(), field);
   }
 
@@ -70,7 +73,7 @@ export class InputObject {
   }
 
   #wrong(name: string, expected: string): InvalidInput {
-    return new InvalidInput(this.#code, `"${name}" must be ${expected}`);
+    return new InvalidInput(this.#code, `${this.#prefix}"${name}" must be ${expected}`);
   }
 }
 

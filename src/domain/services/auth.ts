@@ -50,7 +50,7 @@ const reservedHeaders: ReadonlySet<string> = new Set([
 
 /** @throws {InvalidInput} naming the field that is wrong. */
 export function parseAuth(value: unknown): Auth {
-  const input = new InputObject(value, "it", "invalid_service");
+  const input = new InputObject(value, "invalid_service");
   const type = input.string("type") ?? "";
   if (type === "") throw invalid(`type is required ${supported}`);
   if (!isAuthType(type)) throw invalid(`unsupported type ${quote(type)} ${supported}`);

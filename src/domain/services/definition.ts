@@ -18,7 +18,7 @@ const maxListed = 32;
 
 /** @throws {InvalidInput} `invalid_service`, naming the first field that is wrong and what it should be. */
 export function parseService(value: unknown, options: ParseServiceOptions): Service {
-  const input = new InputObject(value, "it", "invalid_service");
+  const input = new InputObject(value, "invalid_service");
   const pattern = parsePattern(input.string("host") ?? "", input.string("path") ?? "", options);
   const name = parseName(input.string("name") || options.adoptName?.(pattern) || "");
   const auth = within("auth", () => parseAuth(input.value("auth")));

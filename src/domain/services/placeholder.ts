@@ -27,7 +27,7 @@ export function parseSubstitutions(list: readonly unknown[]): readonly Substitut
 }
 
 function parseSubstitution(value: unknown): Substitution {
-  const input = new InputObject(value, "it", "invalid_service");
+  const input = new InputObject(value, "invalid_service");
   const key = input.string("key") ?? "";
   if (key === "") throw invalid('"key" is required');
   if (!isCredentialKey(key)) throw invalid(`key ${quote(key)} must be UPPER_SNAKE_CASE (e.g. STRIPE_KEY)`);

@@ -62,7 +62,7 @@ async function vaultOf(
 }
 
 async function readBody(request: ApiRequest): Promise<InputObject> {
-  return new InputObject(await request.json(), "Invalid request body: it", "invalid_body");
+  return new InputObject(await request.json(), "invalid_body", "Invalid request body: ");
 }
 
 /** Without entries the second list is left out (spec of the API, section 5.1). */

@@ -43,7 +43,7 @@ function registerServiceReads(router: ApiRouter, { access, services }: ServiceDe
 function registerListWrites(router: ApiRouter, { access, services }: ServiceDependencies): void {
   router.on("POST", path, withBody, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "admin");
-    const entries = new InputObject(await request.json(), "Invalid request body: it", "invalid_body").list("services");
+    const entries = new InputObject(await request.json(), "invalid_body", "Invalid request body: ").list("services");
     if (entries === undefined || entries.length === 0) {
       throw new InvalidInput("services_required", "At least one service is required");
     }
@@ -53,7 +53,7 @@ function registerListWrites(router: ApiRouter, { access, services }: ServiceDepe
 
   router.on("PUT", path, withBody, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "admin");
-    const input = new InputObject(await request.json(), "Invalid services: the body", "invalid_body");
+    const input = new InputObject(await request.json(), "invalid_body", "Invalid services: ");
     if (!input.mentions("services")) {
       throw new InvalidInput(
         "services_required",

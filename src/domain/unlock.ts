@@ -30,8 +30,6 @@ export type MasterPasswordSource =
   | { readonly kind: "absent" };
 
 const promptAttempts = 3;
-/** Anything shorter falls to guessing once the database is copied; passphrases are welcome. */
-const leastPasswordLength = 1;
 
 /**
  * Opens the data keys, or makes the first one. First starts of several processes at once agree on one key.
@@ -174,7 +172,7 @@ async function insertProtection(tx: Transaction<Schema>, provider: KeyProvider, 
 async function choosePassword(how: MasterPasswordSource): Promise<Secret | undefined> {
   if (how.kind === "absent") return undefined;
   const password = how.kind === "prompt" ? await how.ask({ purpose: "choose", attempt: 1 }) : how.password;
-  return password && password.reveal().length >= leastPasswordLength ? password : undefined;
+  return password && password.reveal() !== "" ? password : undefined;
 }
 
 async function unlockWithPassword(protection: Protection, how: MasterPasswordSource): Promise<Keyring> {
@@ -276,7 +274,7 @@ function kdfOf(provider: KeyProvider): string | null {
 }
 
 function requireUsable(password: Secret): void {
-  if (password.reveal().length >= leastPasswordLength) return;
+  if (password.reveal() !== "") return;
   throw new InvalidInput("empty_master_password", "A master password cannot be empty", {
     hint: "agent-vault master-password remove",
   });

@@ -1,0 +1,34 @@
+/** Removes from time to time what time has ended; the journal has its own retention (journal-retention.ts). */
+import { messageOf } from "../errors.ts";
+import type { Logger } from "../log.ts";
+import type { Database } from "../storage/database.ts";
+import { purgeExpired } from "./actors/purge.ts";
+import type { Clock } from "./clock.ts";
+
+const intervalMs = 15 * 60_000;
+
+export interface HousekeepingOptions {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/**
+ * Runs at once and every 15 minutes. A failure is logged and tried again at the next turn.
+ * @returns what stops it, after a turn under way has ended.
+ */
+export function startHousekeeping({ database, clock, log }: HousekeepingOptions): () => Promise<void> {
+  const turn = () =>
+    purgeExpired({ database, clock }).catch((error: unknown) => {
+      log.warn("expired rows could not be removed", { error: messageOf(error) });
+    });
+  let running = turn();
+  const timer = setInterval(() => {
+    running = running.then(turn);
+  }, intervalMs);
+  timer.unref();
+  return async () => {
+    clearInterval(timer);
+    await running;
+  };
+}

@@ -1,0 +1,72 @@
+/** Puts the routes together with what they need: the list of everything that the API answers. */
+import type { ServerConfig } from "../config.ts";
+import type { Domain } from "../domain/domain.ts";
+import type { CatalogTemplate } from "../domain/services/catalog.ts";
+import type { Logger } from "../log.ts";
+import type { Database } from "../storage/database.ts";
+import { ApiApp } from "./app.ts";
+import { SessionCookie } from "./authenticate.ts";
+import { ApiRouter } from "./router.ts";
+import { registerAccountRoutes } from "./routes/account.ts";
+import { registerAgentRoutes } from "./routes/agents.ts";
+import { registerCatalogRoutes } from "./routes/catalog.ts";
+import { registerCredentialStoreRoutes } from "./routes/credential-stores.ts";
+import { registerCredentialRoutes } from "./routes/credentials.ts";
+import { registerDiscoveryRoutes } from "./routes/discovery.ts";
+import { registerHealthRoutes } from "./routes/health.ts";
+import { registerInviteRoutes } from "./routes/invites.ts";
+import { registerJournalRoutes } from "./routes/journal.ts";
+import { registerServiceRoutes } from "./routes/services.ts";
+import { registerSessionRoutes } from "./routes/sessions.ts";
+import { registerSettingsRoutes } from "./routes/settings.ts";
+import { registerUserRoutes } from "./routes/users.ts";
+import { registerVaultMemberRoutes } from "./routes/vault-members.ts";
+import { registerVaultRoutes } from "./routes/vaults.ts";
+
+export interface ApiOptions {
+  readonly database: Database;
+  readonly domain: Domain;
+  readonly config: ServerConfig;
+  readonly log: Logger;
+  readonly catalog: readonly CatalogTemplate[];
+  /** The instructions for agents, as Markdown. */
+  readonly skill: string | undefined;
+  /** The running proxy's root certificate and port; undefined while there is no proxy. */
+  readonly proxyAuthority: () => { readonly pem: string; readonly port: number } | undefined;
+}
+
+export function buildApi({ database, domain, config, log, catalog, skill, proxyAuthority }: ApiOptions): ApiApp {
+  const router = new ApiRouter();
+  const { baseUrl } = config;
+  const cookie = new SessionCookie({ baseUrl });
+  registerHealthRoutes(router, {
+    ...domain,
+    database,
+    log,
+    explicitBaseUrl: config.isBaseUrlExplicit ? baseUrl : undefined,
+    proxyAuthority,
+  });
+  registerAccountRoutes(router, { ...domain, cookie });
+  registerSessionRoutes(router, { ...domain, baseUrl });
+  registerUserRoutes(router, domain);
+  registerInviteRoutes(router, domain);
+  registerAgentRoutes(router, domain);
+  registerSettingsRoutes(router, domain);
+  registerVaultRoutes(router, domain);
+  registerVaultMemberRoutes(router, domain);
+  registerServiceRoutes(router, domain);
+  registerCredentialRoutes(router, domain);
+  registerCredentialStoreRoutes(router, domain);
+  registerDiscoveryRoutes(router, domain);
+  registerJournalRoutes(router, domain);
+  registerCatalogRoutes(router, { catalog, skill });
+  return new ApiApp({
+    router,
+    sessions: domain.sessions,
+    accounts: domain.accounts,
+    limits: domain.limits,
+    baseUrl,
+    trustedProxies: config.trustedProxies,
+    log,
+  });
+}

@@ -1,0 +1,188 @@
+/**
+ * The composition root: database → keys → domain → the two doors, and back again when the server stops. Nothing else
+ * builds these objects; nothing here decides anything.
+ */
+import { type DatabaseConfig, formatAuthority, type ServerConfig } from "./config.ts";
+import type { Keyring } from "./crypto/keyring.ts";
+import { Authority } from "./domain/authority.ts";
+import { type Clock, systemClock } from "./domain/clock.ts";
+import { Domain } from "./domain/domain.ts";
+import { startHousekeeping } from "./domain/housekeeping.ts";
+import { JournalRetention } from "./domain/journal-retention.ts";
+import { followStoredLimits } from "./domain/limits/follow.ts";
+import { loadCatalog } from "./domain/services/catalog.ts";
+import { type MasterPasswordSource, openKeyring } from "./domain/unlock.ts";
+import { type AppError, Conflict, InvalidInput, messageOf } from "./errors.ts";
+import { startApi } from "./http/app.ts";
+import { buildApi } from "./http/build-api.ts";
+import type { Logger } from "./log.ts";
+import { Outbound } from "./net/outbound.ts";
+import { NetworkPolicy } from "./net/policy.ts";
+import { openUpstreamTrust } from "./net/trust.ts";
+import { type ProxyListener, startProxy } from "./proxy/listener.ts";
+import { listAssets, readAssetText } from "./runtime/assets.ts";
+import { Changes } from "./storage/changes.ts";
+import { type Database, openDatabase } from "./storage/database.ts";
+
+/** How long requests under way may take to end when the server is told to stop. */
+const drainMs = 5_000;
+
+export interface ServerOptions {
+  readonly config: ServerConfig;
+  readonly masterPassword: MasterPasswordSource;
+  readonly log: Logger;
+  /** Writes one line where the operator sees it. */
+  readonly output: (line: string) => void;
+  readonly clock?: Clock;
+}
+
+export interface RunningServer {
+  readonly apiPort: number;
+  /** Undefined when the proxy is switched off or its port could not be had. */
+  readonly proxyPort: number | undefined;
+  /** Does this instance have an owner yet? */
+  isInitialized(): Promise<boolean>;
+  /** Creates the first owner; for a server that is started at a terminal. */
+  readonly domain: Domain;
+  /** Stops accepting, lets requests end within 5 seconds, writes the journal, closes the database, wipes the keys. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts everything. When it rejects, nothing is left running and nothing half-written.
+ * @throws {AppError} a port in use, a database that is not ours, a wrong master password, a bad CA file.
+ */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const { config, log } = options;
+  const clock = options.clock ?? systemClock;
+  const stops: (() => Promise<void> | void)[] = [];
+  const stop = async () => {
+    for (const end of stops.splice(0).reverse()) await end();
+  };
+  try {
+    const policy = new NetworkPolicy(config.network);
+    const outbound = new Outbound({ policy, trust: openUpstreamTrust(config.upstreamTrust) });
+    const database = await openDatabase(databaseOptions(config.database), log);
+    stops.push(() => database.close());
+    const keyring = await openKeyring(database, options.masterPassword, log);
+    stops.push(() => keyring.destroy());
+    const changes = new Changes(database, log);
+    const domain = new Domain({
+      database,
+      changes,
+      keyring,
+      clock,
+      log,
+      baseUrl: config.baseUrl,
+      limits: config.rateLimit,
+      allowsInternalNames: config.isDevMode,
+      output: options.output,
+    });
+    stops.push(() => domain.close());
+    changes.start();
+    stops.push(() => changes.stop());
+    stops.push(await followStoredLimits({ settings: domain.settings, limits: domain.limits, changes, log }));
+    stops.push(startHousekeeping({ database, clock, log }));
+    const retention = new JournalRetention({ database, clock, log, config: config.logRetention });
+    retention.start();
+    stops.push(() => retention.stop());
+
+    let proxy: ProxyListener | undefined;
+    let rootPem = "";
+    const api = await startApi(
+      buildApi({
+        database,
+        domain,
+        config,
+        log,
+        catalog: loadCatalog(readCatalogFiles()),
+        skill: undefined,
+        proxyAuthority: () => (proxy === undefined ? undefined : { pem: rootPem, port: proxy.port }),
+      }),
+      { host: config.host, port: config.port },
+    ).catch((error: unknown) => {
+      throw cannotListen(error, "--port", config.host, config.port);
+    });
+    stops.push(() => api.close({ graceMs: drainMs }));
+    policy.protect({ host: config.host, port: api.port });
+
+    if (config.proxyPort !== 0) {
+      try {
+        const authority = await openAuthority({ database, keyring, clock, config });
+        rootPem = authority.rootPem;
+        proxy = await startProxy({
+          host: config.host,
+          port: config.proxyPort,
+          scopes: domain.scopes,
+          snapshots: domain.snapshots,
+          authority,
+          journal: domain.journal,
+          outbound,
+          log,
+          clock,
+          baseUrl: config.baseUrl,
+          maxRequestBytes: config.maxRequestBytes,
+          maxResponseBytes: config.maxResponseBytes,
+        });
+        policy.protect({ host: config.host, port: proxy.port });
+        const running = proxy;
+        stops.push(() => running.close({ graceMs: drainMs }));
+      } catch (error) {
+        // The API goes on without it (spec of the proxy, section 2), and says so where the CA is asked for.
+        const reason = cannotListen(error, "--mitm-port", config.host, config.proxyPort);
+        log.warn("the proxy is off", { reason: reason.message, try: reason.hint });
+      }
+    }
+    return {
+      apiPort: api.port,
+      proxyPort: proxy?.port,
+      isInitialized: () => domain.accounts.isInitialized(),
+      domain,
+      close: stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+interface AuthorityOptions {
+  readonly database: Database;
+  readonly keyring: Keyring;
+  readonly clock: Clock;
+  readonly config: ServerConfig;
+}
+
+function openAuthority({ database, keyring, clock, config }: AuthorityOptions): Promise<Authority> {
+  return Authority.open(database, keyring, clock, { ownHost: new URL(config.baseUrl).hostname });
+}
+
+function databaseOptions(database: DatabaseConfig) {
+  return database.kind === "sqlite"
+    ? { path: database.path }
+    : { url: database.url, maxOpenConnections: database.maxOpenConnections, maxLifetimeMs: database.maxLifetimeMs };
+}
+
+function readCatalogFiles(): ReadonlyMap<string, string> {
+  const files = listAssets("catalog").filter((file) => file.endsWith(".json") && file !== "schema.json");
+  return new Map(files.map((file) => [file, readAssetText(`catalog/${file}`)]));
+}
+
+/** What the system says about a port, as a sentence that names the flag. */
+function cannotListen(error: unknown, flag: string, host: string, port: number): AppError {
+  const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  const where = formatAuthority(host, port);
+  if (code === "EADDRINUSE") {
+    return new Conflict("port_in_use", `${where} is already in use`, {
+      hint: `stop what listens there, or choose another port with ${flag}`,
+      cause: error,
+    });
+  }
+  if (code === "EADDRNOTAVAIL" || code === "EACCES" || code === "ENOTFOUND") {
+    return new InvalidInput("cannot_listen", `Cannot listen on ${where}: ${messageOf(error)}`, {
+      hint: `give --host an address of this machine, and ${flag} a port that this user may open`,
+      cause: error,
+    });
+  }
+  return new Conflict("cannot_listen", `Cannot listen on ${where}: ${messageOf(error)}`, { cause: error });
+}

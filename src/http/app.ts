@@ -8,7 +8,7 @@ import { randomHex, tokenDigest } from "../crypto/token.ts";
 import type { Principal } from "../domain/actors/principal.ts";
 import { type Limits, TooManyRequests, tooManyRequests } from "../domain/limits/tiers.ts";
 import type { Verdict } from "../domain/limits/window.ts";
-import { Unauthenticated, Unavailable } from "../errors.ts";
+import { TooLarge, Unauthenticated, Unavailable } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { text } from "./answer.ts";
 import { type Presented, presentedToken } from "./authenticate.ts";
@@ -136,7 +136,10 @@ export class ApiApp {
       return await route.handler(request);
     } catch (error) {
       if (error instanceof TooManyRequests) throw error;
-      return renderError(error, request.requestId, this.#options.log);
+      const answer = renderError(error, request.requestId, this.#options.log);
+      // The rest of such a body is not worth reading.
+      if (error instanceof TooLarge) answer.headers.set("connection", "close");
+      return answer;
     }
   }
 
@@ -273,6 +276,8 @@ export interface ApiListener {
 const headersTimeoutMs = 10_000;
 const requestTimeoutMs = 30_000;
 const idleTimeoutMs = 120_000;
+/** How often those are looked at; node's 30 s would double them. */
+const timeoutCheckMs = 2_000;
 
 /**
  * Listens. `h3/node` on every runtime: only node:http shows the path as it was sent, and routing depends on it.
@@ -304,6 +309,7 @@ export async function startApi(
       headersTimeout: headersTimeoutMs,
       requestTimeout: requestTimeoutMs,
       keepAliveTimeout: idleTimeoutMs,
+      connectionsCheckingInterval: timeoutCheckMs,
     },
   });
   await server.ready();

@@ -40,7 +40,9 @@ async function readLimited(body: ReadableStream<Uint8Array> | null) {
   let length = 0;
   const reader = body.getReader();
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch((error: unknown) => {
+      throw new InvalidInput("incomplete_body", "The request body ended early", { cause: error });
+    });
     if (done) return { bytes: Buffer.concat(chunks), isComplete: true };
     const room = maxBodyBytes - length;
     chunks.push(value.byteLength > room ? value.subarray(0, room) : value);

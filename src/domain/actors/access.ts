@@ -170,7 +170,7 @@ function noAccess(principal: Principal, vaultName: string, hidesExistence: boole
   if (hidesExistence && !isOwner) return vaultNotFound(vaultName);
   if (principal.kind === "scoped") return new Forbidden("no_vault_access", "Session not authorized for this vault");
   return new Forbidden("no_vault_access", "No access to this vault", {
-    ...(isOwner && { hint: `agent-vault vault join ${vaultName}` }),
+    ...(isOwner && { hint: `agent-vault owner vault join ${vaultName}` }),
   });
 }
 

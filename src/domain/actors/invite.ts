@@ -1,6 +1,6 @@
 /** Invitations of people: who may invite whom to what, and what accepting one does. */
 import type { Transaction } from "kysely";
-import { mintToken, tokenDigest, uuidv7 } from "../../crypto/token.ts";
+import { uuidv7 } from "../../crypto/token.ts";
 import { Conflict, Forbidden, Gone, messageOf, NotFound, RateLimited } from "../../errors.ts";
 import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
@@ -9,16 +9,22 @@ import type { Clock } from "../clock.ts";
 import type { Mail } from "../mail.ts";
 import type { Accounts } from "./account.ts";
 import { parseEmail } from "./email.ts";
+import {
+  expireOverdue,
+  findInvite,
+  type InviteStatus,
+  insertInvite,
+  type NewInvite,
+  setInviteStatus,
+  vaultsOfInvites,
+} from "./invite-rows.ts";
 import { checkNewPassword, hashForStorage, type PasswordColumns } from "./password.ts";
 import { type AssignedVault, parseAssignments, type RequestedVault } from "./preassignment.ts";
 import { type Actor, hasVaultRole, type InstanceRole, type VaultRole } from "./principal.ts";
 import { parseInstanceRole, parseUserVaultRole } from "./roles.ts";
 import type { VaultGrant } from "./user.ts";
 
-const lifetimeMs = 48 * 3_600_000;
 const maxPending = 50;
-
-export type InviteStatus = "pending" | "accepted" | "revoked" | "expired";
 
 export interface Invite {
   /** Stands for the invitation in lists, revoke and reinvite; it accepts nothing. */
@@ -40,12 +46,6 @@ export interface SentInvite {
   readonly expiresAt: string;
   readonly link: string;
   readonly mail: "sent" | "not-configured" | { readonly failure: string };
-}
-
-interface NewInvite {
-  readonly email: string;
-  readonly role: InstanceRole;
-  readonly vaults: readonly AssignedVault[];
 }
 
 export class Invites {
@@ -102,14 +102,14 @@ export class Invites {
       await this.#database.lockVault(tx, "user-invites");
       await this.#refuseKnown(tx, email, now);
       await this.#requireRoom(tx, now);
-      return this.#insert(tx, actor, invite);
+      return insertInvite(tx, { ...invite, actor, nowMs: this.#clock.now() });
     });
     return this.#send(actor, invite, token);
   }
 
   /** Newest first: all for owners, else one's own and those into vaults that one administers. */
   async list(actor: Actor, status: string | undefined): Promise<readonly Invite[]> {
-    await this.#expireOverdue();
+    await expireOverdue(this.#database.db, this.#now());
     let query = this.#database.db
       .selectFrom("user_invites")
       .selectAll()
@@ -117,7 +117,10 @@ export class Invites {
       .orderBy("id", "desc");
     if (status !== undefined && status !== "") query = query.where("status", "=", status);
     const invites = await query.execute();
-    const vaults = await this.#vaultsOf(invites.map((invite) => invite.id));
+    const vaults = await vaultsOfInvites(
+      this.#database.db,
+      invites.map((invite) => invite.id),
+    );
     const administered = actor.role === "owner" ? new Set<string>() : await this.#administeredBy(actor);
     return invites
       .filter((invite) => {
@@ -138,11 +141,11 @@ export class Invites {
 
   /** @param reference is the raw token or the handle. @throws {NotFound} unless pending. @throws {Forbidden} */
   async revoke(actor: Actor, reference: string): Promise<void> {
-    await this.#expireOverdue();
-    const invite = await this.#find(reference, { byHandle: true });
+    await expireOverdue(this.#database.db, this.#now());
+    const invite = await findInvite(this.#database.db, reference, { byHandle: true });
     if (invite?.status !== "pending") throw inviteNotFound();
     await this.#requireMayManage(actor, invite.created_by_id, invite.vaults);
-    await this.#setStatus(this.#database.db, invite.id, "revoked");
+    await setInviteStatus(this.#database.db, invite.id, "revoked");
   }
 
   /**
@@ -151,7 +154,7 @@ export class Invites {
    * @throws {NotFound} @throws {Conflict} unless pending. @throws {Forbidden}
    */
   async reinvite(actor: Actor, reference: string): Promise<SentInvite> {
-    const invite = await this.#find(reference, { byHandle: true });
+    const invite = await findInvite(this.#database.db, reference, { byHandle: true });
     if (invite === undefined) throw inviteNotFound();
     if (invite.status !== "pending") throw new Conflict("invite_not_pending", "This invitation is not pending");
     await this.#requireMayManage(actor, invite.created_by_id, invite.vaults);
@@ -163,10 +166,10 @@ export class Invites {
     await this.#accounts.requireAllowedDomain(invite.email);
     const renewed = { email: invite.email, role: invite.role as InstanceRole, vaults: invite.vaults };
     const token = await this.#database.transaction(async (tx) => {
-      if (!(await this.#setStatus(tx, invite.id, "revoked"))) {
+      if (!(await setInviteStatus(tx, invite.id, "revoked"))) {
         throw new Conflict("invite_not_pending", "This invitation is not pending");
       }
-      return this.#insert(tx, actor, renewed);
+      return insertInvite(tx, { ...renewed, actor, nowMs: this.#clock.now() });
     });
     return this.#send(actor, renewed, token);
   }
@@ -275,36 +278,6 @@ export class Invites {
     }
   }
 
-  async #insert(tx: Transaction<Schema>, actor: Actor, invite: NewInvite) {
-    const token = mintToken("av_uinv_");
-    const now = this.#clock.now();
-    const id = uuidv7(now);
-    const expiresAt = new Date(now + lifetimeMs).toISOString();
-    await tx
-      .insertInto("user_invites")
-      .values({
-        id,
-        token_digest: tokenDigest(token),
-        token_suffix: token.slice(-8),
-        email: invite.email,
-        role: invite.role,
-        status: "pending",
-        created_by_type: actor.kind,
-        created_by_id: actor.id,
-        created_at: new Date(now).toISOString(),
-        expires_at: expiresAt,
-        accepted_at: null,
-      })
-      .execute();
-    for (const { vaultId, vaultRole } of invite.vaults) {
-      await tx
-        .insertInto("user_invite_vaults")
-        .values({ invite_id: id, vault_id: vaultId, vault_role: vaultRole })
-        .execute();
-    }
-    return { token, expiresAt };
-  }
-
   async #send(
     actor: Actor,
     invite: NewInvite,
@@ -351,41 +324,8 @@ export class Invites {
     throw new RateLimited("too_many_invites", `There are ${maxPending} pending invitations already; revoke some first`);
   }
 
-  async #expireOverdue(): Promise<void> {
-    await this.#database.db
-      .updateTable("user_invites")
-      .set({ status: "expired" })
-      .where("status", "=", "pending")
-      .where("expires_at", "<=", this.#now())
-      .execute();
-  }
-
-  async #setStatus(db: Pick<Transaction<Schema>, "updateTable">, id: string, status: InviteStatus): Promise<boolean> {
-    const updated = await db
-      .updateTable("user_invites")
-      .set({ status })
-      .where("id", "=", id)
-      .where("status", "=", "pending")
-      .executeTakeFirst();
-    return updated.numUpdatedRows > 0n;
-  }
-
-  async #find(reference: string, options: { readonly byHandle: boolean }) {
-    const invite = await this.#database.db
-      .selectFrom("user_invites")
-      .selectAll()
-      .where((on) => {
-        const byToken = on("token_digest", "=", tokenDigest(reference));
-        return options.byHandle && isHandle(reference) ? on.or([byToken, on("id", "=", reference)]) : byToken;
-      })
-      .executeTakeFirst();
-    if (invite === undefined) return undefined;
-    const vaults = (await this.#vaultsOf([invite.id])).get(invite.id) ?? [];
-    return { ...invite, vaults };
-  }
-
   async #findOpen(token: string): Promise<NewInvite & { readonly id: string }> {
-    const invite = await this.#find(token, { byHandle: false });
+    const invite = await findInvite(this.#database.db, token, { byHandle: false });
     if (invite === undefined) throw inviteNotFound();
     if (invite.status !== "pending") throw gone(invite.status as InviteStatus);
     if (invite.expires_at <= this.#now()) throw gone("expired");
@@ -394,23 +334,6 @@ export class Invites {
 
   async #findActiveUser(db: Pick<Transaction<Schema>, "selectFrom">, email: string) {
     return db.selectFrom("users").select("id").where("email", "=", email).where("is_active", "=", 1).executeTakeFirst();
-  }
-
-  async #vaultsOf(inviteIds: readonly string[]): Promise<ReadonlyMap<string, readonly AssignedVault[]>> {
-    if (inviteIds.length === 0) return new Map();
-    const rows = await this.#database.db
-      .selectFrom("user_invite_vaults")
-      .innerJoin("vaults", "vaults.id", "user_invite_vaults.vault_id")
-      .select(["user_invite_vaults.invite_id", "vaults.id", "vaults.name", "user_invite_vaults.vault_role"])
-      .where("user_invite_vaults.invite_id", "in", inviteIds)
-      .orderBy("vaults.name")
-      .execute();
-    return new Map(
-      [...Map.groupBy(rows, (row) => row.invite_id)].map(([inviteId, vaults]) => [
-        inviteId,
-        vaults.map((row) => ({ vaultId: row.id, vaultName: row.name, vaultRole: row.vault_role as VaultRole })),
-      ]),
-    );
   }
 
   async #administeredBy(actor: Actor): Promise<ReadonlySet<string>> {
@@ -443,10 +366,6 @@ function requireMayGive(actor: Actor, role: InstanceRole): void {
   if (role === "owner" && actor.role !== "owner") {
     throw new Forbidden("owner_required", "Only owners can invite owners");
   }
-}
-
-function isHandle(reference: string): boolean {
-  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(reference);
 }
 
 function inviteNotFound(): NotFound {

@@ -83,9 +83,8 @@ export class Outbound {
       });
       const onError = (cause: Error) => fail(describeTlsFailure(target, cause));
       secure.once("error", onError);
-      secure.once("close", () =>
-        fail(failed("tls_failed", `${formatAuthority(target)} closed during the TLS handshake`)),
-      );
+      const onClose = () => fail(failed("tls_failed", `${formatAuthority(target)} closed during the TLS handshake`));
+      secure.once("close", onClose);
       secure.on("session", (session: Buffer) => {
         sessions.session = session;
       });
@@ -96,7 +95,7 @@ export class Outbound {
           return;
         }
         secure.removeListener("error", onError);
-        secure.removeAllListeners("close");
+        secure.removeListener("close", onClose);
         resolve(secure);
       });
     });

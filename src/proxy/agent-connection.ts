@@ -1,0 +1,285 @@
+import type { Socket } from "node:net";
+import type { AppError } from "../errors.ts";
+import type { Deadlines, Expiring, ProxyTimeouts } from "./deadlines.ts";
+import { BodyReader } from "./http1/body.ts";
+import { type Framing, requestFraming } from "./http1/framing.ts";
+import { FramingError, type HeaderList, HeadReader, parseRequestHead, type RequestHead } from "./http1/head.ts";
+import { Outbox } from "./outbox.ts";
+import { RefusedRequest } from "./refusal.ts";
+
+/** One request while it is served. It ends itself with `AgentConnection.done`. */
+export interface RequestHandler {
+  /** Can the body be taken now? While false its bytes are held back. */
+  readonly acceptsBody: boolean;
+  onBody(chunk: Buffer): void;
+  onTrailers(trailers: HeaderList): void;
+  onRequestEnd(): void;
+  /** The bytes of one event are through: write what they produced. */
+  onRequestBatch(): void;
+  /** The agent takes more of the answer. */
+  onAgentDrain(): void;
+  /** The body is malformed; nothing more of this connection is read. */
+  onBadBody(error: AppError): void;
+  /** The agent is gone. */
+  onAgentGone(): void;
+  /** `deadlineMs` has passed. */
+  onDeadline(): void;
+}
+
+export interface RequestServer {
+  /** Starts to serve a request; undefined when it is already answered or the socket was taken over. */
+  serve(head: RequestHead, framing: Framing, connection: AgentConnection): RequestHandler | undefined;
+  /** A head that cannot be read, or did not come in time. Answers and closes. */
+  refuse(error: unknown, connection: AgentConnection): void;
+}
+
+const headLimits = { maxBytes: 256 * 1024, maxHeaders: 500 };
+/** Bytes of the next request that are read ahead while one is served; beyond, the agent waits. */
+const maxHeldBytes = 64 * 1024;
+
+/** The agent's side: one socket, its requests one after the other, pipelined ones held until their turn. */
+export class AgentConnection implements Expiring {
+  readonly socket: Socket;
+  readonly out: Outbox;
+  readonly clientIp: string;
+  deadlineMs: number;
+  readonly #server: RequestServer;
+  readonly #deadlines: Deadlines;
+  readonly #timeouts: ProxyTimeouts;
+  readonly #reader = new HeadReader(headLimits);
+  #handler: RequestHandler | undefined;
+  #body: BodyReader | undefined;
+  #held: Buffer | undefined;
+  #isReading = false;
+  /** `lingering`: answered, and the rest of a request is read and dropped so that the answer is not reset away. */
+  #state: "open" | "lingering" | "taken" | "closed" = "open";
+  #drains = false;
+
+  constructor(options: {
+    readonly socket: Socket;
+    readonly clientIp: string;
+    readonly server: RequestServer;
+    readonly deadlines: Deadlines;
+    readonly timeouts: ProxyTimeouts;
+  }) {
+    const { socket } = options;
+    this.socket = socket;
+    this.clientIp = options.clientIp;
+    this.out = new Outbox(socket);
+    this.#server = options.server;
+    this.#deadlines = options.deadlines;
+    this.#timeouts = options.timeouts;
+    this.deadlineMs = performance.now() + options.timeouts.requestHeadMs;
+    options.deadlines.watch(this);
+    socket.on("data", this.#onData);
+    socket.on("end", this.#onEnd);
+    socket.on("drain", this.#onDrain);
+    socket.on("close", () => this.#onClose());
+    socket.on("error", () => this.destroy());
+  }
+
+  /** Has the whole request arrived? */
+  get isRequestComplete(): boolean {
+    return this.#body?.done ?? true;
+  }
+
+  /** Inside of a data event, whose output is written when it is through. */
+  get isReading(): boolean {
+    return this.#isReading;
+  }
+
+  get isDraining(): boolean {
+    return this.#drains;
+  }
+
+  get isIdle(): boolean {
+    return this.#handler === undefined && !this.#reader.started;
+  }
+
+  /** Stops reading until `resume`: the other side is slow. */
+  pause(): void {
+    this.socket.pause();
+  }
+
+  resume(): void {
+    if (this.#state === "open" && !this.#held) this.socket.resume();
+  }
+
+  /** The handler takes the body now: hands over what was held back. */
+  releaseBody(): void {
+    if (!this.#isReading) this.#readHeld();
+  }
+
+  /** The current request is answered; another may follow unless `closes` or its body never ended. */
+  done(closes: boolean): void {
+    this.#handler = undefined;
+    if (this.#state !== "open") return;
+    this.out.flush();
+    if (!this.isRequestComplete) {
+      this.#linger();
+      return;
+    }
+    this.#body = undefined;
+    if (closes || this.#drains) {
+      this.end();
+      return;
+    }
+    this.deadlineMs = this.#deadlines.now + this.#timeouts.idleMs;
+    if (!this.#isReading && this.#held) this.#readHeld();
+  }
+
+  /** Gives up the socket and whatever arrived behind the request. The new owner listens for everything but errors. */
+  takeOver(): Buffer {
+    const early = this.#held ?? Buffer.alloc(0);
+    this.#held = undefined;
+    this.#state = "taken";
+    this.#handler = undefined;
+    this.#deadlines.forget(this);
+    this.socket.removeListener("data", this.#onData);
+    this.socket.removeListener("end", this.#onEnd);
+    this.socket.removeListener("drain", this.#onDrain);
+    return early;
+  }
+
+  /** No more requests: closes now when idle, else after the current answer. */
+  drain(): void {
+    this.#drains = true;
+    if (this.#state === "open" && this.isIdle) this.end();
+  }
+
+  /** Closes after everything written has left. */
+  end(): void {
+    if (this.#state === "closed" || this.#state === "taken") return;
+    this.out.flush();
+    this.#state = "lingering";
+    this.deadlineMs = this.#deadlines.now + this.#timeouts.lingerMs;
+    this.socket.end();
+  }
+
+  destroy(): void {
+    if (this.#state !== "taken") this.socket.destroy();
+    this.#onClose();
+  }
+
+  onDeadline(): void {
+    if (this.#handler) {
+      this.#handler.onDeadline();
+    } else if (this.#state === "open" && this.#reader.started) {
+      this.#refuse(new RefusedRequest(408, "request_timeout", "The request head did not arrive in time"));
+    } else {
+      this.destroy();
+    }
+  }
+
+  #onClose(): void {
+    if (this.#state === "closed") return;
+    const handler = this.#handler;
+    this.#handler = undefined;
+    if (this.#state !== "taken") this.#state = "closed";
+    this.#deadlines.forget(this);
+    handler?.onAgentGone();
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    if (this.#state !== "open") this.#drop(chunk);
+    else if (this.#held) this.#hold(chunk);
+    else this.#read(chunk);
+  };
+
+  readonly #onEnd = (): void => this.destroy();
+
+  readonly #onDrain = (): void => this.#handler?.onAgentDrain();
+
+  /** While lingering: once the request has ended there is nothing left to wait for. */
+  #drop(chunk: Buffer): void {
+    if (this.#state !== "lingering" || !this.#body || this.#body.done) return;
+    try {
+      this.#body.push(chunk);
+    } catch {
+      this.#body = undefined; // its end will never be known: everything is dropped until the deadline
+    }
+    if (this.#body?.done) this.socket.end();
+  }
+
+  #readHeld(): void {
+    const held = this.#held;
+    this.#held = undefined;
+    this.socket.resume();
+    if (held) this.#read(held);
+  }
+
+  #read(chunk: Buffer): void {
+    this.#isReading = true;
+    try {
+      this.#consume(chunk);
+    } catch (error) {
+      if (!(error instanceof FramingError)) throw error;
+      this.#refuse(error);
+    } finally {
+      this.#isReading = false;
+    }
+    this.#handler?.onRequestBatch();
+    this.out.flush();
+  }
+
+  #consume(chunk: Buffer): void {
+    let at = 0;
+    while (at < chunk.length && this.#state === "open") {
+      const rest = at === 0 ? chunk : chunk.subarray(at);
+      const handler = this.#handler;
+      if (!handler) {
+        const wasStarted = this.#reader.started;
+        const used = this.#reader.push(rest);
+        if (used === -1) {
+          if (!wasStarted) this.deadlineMs = this.#deadlines.now + this.#timeouts.requestHeadMs;
+          return;
+        }
+        at += used;
+        this.#start(chunk, at);
+        if (this.#state !== "open") return;
+      } else if (this.isRequestComplete || !handler.acceptsBody) {
+        this.#hold(rest);
+        return;
+      } else if (this.#body) {
+        at += this.#body.push(rest);
+        if (this.#body.done) this.#handler?.onRequestEnd();
+      }
+    }
+  }
+
+  #start(chunk: Buffer, at: number): void {
+    const head = parseRequestHead(this.#reader.text);
+    this.#reader.reset();
+    const framing = requestFraming(head);
+    this.#body =
+      framing.kind === "none"
+        ? undefined
+        : new BodyReader(framing, {
+            data: (data) => this.#handler?.onBody(data),
+            trailers: (trailers) => this.#handler?.onTrailers(trailers),
+          });
+    // A CONNECT is served by taking the socket over, with what came behind the head.
+    if (head.method === "CONNECT" && at < chunk.length) this.#held = chunk.subarray(at);
+    const handler = this.#server.serve(head, framing, this);
+    if (handler && this.#state === "open") this.#handler = handler;
+  }
+
+  #hold(chunk: Buffer): void {
+    this.#held = this.#held ? Buffer.concat([this.#held, chunk]) : chunk;
+    if (this.#held.length > maxHeldBytes || !this.isRequestComplete) this.socket.pause();
+  }
+
+  #refuse(error: FramingError | RefusedRequest): void {
+    const handler = this.#handler;
+    if (handler) handler.onBadBody(error);
+    else this.#server.refuse(error, this);
+  }
+
+  /** An answer that overtook its request: dropping the rest for a while beats a reset that destroys the answer. */
+  #linger(): void {
+    this.#state = "lingering";
+    this.#held = undefined;
+    this.deadlineMs = this.#deadlines.now + this.#timeouts.lingerMs;
+    this.socket.resume();
+  }
+}

@@ -1,0 +1,24 @@
+import type { Clock } from "../domain/clock.ts";
+import type { JournalSink } from "../domain/journal-entry.ts";
+import type { SnapshotSource } from "../domain/vaults/snapshot.ts";
+import type { Logger } from "../log.ts";
+import type { Authenticator } from "./authenticate.ts";
+import type { Deadlines, ProxyTimeouts } from "./deadlines.ts";
+import type { Pool } from "./pool.ts";
+
+/** What every exchange of a proxy works with. */
+export interface ProxyContext {
+  readonly authenticator: Authenticator;
+  readonly snapshots: SnapshotSource;
+  readonly pool: Pool;
+  readonly journal: JournalSink;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly deadlines: Deadlines;
+  readonly timeouts: ProxyTimeouts;
+  /** Where the API is, for the `help` of refusals. */
+  readonly baseUrl: string | undefined;
+  readonly maxRequestBytes: number;
+  /** 0 is unlimited. */
+  readonly maxResponseBytes: number;
+}

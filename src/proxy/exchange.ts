@@ -1,0 +1,457 @@
+import { uuidv7 } from "../crypto/token.ts";
+import type { ScopeLease } from "../domain/actors/scope.ts";
+import type { InjectedHeader, Target, VaultSnapshot } from "../domain/vaults/snapshot.ts";
+import { AppError, messageOf, TooLarge, UpstreamFailed } from "../errors.ts";
+import { bracketed } from "../net/address.ts";
+import type { AgentConnection, RequestHandler } from "./agent-connection.ts";
+import type { ProxyContext } from "./context.ts";
+import { outgoingHeaders, outgoingTrailers, sniffAuthentication } from "./headers.ts";
+import { type Framing, keepsAlive } from "./http1/framing.ts";
+import { FramingError, type HeaderList, hasToken, type RequestHead, type ResponseHead } from "./http1/head.ts";
+import { serializeRequestHead } from "./http1/serialize.ts";
+import { OutgoingRequest } from "./outgoing.ts";
+import { type Plan, planFor } from "./plan.ts";
+import { type Origin, originKey } from "./pool.ts";
+import { RefusedRequest, renderRefusal } from "./refusal.ts";
+import { AnswerRelay } from "./relay.ts";
+import type { UpstreamConnection, UpstreamUser } from "./upstream.ts";
+import { acceptsUpgrade, relayUpgraded, wantsWebSocket } from "./websocket.ts";
+
+/** A request as it was read, and where it is to go. */
+export interface Inbound {
+  readonly head: RequestHead;
+  readonly framing: Framing;
+  readonly scheme: "https" | "http";
+  readonly host: string;
+  readonly port: number;
+  /** Origin form, byte for byte as the agent sent it. */
+  readonly target: string;
+  /** Of the tunnel; undefined where the request brings its own credentials. */
+  readonly lease: ScopeLease | undefined;
+  /** Hears of a lease that was found for this connection. */
+  readonly onLease?: (lease: ScopeLease) => void;
+}
+
+const noHeaders: readonly InjectedHeader[] = [];
+
+/** One request, from its head to its journal line. */
+export class Exchange implements RequestHandler, UpstreamUser {
+  readonly #context: ProxyContext;
+  readonly #connection: AgentConnection;
+  readonly #inbound: Inbound;
+  readonly #answer: AnswerRelay;
+  readonly #startedAtMs: number;
+  readonly #startedAt = performance.now();
+  readonly #upgrades: boolean;
+  #requestId = "";
+  #lease: ScopeLease | undefined;
+  #plan: Plan | undefined;
+  #injected: readonly InjectedHeader[] = noHeaders;
+  #origin: Origin | undefined;
+  #originKey = "";
+  #request: OutgoingRequest | undefined;
+  #trailers: HeaderList = [];
+  #upstream: UpstreamConnection | undefined;
+  #hasReplayed = false;
+  #isOver = false;
+  #sentAt = 0;
+  #upstreamMs: number | null = null;
+  #extraBytesIn = 0;
+  #extraBytesOut = 0;
+
+  private constructor(context: ProxyContext, connection: AgentConnection, inbound: Inbound) {
+    this.#context = context;
+    this.#connection = connection;
+    this.#inbound = inbound;
+    this.#lease = inbound.lease;
+    this.#startedAtMs = context.clock.now();
+    this.#answer = new AnswerRelay(connection, inbound.head, context.maxResponseBytes);
+    this.#upgrades = inbound.framing.kind === "none" && wantsWebSocket(inbound.head);
+  }
+
+  /** Serves a request. Undefined when it was answered at once. */
+  static start(context: ProxyContext, connection: AgentConnection, inbound: Inbound): Exchange | undefined {
+    const exchange = new Exchange(context, connection, inbound);
+    connection.deadlineMs = context.deadlines.now + context.timeouts.responseHeadMs;
+    try {
+      exchange.#checkRequest();
+      if (!exchange.#tryWarm()) void exchange.#runCold();
+    } catch (error) {
+      exchange.#refuse(error);
+    }
+    return exchange.#isOver ? undefined : exchange;
+  }
+
+  // --- deciding ---------------------------------------------------------------------------------------------------
+
+  #checkRequest(): void {
+    const { head, framing } = this.#inbound;
+    if (head.method === "TRACE" || head.method === "CONNECT") {
+      // TRACE would echo the injected credential; a CONNECT inside of a tunnel would leave every rule behind.
+      throw new RefusedRequest(405, "method_not_allowed", `${head.method} is not served here`);
+    }
+    if (framing.kind === "length" && framing.length > this.#context.maxRequestBytes) throw this.#requestTooLarge();
+  }
+
+  /** The whole decision from memory, without a promise; false when something has to be looked up or dialled. */
+  #tryWarm(): boolean {
+    const lease = this.#lease;
+    if (!lease?.isCurrent(this.#startedAtMs)) return false;
+    const snapshot = this.#context.snapshots.current(lease.scope.vaultId);
+    if (!snapshot) return false;
+    const plan = this.#decide(snapshot);
+    const injected = plan.service ? snapshot.injectedHeaders(plan.service) : noHeaders;
+    if (injected instanceof Promise) {
+      // It is asked again on the slow path; a failure is reported there.
+      injected.catch(() => undefined);
+      return false;
+    }
+    this.#compose(lease, plan, injected);
+    const upstream = this.#context.pool.take(this.#originKey);
+    if (!upstream) return false;
+    this.#send(upstream);
+    return true;
+  }
+
+  async #runCold(): Promise<void> {
+    try {
+      const { snapshots, authenticator, clock } = this.#context;
+      if (!this.#lease) {
+        this.#lease = await authenticator.authenticate(this.#inbound.head.headers, this.#connection.clientIp);
+        this.#inbound.onLease?.(this.#lease);
+      }
+      const lease = this.#lease;
+      if (!lease.isCurrent(clock.now())) await lease.renew();
+      const { vaultId } = lease.scope;
+      const snapshot = snapshots.current(vaultId) ?? (await snapshots.load(vaultId));
+      const plan = this.#decide(snapshot);
+      const injected = plan.service ? await snapshot.injectedHeaders(plan.service) : noHeaders;
+      if (this.#isOver) return;
+      this.#compose(lease, plan, injected);
+      await this.#dialAndSend(false);
+    } catch (error) {
+      this.#refuse(error);
+    }
+  }
+
+  #decide(snapshot: VaultSnapshot): Plan {
+    const { scheme, host, port, head } = this.#inbound;
+    const target: Target = { scheme, host, port, path: this.#path, method: head.method };
+    this.#plan = planFor(snapshot, target);
+    return this.#plan;
+  }
+
+  /** Everything that goes upstream but the body. */
+  #compose(lease: ScopeLease, plan: Plan, injected: readonly InjectedHeader[]): void {
+    const { head, framing, scheme, host, port, target } = this.#inbound;
+    const isDefaultPort = port === (scheme === "https" ? 443 : 80);
+    const isChunked = framing.kind === "chunked";
+    const headers = outgoingHeaders(head.headers, {
+      host: isDefaultPort ? bracketed(host) : `${bracketed(host)}:${port}`,
+      injected,
+      stripped: plan.stripped,
+      isChunked,
+      upgrades: this.#upgrades,
+    });
+    this.#injected = injected;
+    this.#origin = { vaultId: lease.scope.vaultId, scheme, host, port };
+    this.#originKey = originKey(this.#origin);
+    this.#request = new OutgoingRequest(head.method, serializeRequestHead(head.method, target, headers), isChunked);
+  }
+
+  // --- sending ----------------------------------------------------------------------------------------------------
+
+  async #dialAndSend(isReplay: boolean): Promise<void> {
+    const { pool } = this.#context;
+    const origin = this.#origin;
+    if (!origin) return;
+    const key = this.#originKey;
+    const upstream = (isReplay ? undefined : pool.take(key)) ?? (await pool.dial(key, origin));
+    if (this.#isOver) pool.release(key, upstream);
+    else this.#send(upstream);
+  }
+
+  #send(upstream: UpstreamConnection): void {
+    const request = this.#request;
+    if (!request) return;
+    this.#upstream = upstream;
+    upstream.begin(this, request.method);
+    request.sendOn(upstream);
+    this.#sentAt = performance.now();
+    this.#touch(this.#context.timeouts.responseHeadMs);
+    // On the way down from the agent's data event, this is written together with the body's first bytes.
+    this.#connection.releaseBody();
+    if (!this.#connection.isReading) this.onRequestBatch();
+  }
+
+  get acceptsBody(): boolean {
+    return this.#upstream !== undefined;
+  }
+
+  onBody(chunk: Buffer): void {
+    const request = this.#request;
+    if (!request || this.#isOver) return;
+    request.body(chunk);
+    if (request.bytes > this.#context.maxRequestBytes) this.#refuse(this.#requestTooLarge());
+    this.#touch(this.#context.timeouts.bodyIdleMs);
+  }
+
+  onTrailers(trailers: HeaderList): void {
+    this.#trailers = outgoingTrailers(trailers, { injected: this.#injected, stripped: this.#plan?.stripped });
+  }
+
+  onRequestEnd(): void {
+    this.#request?.end(this.#trailers);
+    this.#touch(this.#context.timeouts.responseHeadMs);
+  }
+
+  onRequestBatch(): void {
+    if (this.#upstream && !this.#upstream.out.flush() && !this.#connection.isRequestComplete) this.#connection.pause();
+  }
+
+  onUpstreamDrain(): void {
+    this.#connection.resume();
+  }
+
+  // --- answering --------------------------------------------------------------------------------------------------
+
+  onInformational(head: ResponseHead): void {
+    const wantsContinue = hasToken(this.#inbound.head.headers, "expect", "100-continue");
+    this.#answer.informational(head, wantsContinue);
+  }
+
+  onAnswer(head: ResponseHead, framing: Framing): void {
+    this.#upstreamMs = performance.now() - this.#sentAt;
+    const { head: request } = this.#inbound;
+    const isKept = keepsAlive(request) && this.#connection.isRequestComplete;
+    try {
+      this.#answer.start(head, framing, {
+        stripsCookies: this.#plan?.stripsCookies ?? true,
+        closes: !isKept || this.#connection.isDraining,
+        keepsOldAgent: isKept && request.minor === 0,
+      });
+    } catch (error) {
+      this.#refuse(error);
+    }
+    this.#touch(this.#context.timeouts.bodyIdleMs);
+  }
+
+  onAnswerBody(chunk: Buffer): void {
+    if (this.#isOver) return;
+    if (!this.#answer.body(chunk)) {
+      this.#abort("response_truncated");
+      return;
+    }
+    this.#touch(this.#context.timeouts.bodyIdleMs);
+  }
+
+  onAnswerTrailers(trailers: HeaderList): void {
+    this.#answer.trailers(trailers);
+  }
+
+  onAnswerBatch(): void {
+    // A slow agent holds back the upstream, once it has been given something.
+    if (!this.#connection.out.flush() && !this.#isOver) this.#upstream?.socket.pause();
+  }
+
+  onAgentDrain(): void {
+    this.#upstream?.socket.resume();
+  }
+
+  onAnswerEnd(): void {
+    if (this.#isOver) return;
+    this.#answer.end();
+    const { head } = this.#inbound;
+    const upstream = this.#upstream;
+    this.#upstream = undefined;
+    if (upstream?.isReusable && this.#connection.isRequestComplete) {
+      upstream.socket.resume();
+      this.#context.pool.release(this.#originKey, upstream);
+    } else upstream?.destroy();
+    this.#finish(this.#answer.status, "");
+    this.#connection.done(!keepsAlive(head) || this.#answer.endsWithConnection);
+  }
+
+  onSwitch(head: ResponseHead, early: Buffer): void {
+    const upstream = this.#upstream;
+    if (!upstream) return;
+    if (!this.#upgrades || !acceptsUpgrade(this.#inbound.head, head)) {
+      this.#refuse(new UpstreamFailed("upstream_bad_answer", "The upstream switched protocols without being asked to"));
+      return;
+    }
+    this.#upstreamMs = performance.now() - this.#sentAt;
+    this.#answer.status = 101;
+    relayUpgraded({
+      connection: this.#connection,
+      upstream,
+      head,
+      early,
+      stripsCookies: this.#plan?.stripsCookies ?? true,
+      deadlines: this.#context.deadlines,
+      idleMs: this.#context.timeouts.websocketIdleMs,
+      onEnd: (bytesIn, bytesOut) => {
+        this.#extraBytesIn = bytesIn;
+        this.#extraBytesOut = bytesOut;
+        this.#finish(101, "");
+      },
+    });
+  }
+
+  // --- failing ----------------------------------------------------------------------------------------------------
+
+  onFailure(error: UpstreamFailed): void {
+    const upstream = this.#upstream;
+    this.#upstream = undefined;
+    if (this.#isOver) return;
+    if (this.#answer.hasStarted) {
+      this.#abort("upstream_aborted");
+      return;
+    }
+    const mayReplay = upstream?.isReused && !upstream.hasAnswered && !this.#hasReplayed && this.#request?.isReplayable;
+    if (!mayReplay) {
+      this.#refuse(error);
+      return;
+    }
+    this.#hasReplayed = true;
+    this.#dialAndSend(true).catch((cause: unknown) => this.#refuse(cause));
+  }
+
+  onBadBody(error: AppError): void {
+    this.#refuse(error);
+  }
+
+  onAgentGone(): void {
+    this.#upstream?.abandon();
+    this.#upstream = undefined;
+    if (!this.#isOver) this.#finish(this.#answer.status || 499, "client_aborted");
+  }
+
+  onDeadline(): void {
+    if (this.#answer.hasStarted) this.#abort("idle_timeout");
+    else if (!this.#connection.isRequestComplete && this.#upstream) {
+      this.#refuse(new RefusedRequest(408, "request_timeout", "The request body stopped arriving"));
+    } else {
+      this.#refuse(new UpstreamFailed("upstream_timeout", "The upstream did not answer in time", { status: 504 }));
+    }
+  }
+
+  /** The answer is under way and cannot be completed: the agent must see that it is cut short. */
+  #abort(code: string): void {
+    if (this.#isOver) return;
+    this.#upstream?.abandon();
+    this.#upstream = undefined;
+    this.#finish(this.#answer.status, code);
+    this.#connection.out.flush();
+    this.#connection.destroy();
+  }
+
+  #refuse(error: unknown): void {
+    if (this.#isOver) return;
+    if (this.#answer.hasStarted) {
+      this.#abort(error instanceof AppError ? error.code : "internal");
+      return;
+    }
+    this.#upstream?.abandon();
+    this.#upstream = undefined;
+    const { head } = this.#inbound;
+    // Whoever lost the right to this tunnel does not keep it open.
+    const hasLostScope = this.#inbound.lease !== undefined && !this.#inbound.lease.isCurrent(this.#context.clock.now());
+    const closes =
+      !keepsAlive(head) || !this.#connection.isRequestComplete || hasLostScope || error instanceof FramingError;
+    const refusal = renderRefusal(error, {
+      requestId: this.requestId,
+      baseUrl: this.#context.baseUrl,
+      isHead: head.method === "HEAD",
+      closes,
+    });
+    if (!(error instanceof AppError)) {
+      this.#context.log.error("proxy_failure", { requestId: this.requestId, error });
+    } else if (error.status >= 500 && error.code === "credential_not_found") {
+      this.#context.log.warn("credential_missing", { requestId: this.requestId, message: error.message });
+    } else if (error.cause !== undefined && this.#context.log.enabled("debug")) {
+      this.#context.log.debug("proxy_refusal", {
+        requestId: this.requestId,
+        code: refusal.code,
+        cause: messageOf(error.cause),
+      });
+    }
+    this.#connection.out.text(refusal.text);
+    this.#finish(refusal.status, refusal.code);
+    this.#connection.done(closes);
+  }
+
+  #requestTooLarge(): TooLarge {
+    return new TooLarge("request_too_large", `The request body is larger than ${this.#context.maxRequestBytes} bytes`);
+  }
+
+  // --- remembering ------------------------------------------------------------------------------------------------
+
+  get requestId(): string {
+    if (this.#requestId === "") this.#requestId = uuidv7(this.#startedAtMs);
+    return this.#requestId;
+  }
+
+  get #path(): string {
+    const { target } = this.#inbound;
+    const query = target.indexOf("?");
+    return query === -1 ? target : target.slice(0, query);
+  }
+
+  #touch(idleMs: number): void {
+    this.#connection.deadlineMs = this.#context.deadlines.now + idleMs;
+  }
+
+  #finish(status: number, code: string): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    const scope = this.#lease?.scope;
+    const { head, scheme, host, port } = this.#inbound;
+    const { log } = this.#context;
+    const latencyMs = Math.round(performance.now() - this.#startedAt);
+    const errorCode = journalCodes[code] ?? code;
+    if (log.enabled("debug")) {
+      const service = this.#plan?.service?.name;
+      log.debug("proxy_request", {
+        requestId: this.requestId,
+        vault: scope?.vaultName,
+        method: head.method,
+        scheme,
+        host: `${bracketed(host)}:${port}`,
+        path: this.#path,
+        service,
+        status,
+        code: errorCode === "" ? undefined : errorCode,
+        latencyMs,
+      });
+    }
+    // Without a vault there is no journal to write to.
+    if (!scope) return;
+    const authentication = sniffAuthentication(head.headers);
+    this.#context.journal.record({
+      requestId: this.requestId,
+      vaultId: scope.vaultId,
+      actorType: scope.actorType,
+      actorId: scope.actorId,
+      sessionId: scope.sessionId,
+      method: head.method,
+      scheme,
+      host: `${bracketed(host)}:${port}`,
+      path: this.#path,
+      matchedService: this.#plan?.service?.name ?? "",
+      credentialKeys: this.#plan?.credentialKeys ?? [],
+      status,
+      errorCode,
+      authScheme: authentication.scheme,
+      authHeader: authentication.header,
+      clientIp: this.#connection.clientIp,
+      bytesIn: (this.#request?.bytes ?? 0) + this.#extraBytesIn,
+      bytesOut: this.#answer.bytes + this.#extraBytesOut,
+      startedAtMs: this.#startedAtMs,
+      latencyMs,
+      upstreamMs: this.#upstreamMs === null ? null : Math.round(this.#upstreamMs),
+    });
+  }
+}
+
+/** Codes that the readers of the journal know by another name (spec of the proxy, section 22.1). */
+const journalCodes: Readonly<Record<string, string>> = { forbidden: "no_match" };

@@ -1,0 +1,272 @@
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { uuidv7 } from "../crypto/token.ts";
+import type { ScopeLease, ScopeResolver } from "../domain/actors/scope.ts";
+import type { Authority } from "../domain/authority.ts";
+import type { Clock } from "../domain/clock.ts";
+import type { JournalSink } from "../domain/journal-entry.ts";
+import type { SnapshotSource } from "../domain/vaults/snapshot.ts";
+import { Conflict } from "../errors.ts";
+import type { Logger } from "../log.ts";
+import { type Authority as Address, parseAuthority } from "../net/address.ts";
+import type { Outbound } from "../net/outbound.ts";
+import { AgentConnection, type RequestHandler, type RequestServer } from "./agent-connection.ts";
+import { Authenticator, type AuthFailures } from "./authenticate.ts";
+import type { ProxyContext } from "./context.ts";
+import { Deadlines, defaultTimeouts, type ProxyTimeouts } from "./deadlines.ts";
+import { Exchange } from "./exchange.ts";
+import type { Framing } from "./http1/framing.ts";
+import { header, hostOf, type RequestHead } from "./http1/head.ts";
+import { Pool } from "./pool.ts";
+import { RefusedRequest, renderRefusal } from "./refusal.ts";
+import { Tunnel } from "./tunnel.ts";
+
+export interface ProxyOptions {
+  readonly host: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+  readonly scopes: ScopeResolver;
+  readonly snapshots: SnapshotSource;
+  readonly authority: Pick<Authority, "leafFor">;
+  readonly journal: JournalSink;
+  readonly outbound: Outbound;
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** Where the API is, when that is known: for the `help` of refusals. */
+  readonly baseUrl?: string | undefined;
+  readonly maxRequestBytes: number;
+  /** 0 is unlimited. */
+  readonly maxResponseBytes: number;
+  readonly timeouts?: Partial<ProxyTimeouts>;
+  readonly authFailures?: AuthFailures | undefined;
+}
+
+export interface ProxyListener {
+  readonly port: number;
+  /** Stops accepting, lets requests end for `graceMs`, then cuts what is left. */
+  close(options: { readonly graceMs: number }): Promise<void>;
+}
+
+/** @throws {Conflict} `port_in_use`, or whatever else the system has against listening there. */
+export async function startProxy(options: ProxyOptions): Promise<ProxyListener> {
+  const timeouts = Object.freeze({ ...defaultTimeouts, ...options.timeouts });
+  const deadlines = new Deadlines(timeouts);
+  const context: ProxyContext = {
+    authenticator: new Authenticator(options),
+    snapshots: options.snapshots,
+    pool: new Pool(options.outbound, deadlines, timeouts),
+    journal: options.journal,
+    log: options.log,
+    clock: options.clock,
+    deadlines,
+    timeouts,
+    baseUrl: options.baseUrl,
+    maxRequestBytes: options.maxRequestBytes,
+    maxResponseBytes: options.maxResponseBytes,
+  };
+  const door = new Door(context, options.authority);
+  const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 }, (socket) =>
+    door.accept(socket),
+  );
+  try {
+    await listen(server, options);
+  } catch (error) {
+    deadlines.stop();
+    throw error;
+  }
+  const { port } = server.address() as AddressInfo;
+  const expose = options.outbound.policy.protect({ host: options.host, port });
+  return {
+    port,
+    close: async ({ graceMs }) => {
+      server.close();
+      await door.close(graceMs);
+      context.pool.close();
+      deadlines.stop();
+      expose();
+    },
+  };
+}
+
+function listen(server: Server, { host, port }: ProxyOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (cause: NodeJS.ErrnoException) => {
+      reject(
+        cause.code === "EADDRINUSE"
+          ? new Conflict("port_in_use", `Port ${port} on ${host} is in use: choose another with --mitm-port`, { cause })
+          : cause,
+      );
+    });
+    server.listen({ host, port, backlog: 1024 }, () => resolve());
+  });
+}
+
+/** The listening side: every connection starts here, and CONNECTs leave it for a tunnel. */
+class Door {
+  readonly #context: ProxyContext;
+  readonly #authority: Pick<Authority, "leafFor">;
+  readonly #sockets = new Set<Socket>();
+  readonly #connections = new Set<AgentConnection>();
+  #isClosing = false;
+
+  constructor(context: ProxyContext, authority: Pick<Authority, "leafFor">) {
+    this.#context = context;
+    this.#authority = authority;
+  }
+
+  accept(socket: Socket): void {
+    const clientIp = socket.remoteAddress;
+    // A peer that is gone already has no address, and nobody to answer to.
+    if (clientIp === undefined || this.#isClosing) {
+      socket.destroy();
+      return;
+    }
+    socket.setNoDelay(true);
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+    const { deadlines, timeouts } = this.#context;
+    this.track(
+      new AgentConnection({
+        socket,
+        clientIp,
+        server: new PlainServer(this.#context, this.#authority, this),
+        deadlines,
+        timeouts,
+      }),
+    );
+  }
+
+  track(connection: AgentConnection): void {
+    this.#connections.add(connection);
+    connection.socket.once("close", () => this.#connections.delete(connection));
+    if (this.#isClosing) connection.drain();
+  }
+
+  async close(graceMs: number): Promise<void> {
+    this.#isClosing = true;
+    for (const connection of this.#connections) connection.drain();
+    const end = performance.now() + graceMs;
+    while (this.#sockets.size > 0 && performance.now() < end) {
+      await new Promise((resolve) => setTimeout(resolve, Math.min(50, graceMs)));
+    }
+    for (const connection of this.#connections) connection.destroy();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+}
+
+/** Requests that arrive in plain: CONNECT, and absolute-form to http upstreams. One per connection. */
+class PlainServer implements RequestServer {
+  readonly #context: ProxyContext;
+  readonly #authority: Pick<Authority, "leafFor">;
+  readonly #door: Door;
+  /** The last credentials of this connection, so that a kept-alive one does not look them up for every request. */
+  #known: { readonly credentials: string; readonly lease: ScopeLease } | undefined;
+
+  constructor(context: ProxyContext, authority: Pick<Authority, "leafFor">, door: Door) {
+    this.#context = context;
+    this.#authority = authority;
+    this.#door = door;
+  }
+
+  serve(head: RequestHead, framing: Framing, connection: AgentConnection): RequestHandler | undefined {
+    try {
+      if (head.method === "CONNECT") return this.#connect(head, connection);
+      return this.#forward(head, framing, connection);
+    } catch (error) {
+      this.refuse(error, connection);
+      return undefined;
+    }
+  }
+
+  refuse(error: unknown, connection: AgentConnection): void {
+    this.#answer(error, connection, { closes: true, isHead: false });
+  }
+
+  #connect(head: RequestHead, connection: AgentConnection): RequestHandler {
+    const target = parseAuthority(head.target);
+    const pending = new PendingConnect();
+    this.#openTunnel(target, head, connection, pending).catch((error: unknown) => {
+      if (!pending.isGone) this.#answer(error, connection, { closes: false, isHead: false });
+    });
+    return pending;
+  }
+
+  async #openTunnel(
+    authority: Address,
+    head: RequestHead,
+    connection: AgentConnection,
+    pending: PendingConnect,
+  ): Promise<void> {
+    const context = this.#context;
+    const lease = await context.authenticator.authenticate(head.headers, connection.clientIp);
+    const leaf = await this.#authority.leafFor(authority.host);
+    if (pending.isGone) return;
+    const early = connection.takeOver();
+    const { socket, clientIp } = connection;
+    const onOpen = (inside: AgentConnection) => this.#door.track(inside);
+    Tunnel.open({ socket, clientIp, early, leaf, authority, lease, context, onOpen });
+  }
+
+  #forward(head: RequestHead, framing: Framing, connection: AgentConnection): RequestHandler | undefined {
+    const match = /^http:\/\/([^/?]*)(.*)$/is.exec(head.target);
+    if (!match) throw notProxyForm(head.target);
+    hostOf(head); // its value is ignored (RFC 9112, section 3.2.2), its form is not
+    const { host, port } = parseAuthority(match[1] ?? "", 80);
+    const path = match[2] ?? "";
+    const credentials = header(head.headers, "proxy-authorization") ?? "";
+    return Exchange.start(this.#context, connection, {
+      head,
+      framing,
+      scheme: "http",
+      host,
+      port,
+      target: path.startsWith("/") ? path : `/${path}`,
+      lease: this.#known?.credentials === credentials ? this.#known.lease : undefined,
+      onLease: (lease) => {
+        this.#known = { credentials, lease };
+      },
+    });
+  }
+
+  #answer(error: unknown, connection: AgentConnection, how: { closes: boolean; isHead: boolean }): void {
+    const requestId = uuidv7(this.#context.clock.now());
+    const { baseUrl, log } = this.#context;
+    const refusal = renderRefusal(error, { requestId, baseUrl, ...how });
+    if (refusal.status === 500) log.error("proxy_failure", { requestId, error });
+    else if (log.enabled("debug"))
+      log.debug("proxy_refusal", { requestId, status: refusal.status, code: refusal.code });
+    connection.out.text(refusal.text);
+    connection.done(how.closes);
+  }
+}
+
+const ignore = (): void => undefined;
+
+/** A CONNECT whose scope or leaf is being looked up. */
+class PendingConnect implements RequestHandler {
+  readonly acceptsBody = false;
+  isGone = false;
+
+  onAgentGone(): void {
+    this.isGone = true;
+  }
+
+  // A CONNECT has no body, what comes behind it waits for the tunnel, and looking up a scope ends by itself.
+  readonly onBody = ignore;
+  readonly onTrailers = ignore;
+  readonly onRequestEnd = ignore;
+  readonly onRequestBatch = ignore;
+  readonly onAgentDrain = ignore;
+  readonly onBadBody = ignore;
+  readonly onDeadline = ignore;
+}
+
+function notProxyForm(target: string): RefusedRequest {
+  return new RefusedRequest(
+    400,
+    "not_a_proxy_request",
+    /^https:/i.test(target)
+      ? "An https:// target must be reached with CONNECT, so that its TLS stays whole up to the proxy"
+      : "This is a proxy: it serves CONNECT host:port and absolute http:// targets",
+    "Set HTTPS_PROXY and HTTP_PROXY to this address, or use the API on its own port",
+  );
+}

@@ -1,0 +1,69 @@
+import { chunkEnd, chunkPrefix, lastChunk } from "./http1/serialize.ts";
+import type { UpstreamConnection } from "./upstream.ts";
+
+/** What may be kept of a body so that the request can be sent once more. */
+const maxRetainedBytes = 64 * 1024;
+
+/** RFC 9110, section 9.2.2. */
+const idempotent: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
+
+/** A request on its way upstream: its head, and as much of its body as may have to be sent again. */
+export class OutgoingRequest {
+  readonly method: string;
+  /** Body bytes sent, without framing. */
+  bytes = 0;
+  readonly #head: string;
+  readonly #isChunked: boolean;
+  /** Undefined when the body grew too large to be repeated, or is not worth keeping. */
+  #retained: (Buffer | string)[] | undefined = [];
+  #connection: UpstreamConnection | undefined;
+
+  constructor(method: string, head: string, isChunked: boolean) {
+    this.method = method;
+    this.#head = head;
+    this.#isChunked = isChunked;
+  }
+
+  /**
+   * May it be sent again after the connection died without a byte of answer? Only on a connection that had idled,
+   * where the upstream most likely closed it before it saw the request.
+   */
+  get isReplayable(): boolean {
+    return this.#retained !== undefined && idempotent.has(this.method);
+  }
+
+  /** Starts, or starts again, on a connection. */
+  sendOn(connection: UpstreamConnection): void {
+    this.#connection = connection;
+    connection.out.text(this.#head);
+    for (const part of this.#retained ?? []) {
+      if (typeof part === "string") connection.out.text(part);
+      else connection.out.bytes(part);
+    }
+    // A new connection that dies has no excuse: nothing is kept for a second try.
+    if (!connection.isReused) this.#retained = undefined;
+  }
+
+  body(chunk: Buffer): void {
+    this.bytes += chunk.length;
+    if (this.#isChunked) this.#text(chunkPrefix(chunk.length));
+    this.#connection?.out.bytes(chunk);
+    this.#retain(chunk);
+    if (this.#isChunked) this.#text(chunkEnd);
+  }
+
+  end(trailers: readonly string[]): void {
+    if (this.#isChunked) this.#text(lastChunk(trailers));
+  }
+
+  #text(text: string): void {
+    this.#connection?.out.text(text);
+    this.#retain(text);
+  }
+
+  #retain(part: Buffer | string): void {
+    if (!this.#retained) return;
+    if (this.bytes > maxRetainedBytes || !this.isReplayable) this.#retained = undefined;
+    else this.#retained.push(part);
+  }
+}

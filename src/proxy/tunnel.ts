@@ -1,0 +1,183 @@
+import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
+import { uuidv7 } from "../crypto/token.ts";
+import type { ScopeLease } from "../domain/actors/scope.ts";
+import { type Authority as Address, bracketed, formatAuthority, isIpLiteral, parseAuthority } from "../net/address.ts";
+import { requestedName, type SecureContext, terminateTls } from "../runtime/tls.ts";
+import { AgentConnection, type RequestHandler, type RequestServer } from "./agent-connection.ts";
+import type { ProxyContext } from "./context.ts";
+import type { Expiring } from "./deadlines.ts";
+import { Exchange } from "./exchange.ts";
+import type { Framing } from "./http1/framing.ts";
+import { hostOf, type RequestHead } from "./http1/head.ts";
+import { RefusedRequest, renderRefusal } from "./refusal.ts";
+
+/** An accepted CONNECT: TLS is ended with a leaf for its host, and requests are served from inside. */
+export interface TunnelOptions {
+  readonly socket: Socket;
+  readonly clientIp: string;
+  /** What the agent sent behind its CONNECT without waiting. */
+  readonly early: Buffer;
+  readonly leaf: SecureContext;
+  readonly authority: Address;
+  readonly lease: ScopeLease;
+  readonly context: ProxyContext;
+  /** Hears of the connection inside once the handshake is through. */
+  readonly onOpen: (connection: AgentConnection) => void;
+}
+
+const established = "HTTP/1.1 200 Connection Established\r\n\r\n";
+
+export class Tunnel implements RequestServer, Expiring {
+  deadlineMs: number;
+  readonly #options: TunnelOptions;
+  readonly #authority: Address;
+  readonly #context: ProxyContext;
+  readonly #secure: TLSSocket;
+  readonly #startedAtMs: number;
+  /** How agents spell the tunnel's authority in `Host`; anything else gets a closer look. */
+  readonly #usualHost: string;
+  #isOpen = false;
+
+  private constructor(options: TunnelOptions) {
+    const { socket, context, authority } = options;
+    this.#options = options;
+    this.#authority = authority;
+    this.#context = context;
+    this.#startedAtMs = context.clock.now();
+    this.#usualHost = authority.port === 443 ? bracketed(authority.host) : formatAuthority(authority);
+    this.deadlineMs = performance.now() + context.timeouts.clientTlsMs;
+    context.deadlines.watch(this);
+    socket.write(established, "latin1");
+    this.#secure = terminateTls(socket, options.leaf, options.early);
+    this.#secure.once("secure", () => this.#onSecure());
+    this.#secure.on("error", this.#onHandshakeFailure);
+    this.#secure.once("close", this.#onHandshakeFailure);
+    // The raw socket may end without the TLS socket hearing of it.
+    socket.once("close", () => this.#secure.destroy());
+  }
+
+  static open(options: TunnelOptions): void {
+    new Tunnel(options);
+  }
+
+  serve(head: RequestHead, framing: Framing, connection: AgentConnection): RequestHandler | undefined {
+    let target: string;
+    try {
+      target = this.#originForm(head);
+    } catch (error) {
+      this.refuse(error, connection);
+      return undefined;
+    }
+    const { host, port } = this.#authority;
+    return Exchange.start(this.#context, connection, {
+      head,
+      framing,
+      scheme: "https",
+      host,
+      port,
+      target,
+      lease: this.#options.lease,
+    });
+  }
+
+  refuse(error: unknown, connection: AgentConnection): void {
+    const requestId = uuidv7(this.#context.clock.now());
+    const refusal = renderRefusal(error, { requestId, baseUrl: this.#context.baseUrl, isHead: false, closes: true });
+    connection.out.text(refusal.text);
+    this.#record(requestId, refusal.status, refusal.code);
+    connection.done(true);
+  }
+
+  onDeadline(): void {
+    this.#fail("tls_handshake_timeout");
+  }
+
+  /** @throws {RefusedRequest} 421 when the request names another authority than the tunnel's. */
+  #originForm(head: RequestHead): string {
+    const host = hostOf(head);
+    if (host !== undefined && host !== this.#usualHost) this.#requireSame(host);
+    const { target } = head;
+    if (target.startsWith("/")) return target;
+    if (head.method === "CONNECT") return "/";
+    if (target === "*") throw new RefusedRequest(400, "asterisk_form", "The target * is not served here");
+    const match = /^https:\/\/([^/?]*)(.*)$/is.exec(target);
+    if (!match) throw new RefusedRequest(421, "misdirected_request", "The target's scheme is not the tunnel's");
+    this.#requireSame(match[1] ?? "");
+    const path = match[2] ?? "";
+    return path.startsWith("/") ? path : `/${path}`;
+  }
+
+  #requireSame(text: string): void {
+    const named = parseAuthority(text, 443);
+    if (named.host === this.#authority.host && named.port === this.#authority.port) return;
+    throw new RefusedRequest(
+      421,
+      "misdirected_request",
+      `This tunnel leads to ${formatAuthority(this.#authority)} and the request names another host`,
+    );
+  }
+
+  #onSecure(): void {
+    const name = requestedName(this.#secure);
+    if (name !== undefined && name !== this.#authority.host && !isIpLiteral(name)) {
+      this.#fail("sni_mismatch");
+      return;
+    }
+    this.#isOpen = true;
+    const { context, clientIp } = this.#options;
+    context.deadlines.forget(this);
+    this.#secure.removeListener("error", this.#onHandshakeFailure);
+    this.#secure.removeListener("close", this.#onHandshakeFailure);
+    const connection = new AgentConnection({
+      socket: this.#secure,
+      clientIp,
+      server: this,
+      deadlines: context.deadlines,
+      timeouts: context.timeouts,
+    });
+    connection.deadlineMs = context.deadlines.now + context.timeouts.idleMs;
+    this.#options.onOpen(connection);
+  }
+
+  readonly #onHandshakeFailure = (): void => this.#fail("tls_handshake_failed");
+
+  #fail(code: string): void {
+    if (this.#isOpen) return;
+    this.#isOpen = true;
+    const { context, socket } = this.#options;
+    context.deadlines.forget(this);
+    this.#secure.destroy();
+    socket.destroy();
+    const requestId = uuidv7(this.#startedAtMs);
+    context.log.warn("tunnel_failed", { requestId, host: formatAuthority(this.#authority), code });
+    this.#record(requestId, 0, code);
+  }
+
+  #record(requestId: string, status: number, errorCode: string): void {
+    const { scope } = this.#options.lease;
+    this.#context.journal.record({
+      requestId,
+      vaultId: scope.vaultId,
+      actorType: scope.actorType,
+      actorId: scope.actorId,
+      sessionId: scope.sessionId,
+      method: "CONNECT",
+      scheme: "https",
+      host: formatAuthority(this.#authority),
+      path: "",
+      matchedService: "",
+      credentialKeys: [],
+      status,
+      errorCode,
+      authScheme: "",
+      authHeader: "",
+      clientIp: this.#options.clientIp,
+      bytesIn: 0,
+      bytesOut: 0,
+      startedAtMs: this.#startedAtMs,
+      latencyMs: this.#context.clock.now() - this.#startedAtMs,
+      upstreamMs: null,
+    });
+  }
+}

@@ -1,0 +1,191 @@
+import type { Socket } from "node:net";
+import { UpstreamFailed } from "../errors.ts";
+import type { Expiring } from "./deadlines.ts";
+import { BodyReader } from "./http1/body.ts";
+import { type Framing, keepsAlive, responseFraming } from "./http1/framing.ts";
+import { FramingError, type HeaderList, HeadReader, parseResponseHead, type ResponseHead } from "./http1/head.ts";
+import { Outbox } from "./outbox.ts";
+
+/** Whoever waits for an answer. Calls come in this order; after `onAnswerEnd` or `onFailure` there are none. */
+export interface UpstreamUser {
+  onInformational(head: ResponseHead): void;
+  /** 101: from here on the socket is the user's, which takes it with `detach`. */
+  onSwitch(head: ResponseHead, early: Buffer): void;
+  onAnswer(head: ResponseHead, framing: Framing): void;
+  onAnswerBody(chunk: Buffer): void;
+  onAnswerTrailers(trailers: HeaderList): void;
+  onAnswerEnd(): void;
+  onFailure(error: UpstreamFailed): void;
+  /** The bytes of one event are through: write what they produced. */
+  onAnswerBatch(): void;
+  /** The upstream takes more of the request. */
+  onUpstreamDrain(): void;
+}
+
+/** Large tokens and policies travel in headers; nothing honest comes near this. */
+const headLimits = { maxBytes: 256 * 1024, maxHeaders: 1000 };
+/** A 1xx costs the upstream nothing and the agent a wake-up. */
+const maxInformational = 32;
+
+/** One connection to an upstream: a request and its answer at a time. */
+export class UpstreamConnection implements Expiring {
+  readonly socket: Socket;
+  readonly out: Outbox;
+  deadlineMs = Number.POSITIVE_INFINITY;
+  /** Has it carried an answer before? Only then may its death be blamed on idling. */
+  isReused = false;
+  /** Has anything arrived for the current request? */
+  hasAnswered = false;
+  readonly #reader = new HeadReader(headLimits);
+  #user: UpstreamUser | undefined;
+  #method = "";
+  #body: BodyReader | undefined;
+  #informational = 0;
+  #isReusable = false;
+  #isDetached = false;
+
+  constructor(socket: Socket) {
+    this.socket = socket;
+    this.out = new Outbox(socket);
+    socket.on("data", this.#onData);
+    socket.on("end", this.#onEnd);
+    socket.on("drain", this.#onDrain);
+    socket.on("close", () => this.#fail("upstream_closed", "The upstream closed the connection before it answered"));
+    socket.on("error", () => this.#fail("upstream_closed", "The connection to the upstream broke"));
+  }
+
+  /** Can another request be sent? */
+  get isAlive(): boolean {
+    return !this.socket.destroyed && this.socket.writable && !this.#isDetached;
+  }
+
+  /** The last answer was complete and allows another. */
+  get isReusable(): boolean {
+    return this.#isReusable && this.isAlive;
+  }
+
+  begin(user: UpstreamUser, method: string): void {
+    this.#user = user;
+    this.#method = method;
+    this.#body = undefined;
+    this.#informational = 0;
+    this.#isReusable = false;
+    this.hasAnswered = false;
+  }
+
+  /** The user loses interest: nothing more is reported. */
+  abandon(): void {
+    this.#user = undefined;
+    this.destroy();
+  }
+
+  destroy(): void {
+    this.socket.destroy();
+  }
+
+  onDeadline(): void {
+    this.destroy();
+  }
+
+  /** Hands over the raw socket, without any of our listeners but one that keeps an error from being thrown. */
+  detach(): Socket {
+    this.#isDetached = true;
+    this.#user = undefined;
+    this.socket.removeListener("data", this.#onData);
+    this.socket.removeListener("end", this.#onEnd);
+    this.socket.removeListener("drain", this.#onDrain);
+    return this.socket;
+  }
+
+  readonly #onDrain = (): void => this.#user?.onUpstreamDrain();
+
+  readonly #onData = (chunk: Buffer): void => {
+    const user = this.#user;
+    if (!user) {
+      // Nobody asked: an answer to nothing must never become the answer to the next request.
+      this.destroy();
+      return;
+    }
+    this.hasAnswered = true;
+    try {
+      this.#read(user, chunk);
+    } catch (error) {
+      if (!(error instanceof FramingError)) throw error;
+      this.#fail("upstream_bad_answer", `The upstream's answer breaks HTTP/1.1: ${error.message}`, error);
+      return;
+    }
+    user.onAnswerBatch();
+  };
+
+  #read(user: UpstreamUser, chunk: Buffer): void {
+    let at = 0;
+    while (at < chunk.length && this.#user === user) {
+      const rest = at === 0 ? chunk : chunk.subarray(at);
+      if (!this.#body) {
+        const used = this.#reader.push(rest);
+        if (used === -1) return;
+        at += used;
+        this.#readHead(user, chunk.subarray(at));
+      } else {
+        at += this.#body.push(rest);
+      }
+      if (this.#body?.done && this.#user === user) this.#finish(user, at < chunk.length);
+    }
+  }
+
+  #readHead(user: UpstreamUser, rest: Buffer): void {
+    const head = parseResponseHead(this.#reader.text);
+    this.#reader.reset();
+    const framing = responseFraming(head, this.#method);
+    if (head.status === 101) {
+      user.onSwitch(head, rest);
+      return;
+    }
+    if (head.status < 200) {
+      this.#informational += 1;
+      if (this.#informational > maxInformational) {
+        this.#fail("upstream_bad_answer", "The upstream sent too many informational answers");
+        return;
+      }
+      user.onInformational(head);
+      return;
+    }
+    this.#isReusable = keepsAlive(head) && framing.kind !== "close";
+    this.#body = new BodyReader(framing, {
+      data: (data) => user.onAnswerBody(data),
+      trailers: (trailers) => user.onAnswerTrailers(trailers),
+    });
+    user.onAnswer(head, framing);
+  }
+
+  #finish(user: UpstreamUser, hasSurplus: boolean): void {
+    if (hasSurplus) this.#isReusable = false;
+    this.#user = undefined;
+    this.isReused = true;
+    user.onAnswerEnd();
+  }
+
+  readonly #onEnd = (): void => {
+    const user = this.#user;
+    if (!user || !this.#body) {
+      this.#fail("upstream_closed", "The upstream closed the connection before it answered");
+      this.destroy();
+      return;
+    }
+    try {
+      this.#body.end();
+    } catch {
+      this.#fail("upstream_aborted", "The upstream closed the connection in the middle of its answer");
+      return;
+    }
+    this.#finish(user, false);
+    user.onAnswerBatch();
+  };
+
+  #fail(code: string, message: string, cause?: unknown): void {
+    const user = this.#user;
+    this.#user = undefined;
+    this.destroy();
+    user?.onFailure(new UpstreamFailed(code, message, { cause }));
+  }
+}

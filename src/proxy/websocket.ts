@@ -1,0 +1,126 @@
+import { createHash } from "node:crypto";
+import type { Socket } from "node:net";
+import type { AgentConnection } from "./agent-connection.ts";
+import type { Deadlines, Expiring } from "./deadlines.ts";
+import { answerHeaders } from "./headers.ts";
+import { hasToken, header, type RequestHead, type ResponseHead } from "./http1/head.ts";
+import { serializeResponseHead } from "./http1/serialize.ts";
+import type { UpstreamConnection } from "./upstream.ts";
+
+/** Upgrades to WebSocket (RFC 6455, section 4), and the bytes behind them, both ways until one side closes. */
+
+export function wantsWebSocket(head: RequestHead): boolean {
+  return (
+    head.method === "GET" &&
+    head.minor === 1 &&
+    hasToken(head.headers, "upgrade", "websocket") &&
+    hasToken(head.headers, "connection", "upgrade")
+  );
+}
+
+const acceptSuffix = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/** Is this 101 the answer to that handshake? Anything else would open a pipe that nobody agreed on. */
+export function acceptsUpgrade(request: RequestHead, answer: ResponseHead): boolean {
+  const key = header(request.headers, "sec-websocket-key");
+  if (key === undefined || header(answer.headers, "upgrade")?.toLowerCase() !== "websocket") return false;
+  const expected = createHash("sha1").update(`${key}${acceptSuffix}`).digest("base64");
+  return (
+    header(answer.headers, "sec-websocket-accept") === expected && hasToken(answer.headers, "connection", "upgrade")
+  );
+}
+
+export interface Upgraded {
+  readonly connection: AgentConnection;
+  readonly upstream: UpstreamConnection;
+  readonly head: ResponseHead;
+  /** Bytes of the upstream that came behind its 101. */
+  readonly early: Buffer;
+  readonly stripsCookies: boolean;
+  readonly deadlines: Deadlines;
+  readonly idleMs: number;
+  readonly onEnd: (bytesIn: number, bytesOut: number) => void;
+}
+
+/** Answers 101 and connects the two sockets. */
+export function relayUpgraded(upgraded: Upgraded): void {
+  const { connection, upstream, head, early } = upgraded;
+  const headers = answerHeaders(head.headers, {
+    stripsCookies: upgraded.stripsCookies,
+    isChunked: false,
+    dropsLength: true,
+    connection: undefined,
+  });
+  connection.out.text(
+    serializeResponseHead(101, head.reason, [...headers, "Connection", "Upgrade", "Upgrade", "websocket"]),
+  );
+  if (early.length > 0) connection.out.bytes(early);
+  const heldBack = connection.takeOver();
+  new Pipe(connection.socket, upstream.detach(), upgraded, heldBack, early.length);
+  connection.out.flush();
+}
+
+class Pipe implements Expiring {
+  deadlineMs: number;
+  readonly #agent: Socket;
+  readonly #upstream: Socket;
+  readonly #upgraded: Upgraded;
+  #bytesIn = 0;
+  #bytesOut: number;
+  #isOver = false;
+
+  constructor(agent: Socket, upstream: Socket, upgraded: Upgraded, heldBack: Buffer, earlyBytes: number) {
+    this.#agent = agent;
+    this.#upstream = upstream;
+    this.#upgraded = upgraded;
+    this.#bytesOut = earlyBytes;
+    this.deadlineMs = upgraded.deadlines.now + upgraded.idleMs;
+    upgraded.deadlines.watch(this);
+    this.#join(agent, upstream, (bytes) => {
+      this.#bytesIn += bytes;
+    });
+    this.#join(upstream, agent, (bytes) => {
+      this.#bytesOut += bytes;
+    });
+    if (heldBack.length > 0) {
+      this.#bytesIn += heldBack.length;
+      upstream.write(heldBack);
+    }
+    agent.resume();
+    upstream.resume();
+  }
+
+  onDeadline(): void {
+    this.#end();
+  }
+
+  #join(from: Socket, to: Socket, count: (bytes: number) => void): void {
+    from.on("data", (chunk: Buffer) => {
+      count(chunk.length);
+      this.deadlineMs = this.#upgraded.deadlines.now + this.#upgraded.idleMs;
+      if (!to.write(chunk)) from.pause();
+    });
+    to.on("drain", () => from.resume());
+    // What was received is still delivered; the Close frames travelled as data.
+    from.on("end", () => to.end());
+    from.on("close", () => {
+      to.end();
+      this.#closed();
+    });
+    from.on("error", () => this.#end());
+  }
+
+  #closed(): void {
+    if (this.#agent.destroyed && this.#upstream.destroyed) this.#end();
+    else this.deadlineMs = Math.min(this.deadlineMs, this.#upgraded.deadlines.now + 5_000);
+  }
+
+  #end(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#upgraded.deadlines.forget(this);
+    this.#agent.destroy();
+    this.#upstream.destroy();
+    this.#upgraded.onEnd(this.#bytesIn, this.#bytesOut);
+  }
+}

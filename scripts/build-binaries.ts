@@ -106,6 +106,8 @@ function compile(build: { readonly outfile: string; readonly stamp: Stamp; reado
     // Without these two, files in the folder where someone starts the binary run code inside it.
     "--no-compile-autoload-dotenv",
     "--no-compile-autoload-bunfig",
+    // Only Deno, which runs from source, has no Argon2 of its own.
+    "--external=hash-wasm",
     `--define=AGENT_VAULT_BUILD=${JSON.stringify({ commit, date })}`,
     ...assets.flatMap((folder) => ["--asset", folder]),
     ...(target === undefined ? [] : [`--target=${target}`]),

@@ -4,6 +4,7 @@
  */
 import { type DatabaseConfig, formatAuthority, type ServerConfig } from "./config.ts";
 import type { Keyring } from "./crypto/keyring.ts";
+import { Secret } from "./crypto/secret.ts";
 import { Authority } from "./domain/authority.ts";
 import { type Clock, systemClock } from "./domain/clock.ts";
 import { Domain } from "./domain/domain.ts";
@@ -144,6 +145,28 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     await stop();
     throw error;
   }
+}
+
+/**
+ * Opens the database without a server around it, for commands that run on the server's machine while it is stopped.
+ * Migrates like a start; closes it however `work` ends.
+ */
+export async function withLocalDatabase<T>(
+  config: ServerConfig,
+  log: Logger,
+  work: (database: Database) => Promise<T>,
+): Promise<T> {
+  const database = await openDatabase(databaseOptions(config.database), log);
+  try {
+    return await work(database);
+  } finally {
+    await database.close();
+  }
+}
+
+/** A password that was typed or piped, so that nothing prints it from here on. */
+export function secretOf(text: string): Secret {
+  return new Secret(text);
 }
 
 interface AuthorityOptions {

@@ -59,7 +59,7 @@ export function takeFromEnvironment(name: string): string | undefined {
 /** What a shell would start for this word: an absolute path, or undefined when there is nothing executable. */
 export function findCommand(word: string, environment: Environment): string | undefined {
   if (word.includes("/")) return isExecutable(resolve(word)) ? resolve(word) : undefined;
-  for (const directory of (environment["PATH"] ?? "").split(delimiter)) {
+  for (const directory of (environment.PATH ?? "").split(delimiter)) {
     const candidate = resolve(directory || ".", word);
     if (isExecutable(candidate)) return candidate;
     const windows = process.platform === "win32" ? `${candidate}.exe` : undefined;
@@ -146,7 +146,6 @@ export async function startDetached({ args, environment, input, output }: Detach
   const [command, ...before] = ownCommand();
   const child = spawn(command, [...before, ...args], {
     detached: true,
-    cwd: "/",
     env: { ...environment },
     stdio: ["pipe", output, output],
   });

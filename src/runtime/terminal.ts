@@ -15,6 +15,8 @@ export interface Terminal {
   ask(question: string, instead: string): Promise<string>;
   /** As `ask`, without echo. Ctrl-C ends the process by SIGINT. */
   askHidden(question: string, instead: string): Promise<string>;
+  /** The first lines of standard input, without their ends; fewer when it ends before. Does not wait for more. */
+  readLines(count: number): Promise<readonly string[]>;
   /** All of standard input as text, without changing its line ends. */
   readAll(): Promise<string>;
 }
@@ -22,7 +24,7 @@ export interface Terminal {
 /** The process's own streams. */
 export function openTerminal(environment: Readonly<Record<string, string | undefined>>): Terminal {
   const isInteractive = process.stdin.isTTY === true;
-  const isPlain = Boolean(environment["NO_COLOR"]) || environment["TERM"] === "dumb";
+  const isPlain = Boolean(environment.NO_COLOR) || environment.TERM === "dumb";
   return {
     isInteractive,
     hasColor: process.stdout.isTTY === true && !isPlain,
@@ -37,14 +39,22 @@ export function openTerminal(environment: Readonly<Record<string, string | undef
       if (!isInteractive) throw noTerminal(question, instead);
       return askWithoutEcho(question);
     },
+    readLines: readInputLines,
     readAll: readStandardInput,
   };
 }
 
 export function noTerminal(question: string, instead: string): InvalidInput {
-  const asked = question.trim().replace(/[:?]+$/, "").replace(/ \[.*\]$/, "");
+  const asked = question
+    .trim()
+    .replace(/[:?]+$/, "")
+    .replace(/ \[.*\]$/, "");
   return new InvalidInput("no_terminal", `Cannot ask "${asked}" without a terminal`, { hint: instead });
 }
+
+/** What an arrow or another special key sends: ESC, and usually `[`, digits and a letter. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: it is the very character to look for
+const escapeSequence = /\u{1b}\[?[0-9;]*[A-Za-z~]?/gu;
 
 function askLine(question: string): Promise<string> {
   const reader = createInterface({ input: process.stdin, output: process.stderr });
@@ -83,10 +93,13 @@ function askWithoutEcho(question: string): Promise<string> {
     };
     const onKeys = (keys: string | Buffer) => {
       // Arrows and other sequences start with ESC and are no part of a password.
-      for (const key of String(keys).replace(/\u001b\[?[0-9;]*[A-Za-z~]?/g, "")) {
+      for (const key of String(keys).replace(escapeSequence, "")) {
         if (key === "\r" || key === "\n") return finish(() => resolve(typed));
         if (key === "\u0003") return finish(() => process.kill(process.pid, "SIGINT"));
-        if (key === "\u0004") return finish(() => reject(new InvalidInput("no_answer", "The input ended before the question was answered")));
+        if (key === "\u0004")
+          return finish(() =>
+            reject(new InvalidInput("no_answer", "The input ended before the question was answered")),
+          );
         if (key === "\u007f" || key === "\b") typed = Array.from(typed).slice(0, -1).join("");
         else if (key === "\u0015") typed = "";
         else if (key >= " ") typed += key;
@@ -100,4 +113,15 @@ async function readStandardInput(): Promise<string> {
   const chunks: Uint8Array[] = [];
   for await (const chunk of process.stdin) chunks.push(typeof chunk === "string" ? Buffer.from(chunk) : chunk);
   return Buffer.concat(chunks).toString("utf8");
+}
+
+async function readInputLines(count: number): Promise<readonly string[]> {
+  let bytes: Buffer = Buffer.alloc(0);
+  for await (const chunk of process.stdin) {
+    bytes = Buffer.concat([bytes, Buffer.from(chunk)]);
+    if (bytes.filter((byte) => byte === 0x0a).length >= count) break;
+  }
+  const lines = bytes.toString("utf8").split(/\r?\n/);
+  if (lines.at(-1) === "") lines.pop();
+  return lines.slice(0, count);
 }

@@ -1,0 +1,241 @@
+import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import type { Client } from "../../client/client.ts";
+import { Conflict, InvalidInput, UsageError } from "../../errors.ts";
+import { type CliContext, command, jsonFlag, yesFlag } from "../command.ts";
+import { confirm } from "../confirm.ts";
+import { asAnyone, asPerson, resolveVault } from "../connect.ts";
+import { printJson, printTable, success } from "../output.ts";
+import {
+  type AuthFlags,
+  authFromFlags,
+  deriveName,
+  formatServiceFile,
+  parseServiceFile,
+  parseSubstitution,
+} from "../service-file.ts";
+
+/** `--vault` is inherited from `vault`, so it is not in the types of these commands. */
+type VaultArgs = { readonly vault?: string };
+const reference = { type: "positional", description: "Name of the service, or a host that only it has" } as const;
+
+const list = command({
+  meta: { name: "list", description: "Print the services as YAML, which service set -f reads back" },
+  args: { json: jsonFlag, table: { type: "boolean", description: "Print a table" } },
+  async run({ args, context }) {
+    const vault = await resolveVault(context, (args as VaultArgs).vault);
+    const answer = await asAnyone(context, {}, (client) => client.listServices(vault));
+    const services = answer.services ?? [];
+    if (args.json) return printJson(context.terminal, answer);
+    if (!args.table && services.length > 0) return context.terminal.out(formatServiceFile(vault, services));
+    printTable(context.terminal, {
+      head: ["NAME", "HOST", "AUTH", "ENABLED"],
+      rows: services.map((service) => [
+        service.name,
+        service.host,
+        service.auth?.type ?? "-",
+        service.enabled === false ? "no" : "yes",
+      ]),
+      empty: `The vault "${vault}" has no services.`,
+    });
+  },
+});
+
+const add = command({
+  meta: {
+    name: "add",
+    description: "Add a service, or replace the one of that name",
+    details: "The keys are names of credentials, never values.",
+    usage: "[flags]",
+    examples: [
+      "agent-vault vault service add --name github --host api.github.com --auth-type bearer --token-key GITHUB_TOKEN",
+      "agent-vault vault service add --host 'api.example.com/v1/*' --auth-type api-key --api-key-key EXAMPLE_KEY --api-key-header X-Api-Key",
+      "agent-vault vault service add -f services.yaml",
+    ],
+  },
+  args: {
+    file: { type: "string", alias: "f", description: "YAML with services to add; - is standard input" },
+    name: { type: "string", description: "Name of the service; derived from the host when absent" },
+    host: { type: "string", description: "Host, with port and path pattern if need be: api.example.com:8443/v1/*" },
+    "auth-type": {
+      type: "string",
+      options: ["bearer", "basic", "api-key", "custom", "passthrough"],
+      description: "How the service authenticates",
+    },
+    "token-key": { type: "string", description: "bearer: credential with the token" },
+    "username-key": { type: "string", description: "basic: credential with the user name" },
+    "password-key": { type: "string", description: "basic: credential with the password" },
+    "api-key-key": { type: "string", description: "api-key: credential with the key" },
+    "api-key-header": { type: "string", default: "Authorization", description: "api-key: header that carries the key" },
+    "api-key-prefix": { type: "string", description: "api-key: text before the key, such as 'Token '" },
+    "custom-header": { type: "string", repeatable: true, description: "custom: NAME=TEMPLATE with {{ KEY }} in it" },
+    substitute: {
+      type: "string",
+      repeatable: true,
+      description: "PLACEHOLDER=KEY@SURFACES: replace a placeholder, in path and query when no surfaces are named",
+    },
+    disabled: { type: "boolean", description: "Add it switched off" },
+    description: { type: "string", description: "Accepted for compatibility; not stored" },
+    json: jsonFlag,
+  },
+  async run({ args, given, context }) {
+    const vault = await resolveVault(context, (args as VaultArgs).vault);
+    const flags = ["name", "host", "auth-type", "disabled", "substitute"].filter((name) => given.has(name));
+    if (args.file !== undefined && flags.length > 0) {
+      throw new UsageError("file_and_flags", `--file and --${flags[0]} exclude each other`);
+    }
+    if (args.file === undefined && args.host === undefined) {
+      throw new UsageError("service_missing", "Neither --host nor --file is given", {
+        hint: "--host api.example.com --auth-type bearer --token-key EXAMPLE_TOKEN",
+      });
+    }
+    const single = args.file === undefined ? serviceFromFlags(args, given) : undefined;
+    const services = single ? [single] : await readServices(context, args.file ?? "-");
+    const answer = await asPerson(context, {}, async (client) => {
+      const named = services.some((service) => service.name === undefined)
+        ? await withNames(client, vault, services)
+        : services;
+      return client.upsertServices(vault, named);
+    });
+    if (args.json) return printJson(context.terminal, answer);
+    for (const name of answer.upserted) success(context.terminal, `Service "${name}" is in the vault "${vault}"`);
+  },
+});
+
+interface AddFlags extends AuthFlags {
+  readonly name: string | undefined;
+  readonly host: string | undefined;
+  readonly disabled: boolean;
+  readonly substitute: readonly string[];
+}
+
+function serviceFromFlags(flags: AddFlags, given: ReadonlySet<string>): Record<string, unknown> {
+  return {
+    ...(flags.name === undefined ? {} : { name: flags.name }),
+    host: flags.host,
+    ...(flags.disabled ? { enabled: false } : {}),
+    auth: authFromFlags(flags, given),
+    ...(flags.substitute.length > 0 ? { substitutions: flags.substitute.map(parseSubstitution) } : {}),
+  };
+}
+
+/** A service without a name takes that of the only one with its host, else one made from the host. */
+async function withNames(client: Client, vault: string, services: readonly Record<string, unknown>[]) {
+  const existing = (await client.listServices(vault)).services ?? [];
+  const taken = new Set([...existing, ...services].map((service) => String(service.name ?? "")));
+  return services.map((service) => {
+    if (service.name !== undefined) return service;
+    const host = String(service.host ?? "");
+    const same = existing.filter((other) => other.host.toLowerCase() === host.toLowerCase());
+    const name = same.length === 1 && same[0] ? same[0].name : deriveName(host, taken);
+    taken.add(name);
+    return { name, ...service };
+  });
+}
+
+const set = command({
+  meta: {
+    name: "set",
+    description: "Replace all services by those of a YAML file",
+    usage: "-f <file> [flags]",
+    examples: ["agent-vault vault service list > services.yaml", "agent-vault vault service set -f services.yaml"],
+  },
+  args: {
+    file: { type: "string", alias: "f", description: "YAML with all services; - is standard input" },
+    json: jsonFlag,
+  },
+  async run({ args, context }) {
+    const vault = await resolveVault(context, (args as VaultArgs).vault);
+    if (args.file === undefined)
+      throw new UsageError("file_missing", "agent-vault vault service set needs --file", { hint: "-f services.yaml" });
+    const services = await readServices(context, args.file);
+    const answer = await asPerson(context, {}, (client) => client.replaceServices(vault, services));
+    if (args.json) return printJson(context.terminal, answer);
+    success(
+      context.terminal,
+      `The vault "${vault}" has ${services.length} service${services.length === 1 ? "" : "s"} now`,
+    );
+  },
+});
+
+async function readServices(context: CliContext, file: string): Promise<readonly Record<string, unknown>[]> {
+  if (file === "-") return parseServiceFile(await context.terminal.readAll(), "standard input");
+  let text: string;
+  try {
+    text = await readFile(resolve(context.workingDirectory, file), "utf8");
+  } catch (cause) {
+    throw new InvalidInput("file_unreadable", `Cannot read ${file}`, {
+      hint: "check that it exists and may be read",
+      cause,
+    });
+  }
+  return parseServiceFile(text, file);
+}
+
+const switchTo = (enabled: boolean) =>
+  command({
+    meta: {
+      name: enabled ? "enable" : "disable",
+      description: enabled ? "Let agents call a service again" : "Refuse requests to a service, and keep it",
+    },
+    args: { "name-or-host": reference, json: jsonFlag },
+    async run({ args, context }) {
+      const vault = await resolveVault(context, (args as VaultArgs).vault);
+      const answer = await withCandidates(() =>
+        asPerson(context, {}, (client) => client.switchService(vault, args["name-or-host"], enabled)),
+      );
+      if (args.json) return printJson(context.terminal, answer);
+      success(context.terminal, `Service "${answer.name}" (${answer.host}) is ${enabled ? "enabled" : "disabled"}`);
+    },
+  });
+const enable = switchTo(true);
+const disable = switchTo(false);
+
+const remove = command({
+  meta: { name: "remove", description: "Remove a service" },
+  args: { "name-or-host": reference, yes: yesFlag, json: jsonFlag },
+  async run({ args, context }) {
+    const vault = await resolveVault(context, (args as VaultArgs).vault);
+    const service = args["name-or-host"];
+    if (!(await confirm(context, `Remove the service "${service}" from the vault "${vault}"?`, args.yes))) return;
+    const answer = await withCandidates(() => asPerson(context, {}, (client) => client.removeService(vault, service)));
+    if (args.json) return printJson(context.terminal, answer);
+    success(context.terminal, `Service "${answer.removed}" removed`);
+  },
+});
+
+/** Names the candidates when a host belongs to several services. */
+async function withCandidates<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const { candidates } = error instanceof Conflict ? error.details : {};
+    if (!(error instanceof Conflict) || !Array.isArray(candidates)) throw error;
+    const names = candidates.map((candidate: { name?: unknown }) => String(candidate.name));
+    throw new Conflict(error.code, error.message, { hint: `name it: ${names.join(", ")}`, cause: error });
+  }
+}
+
+const clear = command({
+  meta: { name: "clear", description: "Remove all services" },
+  args: { yes: yesFlag },
+  async run({ args, context }) {
+    const vault = await resolveVault(context, (args as VaultArgs).vault);
+    if (!(await confirm(context, `Remove all services from the vault "${vault}"?`, args.yes))) return;
+    await asPerson(context, {}, (client) => client.clearServices(vault));
+    success(context.terminal, `The vault "${vault}" has no services now`);
+  },
+});
+
+export const serviceCommand = command({
+  meta: { name: "service", group: "Contents", description: "The services that a vault brokers" },
+  subCommands: {
+    list: async () => list,
+    add: async () => add,
+    set: async () => set,
+    enable: async () => enable,
+    disable: async () => disable,
+    remove: async () => remove,
+    clear: async () => clear,
+  },
+});

@@ -1,0 +1,112 @@
+/** How results and errors look: tables, JSON, and one-line errors. The only place that turns an error into text for people. */
+import { AppError, messageOf } from "../errors.ts";
+import type { Terminal } from "../runtime/terminal.ts";
+
+type Style = "bold" | "green" | "yellow" | "red" | "gray";
+const codes: Readonly<Record<Style, readonly [number, number]>> = {
+  bold: [1, 22],
+  green: [32, 39],
+  yellow: [33, 39],
+  red: [31, 39],
+  gray: [90, 39],
+};
+
+export function paint(terminal: Pick<Terminal, "hasColor">, style: Style, text: string): string {
+  const [on, off] = codes[style];
+  return terminal.hasColor ? `\u001b[${on}m${text}\u001b[${off}m` : text;
+}
+
+/** `✓ Vault "billing" created`, on standard output. */
+export function success(terminal: Terminal, sentence: string): void {
+  terminal.out(`${paint(terminal, "green", "✓")} ${sentence}\n`);
+}
+
+/** A remark that is not data, on standard error. */
+export function note(terminal: Terminal, sentence: string): void {
+  terminal.err(`${sentence}\n`);
+}
+
+export function warn(terminal: Terminal, sentence: string): void {
+  terminal.err(`warning: ${sentence}\n`);
+}
+
+export function printJson(terminal: Terminal, value: unknown): void {
+  terminal.out(`${JSON.stringify(value, null, 2)}\n`);
+}
+
+export interface Table {
+  readonly head: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+  /** Said instead of a table without rows. */
+  readonly empty: string;
+}
+
+/** Light box-drawing table; a plain sentence when there are no rows. */
+export function printTable(terminal: Terminal, { head, rows, empty }: Table): void {
+  if (rows.length === 0) {
+    terminal.out(`${empty}\n`);
+    return;
+  }
+  const cells = rows.map((row) => row.map(singleLine));
+  const widths = head.map((title, column) =>
+    Math.max(widthOf(title), ...cells.map((row) => widthOf(row[column] ?? ""))),
+  );
+  const line = (left: string, middle: string, right: string) =>
+    `${left}${widths.map((width) => "─".repeat(width + 2)).join(middle)}${right}\n`;
+  const render = (row: readonly string[], style?: Style) =>
+    `│${widths
+      .map((width, column) => {
+        const text = row[column] ?? "";
+        return ` ${style ? paint(terminal, style, text) : text}${" ".repeat(width - widthOf(text))} `;
+      })
+      .join("│")}│\n`;
+  terminal.out(
+    line("┌", "┬", "┐") +
+      render(head, "bold") +
+      line("├", "┼", "┤") +
+      cells.map((row) => render(row)).join("") +
+      line("└", "┴", "┘"),
+  );
+}
+
+/** `Label:  value` lines, aligned. */
+export function printFacts(terminal: Terminal, facts: readonly (readonly [label: string, value: string])[]): void {
+  const width = Math.max(...facts.map(([label]) => label.length)) + 1;
+  terminal.out(facts.map(([label, value]) => `${`${label}:`.padEnd(width)} ${singleLine(value)}\n`).join(""));
+}
+
+/** A value in one row: line breaks and control characters are shown escaped, so that no value paints the terminal. */
+function singleLine(value: string): string {
+  return value.replace(/\p{Cc}/gu, (character) => JSON.stringify(character).slice(1, -1));
+}
+
+function widthOf(text: string): number {
+  return Array.from(text).length;
+}
+
+/** Local time as `2026-11-23 20:15`; `-` when there is none. */
+export function formatTime(rfc3339: string | null | undefined): string {
+  if (!rfc3339) return "-";
+  const time = new Date(rfc3339);
+  if (Number.isNaN(time.getTime())) return rfc3339;
+  const two = (number: number) => String(number).padStart(2, "0");
+  const day = `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`;
+  return `${day} ${two(time.getHours())}:${two(time.getMinutes())}`;
+}
+
+/** Prints an error once, for a person, and says which exit code it means. A bug shows its stack only on request. */
+export function reportError(error: unknown, write: (text: string) => void, isDebug: boolean): number {
+  if (error instanceof AppError) {
+    write(`error: ${error.message}\n`);
+    if (error.hint) write(`try:   ${error.hint}\n`);
+    if (isDebug && error.cause !== undefined) write(`cause: ${stackOf(error.cause)}\n`);
+    return error.exitCode;
+  }
+  write(`error: This is a bug in agent-vault, please report it: ${singleLine(messageOf(error))}\n`);
+  write(isDebug ? `${stackOf(error)}\n` : "try:   the same with AGENT_VAULT_DEBUG=1, and send what it prints\n");
+  return 1;
+}
+
+function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

@@ -1,0 +1,170 @@
+/** One HTTP exchange with a server: headers, time limit, JSON in and out, failures as `AppError`s. */
+import {
+  type AppError,
+  Conflict,
+  Corrupt,
+  Forbidden,
+  Gone,
+  InvalidInput,
+  NotFound,
+  RateLimited,
+  TooLarge,
+  Unauthenticated,
+  Unavailable,
+  UpstreamFailed,
+} from "../errors.ts";
+
+export type Fetch = (url: string, init?: RequestInit) => Promise<Response>;
+
+export interface TransportOptions {
+  /** Base URL without a trailing slash. */
+  readonly address: string;
+  readonly token?: string | undefined;
+  /** `cli/0.1.0`; becomes `X-AV-Client`. */
+  readonly clientName: string;
+  /** How to reach the server; a browser passes its `fetch`, the command line one that avoids proxies. */
+  readonly fetch: Fetch;
+  /** For a whole exchange. Ten seconds unless told otherwise. */
+  readonly timeoutMs?: number;
+}
+
+export interface CallOptions {
+  readonly query?: Readonly<Record<string, string | undefined>>;
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** A path whose values are percent-encoded, each as one segment. */
+export function path(strings: TemplateStringsArray, ...values: readonly string[]): string {
+  return strings.map((part, at) => part + (at < values.length ? encodeSegment(values[at] ?? "") : "")).join("");
+}
+
+function encodeSegment(value: string): string {
+  const encoded = encodeURIComponent(value);
+  // `.` and `..` would be resolved away before they are sent.
+  return encoded === "." ? "%2E" : encoded === ".." ? "%2E%2E" : encoded;
+}
+
+export class Transport {
+  readonly #options: TransportOptions;
+
+  constructor(options: TransportOptions) {
+    this.#options = options;
+  }
+
+  get address(): string {
+    return this.#options.address;
+  }
+
+  /** @throws {AppError} for every answer of 400 and above; `Unavailable` `server_unreachable` when there is none. */
+  async json<T>(method: string, target: string, options: CallOptions = {}): Promise<T> {
+    const response = await this.send(method, target, options);
+    const text = await response.text();
+    try {
+      // The shapes are those of the API's specification; the server is trusted to keep them.
+      return JSON.parse(text) as T;
+    } catch (cause) {
+      throw new UpstreamFailed("bad_answer", `${this.address} answered something that is not JSON`, {
+        hint: "check that the address names an agent-vault server",
+        cause,
+      });
+    }
+  }
+
+  /** As `json`, without reading the body. */
+  async send(method: string, target: string, { query = {}, body, headers = {} }: CallOptions = {}): Promise<Response> {
+    const url = new URL(`${this.address}${target}`);
+    for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, value);
+    const { token, clientName } = this.#options;
+    const timeoutMs = this.#options.timeoutMs ?? 10_000;
+    let response: Response;
+    try {
+      response = await this.#options.fetch(url.href, {
+        method,
+        headers: {
+          accept: "application/json",
+          "x-av-client": clientName,
+          ...(token ? { authorization: `Bearer ${token}` } : {}),
+          ...(body === undefined ? {} : { "content-type": "application/json" }),
+          ...headers,
+        },
+        // A redirect would carry the token to wherever it points.
+        redirect: "manual",
+        signal: AbortSignal.timeout(timeoutMs),
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+    } catch (cause) {
+      const isSlow = cause instanceof Error && cause.name === "TimeoutError";
+      const what = isSlow ? `did not answer within ${timeoutMs / 1000} s` : "cannot be reached";
+      throw new Unavailable("server_unreachable", `The server at ${this.address} ${what}`, {
+        hint: "agent-vault server, or --address for one that runs elsewhere",
+        cause,
+      });
+    }
+    if (response.status >= 300) throw await failureOf(response, this.address);
+    return response;
+  }
+}
+
+const kinds: Readonly<Record<number, new (code: string, message: string, options?: object) => AppError>> = {
+  400: InvalidInput,
+  401: Unauthenticated,
+  403: Forbidden,
+  404: NotFound,
+  405: NotFound,
+  409: Conflict,
+  410: Gone,
+  413: TooLarge,
+  429: RateLimited,
+  502: UpstreamFailed,
+  503: Unavailable,
+};
+
+async function failureOf(response: Response, address: string): Promise<AppError> {
+  if (response.status < 400) {
+    return new UpstreamFailed("redirected", `${address} answered with a redirect (${response.status})`, {
+      hint: "give --address the final address, with the right scheme and without a path",
+    });
+  }
+  const text = (await response.text()).slice(0, 64 * 1024);
+  const body = parseObject(text);
+  const { error, message, code, hint, ...details } = body;
+  // Two shapes: a sentence in `error`, or a code in `error` with the sentence in `message`.
+  const isCoded = typeof message === "string" && typeof error === "string";
+  const sentence = isCoded ? message : typeof error === "string" ? error : plainSentence(response, text);
+  const stableCode = typeof code === "string" ? code : isCoded ? error : `http_${response.status}`;
+  const Kind = kinds[response.status] ?? (response.status >= 500 ? Corrupt : InvalidInput);
+  return new Kind(stableCode, singleLine(sentence), {
+    details,
+    ...(typeof hint === "string" ? { hint: singleLine(hint) } : {}),
+    ...retryAfter(response),
+  });
+}
+
+function plainSentence(response: Response, text: string): string {
+  const isPlain = response.headers.get("content-type")?.startsWith("text/plain") && text.trim().length < 200;
+  return isPlain && text.trim() ? text.trim() : `The server answered with status ${response.status}`;
+}
+
+function retryAfter(response: Response): { retryAfterSeconds?: number; hint?: string } {
+  const value = response.headers.get("retry-after");
+  if (!value || !/^\d+$/.test(value)) return {};
+  return { retryAfterSeconds: Number(value), hint: `the same again in ${value} s` };
+}
+
+function parseObject(text: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+  } catch {
+    return {}; // an answer that is no JSON has no fields; its status says enough
+  }
+}
+
+/** A server's sentence must not move the cursor of a terminal. */
+function singleLine(text: string): string {
+  return text
+    .replace(/\p{Cc}+/gu, " ")
+    .trim()
+    .replace(/\.$/, "");
+}

@@ -1,0 +1,30 @@
+/** Runs the command line and sets the exit code. The version is answered without loading the rest. */
+import { homedir } from "node:os";
+import { buildInfo } from "./runtime/build-info.ts";
+
+async function main(words: readonly string[]): Promise<number> {
+  if (words.length === 1 && (words[0] === "--version" || words[0] === "-v")) {
+    process.stdout.write(`agent-vault version ${buildInfo.version}\n`);
+    return 0;
+  }
+  const [{ runCommandLine }, { reportError }, { openTerminal }] = await Promise.all([
+    import("./cli/root.ts"),
+    import("./cli/output.ts"),
+    import("./runtime/terminal.ts"),
+  ]);
+  const environment = process.env;
+  try {
+    return await runCommandLine(words, {
+      environment,
+      terminal: openTerminal(environment),
+      workingDirectory: process.cwd(),
+      home: environment.HOME || homedir(),
+    });
+  } catch (error) {
+    return reportError(error, (text) => void process.stderr.write(text), environment.AGENT_VAULT_DEBUG === "1");
+  }
+}
+
+process.exitCode = await main(process.argv.slice(2));
+// A reader that went away (`| head`) is no failure of ours.
+process.stdout.on("error", () => process.exit());

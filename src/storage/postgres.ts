@@ -23,6 +23,8 @@ const notifyChannel = "agent_vault_changes";
 /** Held while migrating; any number does that is not the hash of a vault's id. */
 const migrationLock = "4706915321078542901";
 const connectTimeoutSeconds = 10;
+/** For queries that are still running. */
+const closeTimeoutSeconds = 5;
 const defaultMaxOpenConnections = 25;
 const defaultMaxLifetimeMs = 5 * 60_000;
 
@@ -120,7 +122,7 @@ class PostgresDatabase implements Database {
   }
 
   async close(): Promise<void> {
-    await this.db.destroy();
+    await this.#client.end({ timeout: closeTimeoutSeconds });
   }
 
   #typesOf(table: string): Promise<ReadonlyMap<string, string>> {
@@ -185,7 +187,7 @@ class PostgresDriver implements Driver {
   }
 
   async destroy(): Promise<void> {
-    await this.#client.end({ timeout: 5 });
+    await this.#client.end({ timeout: closeTimeoutSeconds });
   }
 }
 

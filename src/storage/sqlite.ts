@@ -97,7 +97,8 @@ class SqliteDatabase implements Database {
   }
 
   async close(): Promise<void> {
-    await this.db.destroy();
+    // Not `db.destroy()`: Kysely leaves a driver alone that never ran a query.
+    await this.#driver.destroy();
   }
 }
 
@@ -164,6 +165,7 @@ class SqliteDriver implements Driver {
   async destroy(): Promise<void> {
     const release = await this.#turns.take();
     try {
+      if (!this.#writer.connection.isOpen) return;
       this.#reader.connection.close();
       // The last connection to close folds the write-ahead log into the file.
       this.#writer.connection.close();

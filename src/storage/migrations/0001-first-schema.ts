@@ -363,7 +363,6 @@ function history(words: Words): readonly string[] {
       created_at ${timestamp} not null
     ) ${tableOptions}`,
     `create index request_log_newest on request_log (vault_id, id desc)`,
-    `create index request_log_by_age on request_log (created_at)`,
     ...words.deleteWithVault("request_log"),
     `create table discovered_hosts (
       vault_id ${text} not null,

@@ -1,0 +1,115 @@
+/**
+ * A real PostgreSQL for the tests: one private cluster per test run, in a temporary directory, on a free port.
+ *
+ * The first file of a run that asks starts it (0.8 s); the others, in other threads of the same process, find it. A
+ * watcher outside stops and removes it when the process has ended, however it ended.
+ */
+import { execFileSync, spawn } from "node:child_process";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import postgres from "postgres";
+import { silentLogger } from "../../src/log.ts";
+import { openDatabase } from "../../src/storage/database.ts";
+
+const template = "agent_vault_template";
+let databasesMade = 0;
+
+export interface ScratchDatabase {
+  readonly url: string;
+  drop(): Promise<void>;
+}
+
+/** A database of its own, as a first start leaves it, or without any table. */
+export async function createPostgresDatabase(content: "migrated" | "empty" = "migrated"): Promise<ScratchDatabase> {
+  const port = await startCluster();
+  databasesMade += 1;
+  const name = `t_${crypto.randomUUID().slice(0, 8)}_${databasesMade}`;
+  await administer(port, `create database ${name} template ${content === "migrated" ? template : "template0"}`);
+  return {
+    url: urlOf(port, name),
+    drop: () => administer(port, `drop database if exists ${name} with (force)`),
+  };
+}
+
+function urlOf(port: number, name: string): string {
+  return `postgres://postgres@127.0.0.1:${port}/${name}`;
+}
+
+async function administer(port: number, statement: string): Promise<void> {
+  const admin = postgres(urlOf(port, "postgres"), { max: 1 });
+  try {
+    await admin.unsafe(statement);
+  } finally {
+    await admin.end();
+  }
+}
+
+/** The port of this run's cluster, started by whoever makes the directory first. */
+async function startCluster(): Promise<number> {
+  const directory = join(tmpdir(), `agent-vault-postgres-${process.pid}`);
+  const ready = join(directory, "port");
+  if (existsSync(ready)) return Number(readFileSync(ready, "utf8"));
+  try {
+    mkdirSync(directory, { mode: 0o755 });
+  } catch {
+    return waitFor(ready);
+  }
+  const binaries = findBinaries();
+  const port = await freePort();
+  const asPostgres = (program: string, ...args: string[]) => {
+    const command = [join(binaries, program), ...args];
+    // initdb and postgres refuse to run as root.
+    if (process.getuid?.() === 0) command.unshift("runuser", "-u", "postgres", "--");
+    execFileSync(command[0] ?? "", command.slice(1), { stdio: ["ignore", "ignore", "inherit"], cwd: directory });
+  };
+  if (process.getuid?.() === 0) execFileSync("chown", ["postgres", directory]);
+  chmodSync(directory, 0o755);
+  const data = join(directory, "data");
+  asPostgres("initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "--locale=C", "-E", "UTF8");
+  const settings = [
+    `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=${directory}`,
+    "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200",
+  ].join(" ");
+  asPostgres("pg_ctl", "-D", data, "-w", "-l", join(directory, "log"), "-o", settings, "start");
+  stopWhenThisProcessEnds(directory, data, binaries);
+  await administer(port, `create database ${template}`);
+  await (await openDatabase({ url: urlOf(port, template) }, silentLogger)).close();
+  writeFileSync(`${ready}.new`, String(port));
+  renameSync(`${ready}.new`, ready);
+  return port;
+}
+
+async function waitFor(file: string): Promise<number> {
+  for (let waited = 0; waited < 30_000; waited += 50) {
+    if (existsSync(file)) return Number(readFileSync(file, "utf8"));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`PostgreSQL for the tests did not start; see the file "log" beside ${file}`);
+}
+
+function stopWhenThisProcessEnds(directory: string, data: string, binaries: string): void {
+  const asPostgres = process.getuid?.() === 0 ? "runuser -u postgres -- " : "";
+  const script = `
+    while kill -0 ${process.pid} 2>/dev/null; do sleep 0.5; done
+    ${asPostgres}${join(binaries, "pg_ctl")} -D ${data} -m immediate stop; rm -rf ${directory}`;
+  spawn("sh", ["-c", script], { detached: true, stdio: "ignore", cwd: "/" }).unref();
+}
+
+function findBinaries(): string {
+  const debian = "/usr/lib/postgresql";
+  const versions = existsSync(debian) ? readdirSync(debian).sort((a, b) => Number(b) - Number(a)) : [];
+  const folders = [...versions.map((version) => join(debian, version, "bin")), ...(process.env.PATH ?? "").split(":")];
+  const found = folders.find((folder) => existsSync(join(folder, "initdb")));
+  if (found) return found;
+  throw new Error("These tests need PostgreSQL: apt-get install postgresql");
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return typeof address === "object" && address ? address.port : 0;
+}

@@ -127,6 +127,15 @@ export class ApiApp {
     });
     const response = await this.#answer(route, request);
     if (verdict !== undefined) setLimitHeaders(response, verdict);
+    // The route, not the path: paths hold the tokens of invitations.
+    this.#options.log.debug("API request", {
+      requestId: incoming.requestId,
+      method: incoming.method,
+      route: route.path,
+      status: response.status,
+      session: principal?.sessionId,
+      clientIp,
+    });
     return response;
   }
 

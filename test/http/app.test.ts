@@ -156,6 +156,13 @@ describe("the API app", () => {
     expect(app.logged.join()).toContain("r1");
   });
 
+  it("logs the route of a request, never its path: that holds tokens", async () => {
+    const app = startApp();
+    await app.send("/invites/av_uinv_secret?token=av_uinv_other", { headers: bearer("ada") });
+    expect(app.logged.join()).toContain("/invites/{token}");
+    expect(app.logged.join()).not.toMatch(/av_uinv|Bearer|ada/);
+  });
+
   it("reads a body and refuses a bad one with 400", async () => {
     const app = startApp();
     const post = (body: string) => app.send("/mine", { method: "POST", headers: bearer("ada"), body });

@@ -29,6 +29,15 @@ const maxCoalesced = 1_000;
 const retryAfterMs = 1_000;
 const maxPathCharacters = 2_048;
 
+/** Written entries are dropped from the front of the queue when there are this many of them. */
+const compactAfter = 5_000;
+
+/** `counts` says how many requests each entry stands for; undefined when it is one each. */
+interface Batch {
+  readonly entries: readonly JournalEntry[];
+  readonly counts: readonly number[] | undefined;
+}
+
 /** An entry that stands for `count` of its kind. */
 interface Coalesced {
   readonly entry: JournalEntry;
@@ -40,12 +49,16 @@ export class Journal implements JournalSink {
   readonly #log: Logger;
   readonly #maxWaiting: number;
   readonly #closeWithinMs: number;
-  /** Arrived and not yet taken for writing. */
-  #waiting: JournalEntry[] = [];
+  /** Arrived entries; those before `#taken` are written or being written. */
+  #entries: JournalEntry[] = [];
+  #taken = 0;
   #coalesced = new Map<string, Coalesced>();
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> | undefined;
+  /** Requests of the batch that is being written. */
+  #inFlight = 0;
   #isClosed = false;
+  #isAbandoned = false;
 
   constructor(options: JournalOptions) {
     this.#database = options.database;
@@ -55,13 +68,14 @@ export class Journal implements JournalSink {
   }
 
   record(entry: JournalEntry): void {
-    if (this.#waiting.length >= this.#maxWaiting) {
+    if (this.#entries.length - this.#taken >= this.#maxWaiting) {
       this.#coalesce(entry);
       return;
     }
-    const count = this.#waiting.push(entry);
-    if (count === 1 && this.#writing === undefined) this.#timer = setTimeout(() => this.#start(), flushAfterMs);
-    else if (count === batchRows && this.#writing === undefined) this.#start();
+    const count = this.#entries.push(entry) - this.#taken;
+    if (this.#writing !== undefined) return;
+    if (count === 1) this.#timer = setTimeout(() => this.#start(), flushAfterMs);
+    else if (count === batchRows) this.#start();
   }
 
   /** What is written so far, which trails the requests by a quarter of a second. */
@@ -71,7 +85,7 @@ export class Journal implements JournalSink {
 
   /** Everything that was recorded before this call is written when it resolves; for tests and for `close`. */
   async flush(): Promise<void> {
-    while (this.#waiting.length > 0 || this.#coalesced.size > 0 || this.#writing !== undefined) {
+    while (this.#waiting > 0 || this.#coalesced.size > 0 || this.#writing !== undefined) {
       this.#start();
       await this.#writing;
     }
@@ -87,9 +101,11 @@ export class Journal implements JournalSink {
     await Promise.race([this.flush(), expired]);
     clearTimeout(deadline);
     clearTimeout(this.#timer);
-    const lost = this.#waiting.length + this.#coalesced.size;
+    this.#isAbandoned = true;
+    const lost = this.#inFlight + this.#waiting + sumOf(this.#coalesced.values());
     if (lost > 0) this.#log.error("journal entries could not be written before the end", { entries: lost });
-    this.#waiting = [];
+    this.#entries = [];
+    this.#taken = 0;
     this.#coalesced.clear();
   }
 
@@ -100,31 +116,34 @@ export class Journal implements JournalSink {
     this.#writing = this.#drain().finally(() => {
       this.#writing = undefined;
       // Entries that came while the last batch was being written, too few to have asked for a batch of their own.
-      if (this.#waiting.length > 0 && !this.#isClosed) this.#timer = setTimeout(() => this.#start(), flushAfterMs);
+      if (this.#waiting > 0 && !this.#isClosed) this.#timer = setTimeout(() => this.#start(), flushAfterMs);
     });
+  }
+
+  get #waiting(): number {
+    return this.#entries.length - this.#taken;
   }
 
   /** Writes batch after batch, with the event loop free in between. */
   async #drain(): Promise<void> {
     do {
-      const batch = this.#take();
-      if (batch.length === 0) return;
-      await this.#write(batch);
+      await this.#write(this.#take());
       await new Promise((resolve) => setImmediate(resolve));
-    } while (
-      this.#waiting.length >= batchRows ||
-      this.#coalesced.size > 0 ||
-      (this.#isClosed && this.#waiting.length > 0)
-    );
+    } while (this.#waiting >= batchRows || this.#coalesced.size > 0 || (this.#isClosed && this.#waiting > 0));
   }
 
-  #take(): readonly Coalesced[] {
-    const batch: Coalesced[] = this.#waiting.slice(0, batchRows).map((entry) => ({ entry, count: 1 }));
-    this.#waiting = this.#waiting.slice(batch.length);
-    if (this.#waiting.length > 0 || this.#coalesced.size === 0) return batch;
+  /** The next entries; once there are none, what was coalesced. */
+  #take(): Batch {
+    const entries = this.#entries.slice(this.#taken, this.#taken + batchRows);
+    this.#taken += entries.length;
+    if (this.#taken === this.#entries.length || this.#taken >= compactAfter) {
+      this.#entries = this.#entries.slice(this.#taken);
+      this.#taken = 0;
+    }
+    if (entries.length > 0) return { entries, counts: undefined };
     const coalesced = [...this.#coalesced.values()];
     this.#coalesced = new Map();
-    return [...batch, ...coalesced];
+    return { entries: coalesced.map(({ entry }) => entry), counts: coalesced.map(({ count }) => count) };
   }
 
   #coalesce(entry: JournalEntry): void {
@@ -142,15 +161,24 @@ export class Journal implements JournalSink {
     this.#coalesced.set(this.#coalesced.size < maxCoalesced ? kind : otherKinds, { entry, count: 1 });
   }
 
-  /** Returns when the batch is stored, or cannot ever be. */
-  async #write(batch: readonly Coalesced[]): Promise<void> {
+  async #write(batch: Batch): Promise<void> {
+    if (batch.entries.length === 0) return;
+    this.#inFlight = batch.counts?.reduce((sum, count) => sum + count, 0) ?? batch.entries.length;
+    await this.#store(batch);
+    if (!this.#isAbandoned) this.#inFlight = 0;
+  }
+
+  /** Returns when the batch is stored or cannot ever be, or when `close` has waited long enough. */
+  async #store(batch: Batch): Promise<void> {
+    const rows = toRows(batch);
     for (;;) {
       try {
-        await this.#database.insertRows("request_log", columns, batch.map(toRow));
+        await this.#database.insertRows("request_log", columns, rows);
         break;
       } catch (error) {
-        this.#log.warn("journal batch failed, trying again", { rows: batch.length, error: messageOf(error) });
-        if (await this.#isReachable()) return this.#writeOneByOne(batch);
+        if (this.#isAbandoned) return;
+        this.#log.warn("journal batch failed, trying again", { rows: rows.length, error: messageOf(error) });
+        if (await this.#isReachable()) return this.#writeOneByOne(batch, rows);
         await new Promise((resolve) => setTimeout(resolve, retryAfterMs));
       }
     }
@@ -158,24 +186,22 @@ export class Journal implements JournalSink {
   }
 
   /** The database works and refuses the batch: whichever row it objects to must not take the others along. */
-  async #writeOneByOne(batch: readonly Coalesced[]): Promise<void> {
-    const stored: Coalesced[] = [];
-    for (const item of batch) {
+  async #writeOneByOne(batch: Batch, rows: readonly Row[]): Promise<void> {
+    for (const [index, row] of rows.entries()) {
       try {
-        await this.#database.insertRows("request_log", columns, [toRow(item)]);
-        stored.push(item);
+        await this.#database.insertRows("request_log", columns, [row]);
       } catch (error) {
-        const { requestId, vaultId } = item.entry;
-        this.#log.warn("journal entry refused by the database", { requestId, vaultId, error: messageOf(error) });
+        const requestId = batch.entries[index]?.requestId;
+        this.#log.warn("journal entry refused by the database", { requestId, error: messageOf(error) });
       }
     }
-    await this.#tally(stored);
+    await this.#tally(batch);
   }
 
   /** Counts that are lost here are still in the rows. */
-  async #tally(batch: readonly Coalesced[]): Promise<void> {
+  async #tally({ entries, counts }: Batch): Promise<void> {
     const tally = new DiscoveryTally();
-    for (const { entry, count } of batch) tally.add(entry, count);
+    for (const [index, entry] of entries.entries()) tally.add(entry, counts?.[index] ?? 1);
     try {
       await tally.store(this.#database);
     } catch (error) {
@@ -221,7 +247,13 @@ const columns = [
   "created_at",
 ] as const satisfies readonly (keyof Schema["request_log"])[];
 
-function toRow({ entry, count }: Coalesced): (string | number | null)[] {
+type Row = readonly (string | number | null)[];
+
+function toRows({ entries, counts }: Batch): readonly Row[] {
+  return entries.map((entry, index) => toRow(entry, counts?.[index] ?? 1));
+}
+
+function toRow(entry: JournalEntry, count: number): Row {
   return [
     entry.vaultId,
     entry.requestId,
@@ -247,6 +279,12 @@ function toRow({ entry, count }: Coalesced): (string | number | null)[] {
     count === 1 ? "{}" : JSON.stringify({ coalesced: count }),
     new Date(entry.startedAtMs).toISOString(),
   ];
+}
+
+function sumOf(coalesced: Iterable<Coalesced>): number {
+  let sum = 0;
+  for (const { count } of coalesced) sum += count;
+  return sum;
 }
 
 /** PostgreSQL has no NUL in texts, and nobody reads more of a path than this. */

@@ -130,11 +130,14 @@ describeEachDatabase("the journal", (open) => {
 
   it("gives up on a database that stays away when it must end", async () => {
     const { database, away } = withOutages(await open());
-    const journal = new Journal({ database, log: silentLogger, closeWithinMs: 50 });
+    const reports: unknown[] = [];
+    const log = { ...silentLogger, error: (event: string, fields?: object) => reports.push({ event, ...fields }) };
+    const journal = new Journal({ database, log, maxWaiting: 2, closeWithinMs: 50 });
     away.isAway = true;
-    journal.record(entry());
+    for (let index = 0; index < 5; index++) journal.record(entry());
     await journal.close();
     away.isAway = false;
+    expect(reports).toEqual([{ event: "journal entries could not be written before the end", entries: 5 }]);
     expect((await journal.list(defaultVaultId, { limit: 1 })).rows).toEqual([]);
   });
 

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Llhttp } from "../../support/llhttp.ts";
+import { Llhttp, type LlhttpVerdict } from "../../support/llhttp.ts";
 import { readRequest, readResponse } from "./read-message.ts";
 import { requestSeeds, responseSeeds } from "./smuggling-seeds.ts";
 
@@ -11,14 +11,22 @@ import { requestSeeds, responseSeeds } from "./smuggling-seeds.ts";
 
 const llhttp = new Llhttp();
 
+/** RFC 9110 allows a tab around any value; llhttp refuses it behind these, which is stricter and no other reading. */
+const tabBehindFraming = /^(?:HPE_INVALID_TRANSFER_ENCODING|HPE_INVALID_CONTENT_LENGTH)$/;
+
 /** llhttp knows a list of methods, ours may be any token. */
 const unknownMethod = "HPE_INVALID_METHOD";
+
+function isTabBehindFraming(theirs: LlhttpVerdict, input: Buffer): boolean {
+  return theirs.kind === "error" && tabBehindFraming.test(theirs.code) && /\t[ \t]*\r\n/.test(input.toString("latin1"));
+}
 
 function expectSameRequest(input: Buffer): boolean {
   const ours = readRequest(input);
   if (ours.kind !== "message") return false;
   const theirs = llhttp.read("request", input);
   if (theirs.kind === "error" && theirs.code === unknownMethod) return false;
+  if (isTabBehindFraming(theirs, input)) return false;
   if (theirs.kind !== "message")
     throw new Error(`llhttp: ${JSON.stringify(theirs)} on ${JSON.stringify(input.toString("latin1"))}`);
   const { head, body, trailers, end } = ours.message;
@@ -39,6 +47,7 @@ function expectSameResponse(method: string, input: Buffer): boolean {
   const ours = readResponse(method, input);
   if (ours.kind !== "message") return false;
   const theirs = llhttp.read("response", input, method === "HEAD");
+  if (isTabBehindFraming(theirs, input)) return false;
   if (theirs.kind !== "message")
     throw new Error(`llhttp: ${JSON.stringify(theirs)} on ${JSON.stringify(input.toString("latin1"))}`);
   const { head, body, framing, end } = ours.message;

@@ -235,7 +235,7 @@ export class AgentConnection implements Expiring {
           return;
         }
         at += used;
-        this.#start(chunk, at);
+        this.#start();
         if (this.#state !== "open") return;
       } else if (this.isRequestComplete || !handler.acceptsBody) {
         this.#hold(rest);
@@ -247,7 +247,7 @@ export class AgentConnection implements Expiring {
     }
   }
 
-  #start(chunk: Buffer, at: number): void {
+  #start(): void {
     const head = parseRequestHead(this.#reader.text);
     this.#reader.reset();
     const framing = requestFraming(head);
@@ -258,8 +258,6 @@ export class AgentConnection implements Expiring {
             data: (data) => this.#handler?.onBody(data),
             trailers: (trailers) => this.#handler?.onTrailers(trailers),
           });
-    // A CONNECT is served by taking the socket over, with what came behind the head.
-    if (head.method === "CONNECT" && at < chunk.length) this.#held = chunk.subarray(at);
     const handler = this.#server.serve(head, framing, this);
     if (handler && this.#state === "open") this.#handler = handler;
   }

@@ -84,6 +84,7 @@ export class Access {
     if (need === "admin-or-owner") {
       const actor = this.actor(principal);
       if (role === "admin" || actor.role === "owner") return { vault, role, actor };
+      if (role === undefined) throw noAccess(principal, vaultName, options.hidesExistence ?? true);
       throw new Forbidden("vault_admin_required", "Vault admin or instance owner required");
     }
     if (role === undefined) throw noAccess(principal, vaultName, options.hidesExistence ?? true);

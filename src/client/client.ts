@@ -135,7 +135,7 @@ export class Client {
 
   /** A token for one vault. `ttl_seconds` is 300 to 604800; a day when absent. */
   createScopedSession = (body: { vault: string; ttl_seconds?: number; vault_role?: string; label?: string }) =>
-    this.#post<wire.IssuedToken>("/v1/sessions", body);
+    this.#post<wire.IssuedToken & { readonly id: string }>("/v1/sessions", body);
   listScopedSessions = (vault: string) =>
     this.#transport.json<{ sessions: readonly wire.ScopedSession[] | null }>("GET", "/v1/sessions", {
       query: { vault },

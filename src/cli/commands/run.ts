@@ -201,11 +201,10 @@ async function mintSession(
   // Read again: the login may have been renewed meanwhile.
   const person = await requirePerson(context, args);
   const client = clientOf(person);
-  const { token, vault } = minted;
+  const { id, token, vault } = minted;
   const close = async () => {
     try {
-      // Logging out with a token ends that token, whatever its kind.
-      await clientOf({ kind: "agent", address: person.address, token, variable: "" }).logout();
+      await client.revokeScopedSession(vault, id);
     } catch (error) {
       warn(
         context.terminal,

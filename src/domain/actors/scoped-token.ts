@@ -61,8 +61,13 @@ export class ScopedTokens {
   }
 
   /** The caller has checked that `minter` is a member of the vault. */
-  async mint(minter: Principal, vaultId: string, request: TokenRequest): Promise<IssuedSession> {
+  async mint(
+    minter: Principal,
+    vaultId: string,
+    request: TokenRequest,
+  ): Promise<IssuedSession & { readonly id: string }> {
     const token = mintToken("av_sess_");
+    const id = randomHex(10);
     const now = this.#clock.now();
     const expiresAt = new Date(now + request.ttlSeconds * 1000).toISOString();
     // A scoped token that mints another passes its own minter on, so that a chain ends with the actor who began it.
@@ -71,7 +76,7 @@ export class ScopedTokens {
       .insertInto("sessions")
       .values({
         digest: tokenDigest(token),
-        public_id: randomHex(10),
+        public_id: id,
         kind: "scoped",
         user_id: null,
         agent_id: null,
@@ -89,7 +94,7 @@ export class ScopedTokens {
         created_at: new Date(now).toISOString(),
       })
       .execute();
-    return { token, expiresAt };
+    return { id, token, expiresAt };
   }
 
   /** Unexpired tokens of a vault, newest first. */

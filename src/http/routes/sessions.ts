@@ -27,8 +27,8 @@ export function registerSessionRoutes(router: ApiRouter, dependencies: SessionDe
       label: fields.string("label"),
     });
     const { vault } = await access.vault(request.principal, vaultName, "member");
-    const { token, expiresAt } = await scopedTokens.mint(request.principal, vault.id, wanted);
-    return secretJson({ token, expires_at: wireTime(expiresAt), ...(baseUrl && { av_addr: baseUrl }) });
+    const { id, token, expiresAt } = await scopedTokens.mint(request.principal, vault.id, wanted);
+    return secretJson({ id, token, expires_at: wireTime(expiresAt), ...(baseUrl && { av_addr: baseUrl }) });
   });
 
   router.on("GET", "/v1/sessions", authed, async (request) => {

@@ -97,7 +97,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         config,
         log,
         catalog: loadCatalog(readCatalogFiles()),
-        skill: undefined,
+        skill: readAssetText("skills/agent-vault-cli/SKILL.md"),
         proxyAuthority: () => (proxy === undefined ? undefined : { pem: rootPem, port: proxy.port }),
       }),
       { host: config.host, port: config.port },

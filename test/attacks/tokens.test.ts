@@ -126,19 +126,24 @@ describe("somebody without the right token", () => {
   });
 
   it("gets the credential of the vault that its token is for, on one upstream connection after the other", async () => {
-    for (const token of [stage.token, otherToken, stage.token, otherToken]) await stage.ask("/v1/me", { token });
-    expect(stage.secure.values("authorization")).toEqual([
-      `Bearer ${secret}`,
-      `Bearer ${otherSecret}`,
-      `Bearer ${secret}`,
-      `Bearer ${otherSecret}`,
-    ]);
+    for (const { token, value } of [
+      { token: stage.token, value: secret },
+      { token: otherToken, value: otherSecret },
+      { token: stage.token, value: secret },
+      { token: otherToken, value: otherSecret },
+    ]) {
+      stage.secure.forget();
+      await stage.ask("/v1/me", { token });
+      expect(stage.secure.values("authorization")).toEqual([`Bearer ${value}`]);
+    }
   });
 
   it("gets the credential of the vault that an agent names, and of no vault when it names none of two", async () => {
     await stage.ask("/v1/me", { token: agentToken, vault: "other" });
+    expect(stage.secure.values("authorization")).toEqual([`Bearer ${otherSecret}`]);
+    stage.secure.forget();
     await stage.ask("/v1/me", { token: agentToken, vault: "default" });
-    expect(stage.secure.values("authorization")).toEqual([`Bearer ${otherSecret}`, `Bearer ${secret}`]);
+    expect(stage.secure.values("authorization")).toEqual([`Bearer ${secret}`]);
     await expect(stage.tunnel({ authority: api, token: agentToken })).rejects.toMatchObject({ status: 400 });
   });
 

@@ -69,12 +69,6 @@ export class Wire {
     return names;
   }
 
-  /** The socket itself, for a test that reads it in its own way. */
-  release(): Socket {
-    this.#socket.removeAllListeners("data");
-    return this.#socket;
-  }
-
   send(bytes: string | Uint8Array): void {
     if (!this.#socket.destroyed) this.#socket.write(typeof bytes === "string" ? Buffer.from(bytes, "latin1") : bytes);
   }
@@ -98,6 +92,12 @@ export class Wire {
   async answerOrEnd(): Promise<WireAnswer | undefined> {
     const hasAnswer = await this.#until(() => (this.#received.includes("\r\n\r\n") ? true : undefined));
     return hasAnswer === undefined ? undefined : this.answer();
+  }
+
+  /** The next bytes, as many as asked for or as there are before the end. */
+  async next(count: number): Promise<string> {
+    await this.#until(() => (this.#received.length >= count ? true : undefined));
+    return this.#take(count);
   }
 
   /** Everything that still comes, once the other side has closed. @throws {Error} if it stays open. */

@@ -94,7 +94,7 @@ export interface CommandDefinition<A extends Args> {
   /** Also accepted by every command below this one. */
   readonly inherited?: Readonly<Record<string, Flag>>;
   readonly subCommands?: Readonly<Record<string, () => Promise<Command>>>;
-  /** The first word that is no flag begins the words of another program. */
+  /** Its words, and all that follows `--`, are another program's command line. */
   readonly takesCommand?: true;
   /** Resolves to the exit code; nothing means 0. */
   run?(invocation: Invocation<A>): Promise<number | undefined> | Promise<void>;

@@ -55,10 +55,6 @@ export async function parseCommandLine(root: Command, words: readonly string[]):
       continue;
     }
     if (!current.run || (current.subCommands && !hasPositionals(current))) throw unknownCommand(path, word);
-    if (current.takesCommand) {
-      rest = words.slice(at);
-      break;
-    }
     plain.push(word);
   }
   const command = path[path.length - 1] ?? root;
@@ -169,12 +165,15 @@ function collect({
   const command = path[path.length - 1];
   const args: Record<string, unknown> = {};
   for (const given of flags) checkValue(given);
+  const givenNames = new Set(flags.map((given) => given.name));
   for (const [name, flag] of Object.entries(knownFlags(path))) {
     const values = flags.filter((given) => given.name === name).map((given) => given.value);
     if (flag.type === "boolean") args[name] = values.length > 0 ? values.at(-1) === "true" : (flag.default ?? false);
     else args[name] = flag.repeatable ? values : (values.at(-1) ?? flag.default);
   }
-  const words = command?.takesCommand ? [] : [...plain, ...rest];
+  // Before `--` a word that begins with `-` is a flag of ours, so a command with flags of its own needs the `--`.
+  if (command?.takesCommand) return { args, given: givenNames, rest: [...plain, ...rest] };
+  const words = [...plain, ...rest];
   for (const [name, positional] of command ? positionalsOf(command) : []) {
     if (positional.repeatable) args[name] = words.splice(0);
     else args[name] = words.shift();
@@ -188,7 +187,7 @@ function collect({
       hint: `${nameOf(path)} --help`,
     });
   }
-  return { args: args as Record<keyof Args, unknown>, given: new Set(flags.map((given) => given.name)), rest };
+  return { args: args as Record<keyof Args, unknown>, given: givenNames, rest };
 }
 
 /** Not checked before the command runs: `--role x --help` asks which roles there are. */

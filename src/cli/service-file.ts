@@ -20,12 +20,16 @@ export function parseServiceFile(text: string, source: string): readonly Record<
     if (!(cause instanceof YAMLError)) throw cause;
     const line = cause.linePos?.[0].line;
     const reason = cause.message.split("\n")[0]?.replace(/ at line \d+.*$/, "");
-    throw new InvalidInput("bad_yaml", `${source} is not valid YAML${line ? `, line ${line}` : ""}: ${reason}`, {
-      cause,
-    });
+    throw new InvalidInput(
+      "bad_yaml",
+      `${capital(source)} is not valid YAML${line ? `, line ${line}` : ""}: ${reason}`,
+      {
+        cause,
+      },
+    );
   }
   if (!isRecord(document) || !Array.isArray(document.services)) {
-    throw new InvalidInput("services_missing", `${source} has no list "services"`, {
+    throw new InvalidInput("services_missing", `${capital(source)} has no list "services"`, {
       hint: "an empty list, services: [], is written out when all of them should go",
     });
   }

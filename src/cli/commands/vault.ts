@@ -233,6 +233,38 @@ async function discoverAsPerson(context: CliContext, vault: string) {
   return { vault, services: named, available_credentials: keys ?? [] };
 }
 
+const tokenList = command({
+  meta: { name: "list", description: "List the tokens of a vault that still live" },
+  args: { json: jsonFlag },
+  async run({ args, context }) {
+    const vault = await resolveVault(context, (args as { vault?: string }).vault);
+    const answer = await asPerson(context, {}, (client) => client.listScopedSessions(vault));
+    if (args.json) return printJson(context.terminal, answer);
+    printTable(context.terminal, {
+      head: ["ID", "LABEL", "ROLE", "CREATED BY", "CREATED", "EXPIRES"],
+      rows: (answer.sessions ?? []).map((session) => [
+        session.id,
+        session.label ?? "-",
+        session.vault_role,
+        session.created_by?.display_name ?? "-",
+        formatTime(session.created_at),
+        formatTime(session.expires_at),
+      ]),
+      empty: `The vault "${vault}" has no tokens.`,
+    });
+  },
+});
+
+const tokenRevoke = command({
+  meta: { name: "revoke", description: "End a token of a vault" },
+  args: { id: { type: "positional", description: "ID from vault token list" } },
+  async run({ args, context }) {
+    const vault = await resolveVault(context, (args as { vault?: string }).vault);
+    await asPerson(context, {}, (client) => client.revokeScopedSession(vault, args.id));
+    success(context.terminal, `Token ${args.id} revoked`);
+  },
+});
+
 const token = command({
   meta: {
     name: "token",
@@ -246,6 +278,7 @@ const token = command({
     examples: ["AGENT_VAULT_TOKEN=$(agent-vault vault token --vault billing --ttl 3600)"],
   },
   args: { ...sessionFlags, address: addressFlag, json: jsonFlag },
+  subCommands: { list: async () => tokenList, revoke: async () => tokenRevoke },
   async run({ args, context }) {
     const { vault: flag } = args as { vault?: string };
     const request = sessionRequest(args);

@@ -40,6 +40,9 @@ const bundleNames = [
   "npm_config_cafile",
   "AWS_CA_BUNDLE",
   "NIX_SSL_CERT_FILE",
+  "HTTPLIB2_CA_CERTS",
+  "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
+  "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
 ] as const;
 /** These add to a program's roots. */
 const rootNames = ["NODE_EXTRA_CA_CERTS", "DENO_CERT"] as const;

@@ -2,7 +2,7 @@
 import { closeSync, openSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { Conflict, InvalidInput } from "../../errors.ts";
-import { openDataDirectory } from "../../runtime/files.ts";
+import { openDataDirectory, readPidFile } from "../../runtime/files.ts";
 import { type ChildEnd, type Environment, exitCodeOf, pause, startDetached } from "../../runtime/process.ts";
 import type { CliContext } from "../command.ts";
 import { anonymousClient } from "../connect.ts";
@@ -50,8 +50,9 @@ export async function detach(context: CliContext, options: DetachOptions): Promi
       () => true,
       () => false,
     );
-    // Something else may answer on a port that the child could not have; only a living child counts.
-    if (isHealthy && (await isStillAlive(child.end))) {
+    // Something else may answer on a port that the child could not have; only a child that claimed its pid file counts.
+    const claimed = isHealthy ? await readPidFile(options.dataDirectory) : undefined;
+    if (claimed?.state === "running" && claimed.pid === child.pid && child.end() === undefined) {
       success(context.terminal, `Server started (PID ${child.pid}), ${client.address}`);
       note(context.terminal, `Its log is ${logFile}`);
       child.leave();
@@ -63,12 +64,6 @@ export async function detach(context: CliContext, options: DetachOptions): Promi
   throw new Conflict("start_slow", `The server (PID ${child.pid}) does not answer yet; it may still come up`, {
     hint: `look into ${logFile}`,
   });
-}
-
-/** A child that lost the race for its port takes a moment to say so. */
-async function isStillAlive(end: () => ChildEnd | undefined): Promise<boolean> {
-  await pause(150);
-  return end() === undefined;
 }
 
 /** A wildcard is no address to call: the loopback of its family is. */

@@ -528,7 +528,9 @@ describe("the outer connection", () => {
       .then((other) => other.rest())
       .catch((error: Error) => error.message);
     expect(outcome).not.toContain("200");
-    expect(proxy.journal).toMatchObject([{ method: "CONNECT", errorCode: expect.stringMatching(/sni_mismatch|tls_/) }]);
+    await expect
+      .poll(() => proxy.journal)
+      .toMatchObject([{ method: "CONNECT", errorCode: expect.stringMatching(/sni_mismatch|tls_/) }]);
   });
 
   it.each([

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Transaction } from "kysely";
+import { type Argon2Parameters, currentParameters } from "../crypto/argon2.ts";
 import { Keyring, type RawDataKey } from "../crypto/keyring.ts";
 import { noKeyProvider } from "../crypto/kms/none.ts";
 import { formatPasswordRecord, PasswordKeyProvider, parsePasswordRecord } from "../crypto/kms/password.ts";
@@ -34,6 +35,8 @@ const promptAttempts = 3;
 /**
  * Opens the data keys, or makes the first one. First starts of several processes at once agree on one key.
  *
+ * `cost` is that of deriving the wrapping key when a password is chosen: lower only where nothing is at stake.
+ *
  * @throws {Unauthenticated} `wrong_master_password` or `master_password_required`; nothing was written.
  * @throws {Corrupt} when the keys or their record are damaged or belong to another instance.
  */
@@ -41,8 +44,9 @@ export async function openKeyring(
   database: Database,
   how: MasterPasswordSource,
   log: Logger = silentLogger,
+  cost: Argon2Parameters = currentParameters,
 ): Promise<Keyring> {
-  const stored = (await readProtection(database.db)) ?? (await createProtection(database, how, log));
+  const stored = (await readProtection(database.db)) ?? (await createProtection(database, { how, log, cost }));
   if (stored.provider) return unlock(stored.protection, stored.provider);
   if (stored.protection.mode === noKeyProvider.label) {
     if (how.kind === "environment" || how.kind === "stdin") {
@@ -57,7 +61,11 @@ export async function openKeyring(
 }
 
 /** Protects a passwordless instance. @throws {Conflict} `master_password_already_set`. @throws {NotFound} */
-export async function setMasterPassword(database: Database, password: Secret): Promise<void> {
+export async function setMasterPassword(
+  database: Database,
+  password: Secret,
+  cost: Argon2Parameters = currentParameters,
+): Promise<void> {
   requireUsable(password);
   const protection = await getProtection(database);
   if (protection.mode !== noKeyProvider.label) {
@@ -65,19 +73,20 @@ export async function setMasterPassword(database: Database, password: Secret): P
       hint: "agent-vault master-password change",
     });
   }
-  await rewrap(database, protection, noKeyProvider, await PasswordKeyProvider.create(password));
+  await rewrap(database, protection, noKeyProvider, await PasswordKeyProvider.create(password, cost));
 }
 
 /** @throws {Unauthenticated} `wrong_master_password`. @throws {Conflict} `no_master_password`. @throws {NotFound} */
 export async function changeMasterPassword(
   database: Database,
   passwords: { readonly current: Secret; readonly next: Secret },
+  cost: Argon2Parameters = currentParameters,
 ): Promise<void> {
   requireUsable(passwords.next);
   const protection = await getProtectedByPassword(database);
   const current = await PasswordKeyProvider.open(passwords.current, parsePasswordRecord(protection.kdf ?? ""));
   await requireOpens(protection, current);
-  await rewrap(database, protection, current, await PasswordKeyProvider.create(passwords.next));
+  await rewrap(database, protection, current, await PasswordKeyProvider.create(passwords.next, cost));
 }
 
 /** Leaves the data keys unprotected. @throws as `changeMasterPassword`. */
@@ -136,9 +145,15 @@ async function getProtectedByPassword(database: Database): Promise<Protection> {
   });
 }
 
-async function createProtection(database: Database, how: MasterPasswordSource, log: Logger): Promise<Stored> {
+interface FirstStart {
+  readonly how: MasterPasswordSource;
+  readonly log: Logger;
+  readonly cost: Argon2Parameters;
+}
+
+async function createProtection(database: Database, { how, log, cost }: FirstStart): Promise<Stored> {
   const password = await choosePassword(how);
-  const provider = password ? await PasswordKeyProvider.create(password) : noKeyProvider;
+  const provider = password ? await PasswordKeyProvider.create(password, cost) : noKeyProvider;
   const { instance_id: instanceId } = await database.db
     .selectFrom("instance")
     .select("instance_id")

@@ -24,10 +24,10 @@ export class PasswordKeyProvider implements KeyProvider {
     this.#wrappingKey = wrappingKey;
   }
 
-  /** With a new salt and today's cost. @throws {InvalidInput} `password_too_long`. */
-  static create(password: Secret): Promise<PasswordKeyProvider> {
+  /** With a new salt and, unless told otherwise, today's cost. @throws {InvalidInput} `password_too_long`. */
+  static create(password: Secret, cost: Argon2Parameters = currentParameters): Promise<PasswordKeyProvider> {
     const salt = crypto.getRandomValues(new Uint8Array(saltBytes));
-    return PasswordKeyProvider.open(password, { ...currentParameters, salt });
+    return PasswordKeyProvider.open(password, { ...cost, salt });
   }
 
   /** Takes about half a second and 64 MiB. A wrong password shows when something is unwrapped. */

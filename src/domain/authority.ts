@@ -51,7 +51,7 @@ export class Authority {
     this.#keys = keys;
     this.#keyPem = keyPem;
     this.#clock = clock;
-    this.#ownHost = ownHost;
+    this.#ownHost = ownHost?.replace(/^\[|\]$/g, ""); // a URL writes IPv6 in brackets, a certificate does not
   }
 
   /**

@@ -1,14 +1,13 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Database } from "../../src/storage/database.ts";
-import { ApiServer, openScratchDatabase, password } from "../support/api-server.ts";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { ApiServer, describeOnEachEngine, password, type ScratchDatabase } from "../support/api-server.ts";
 
-describe("accounts over the API", () => {
-  let database: Database & AsyncDisposable;
+describeOnEachEngine("accounts over the API", (openScratch) => {
+  let database: ScratchDatabase;
   let api: ApiServer;
   let owner: string;
 
   beforeAll(async () => {
-    database = await openScratchDatabase();
+    database = await openScratch();
     api = await ApiServer.start(database);
     owner = await api.registerOwner();
   });
@@ -81,7 +80,7 @@ describe("accounts over the API", () => {
 
   it("end every session and every minted token when the password is reset", async () => {
     const email = "reset@example.com";
-    const session = await api.addUser(owner, email);
+    const session = await api.addUser(email);
     await api.addVault(session, "reset-vault");
     const scoped = await api.mint(session, "reset-vault");
     await api.call("POST", "/v1/auth/forgot-password", { body: { email } });
@@ -98,7 +97,7 @@ describe("accounts over the API", () => {
 
   it("carry the device label over a password change, which ends the session that asked", async () => {
     const email = "change@example.com";
-    await api.addUser(owner, email);
+    await api.addUser(email);
     const login = await api.expect(200, "POST", "/v1/auth/login", {
       body: { email, password, device_label: "  lap\u0007top " },
     });
@@ -124,7 +123,7 @@ describe("accounts over the API", () => {
   });
 
   it("end a login session that was idle for 30 days, and slide one that was used", async () => {
-    await using other = await openScratchDatabase();
+    await using other = await openScratch();
     await using server = await ApiServer.start(other);
     const token = await server.registerOwner();
     const ask = () => server.call("GET", "/v1/auth/me", { token });
@@ -145,7 +144,7 @@ describe("accounts over the API", () => {
   });
 
   it("list and revoke one's own sessions, not those of others", async () => {
-    const ada = await api.addUser(owner, "ada@example.com");
+    const ada = await api.addUser("ada@example.com");
     const second = await api.login("ada@example.com");
     const list = await api.expect(200, "GET", "/v1/auth/sessions", { token: second });
     const sessions = list.sessions as { id: string; current: boolean }[];
@@ -158,7 +157,7 @@ describe("accounts over the API", () => {
 
   it("are deleted by their person with all that was theirs, but never an owner's", async () => {
     const email = "leaver@example.com";
-    const leaver = await api.addUser(owner, email);
+    const leaver = await api.addUser(email);
     await api.addVault(leaver, "left-behind");
     const scoped = await api.mint(leaver, "left-behind");
     expect((await api.call("DELETE", "/v1/auth/account", { token: owner })).status).toBe(409);

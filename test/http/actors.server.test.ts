@@ -1,20 +1,19 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Database } from "../../src/storage/database.ts";
-import { ApiServer, openScratchDatabase } from "../support/api-server.ts";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { ApiServer, describeOnEachEngine, type ScratchDatabase } from "../support/api-server.ts";
 
-describe("agents, members and what they may see", () => {
-  let database: Database & AsyncDisposable;
+describeOnEachEngine("agents, members and what they may see", (openScratch) => {
+  let database: ScratchDatabase;
   let api: ApiServer;
   let owner: string;
   let admin: string;
   let outsider: string;
 
   beforeAll(async () => {
-    database = await openScratchDatabase();
+    database = await openScratch();
     api = await ApiServer.start(database);
     owner = await api.registerOwner();
-    admin = await api.addUser(owner, "admin@example.com");
-    outsider = await api.addUser(owner, "outsider@example.com");
+    admin = await api.addUser("admin@example.com");
+    outsider = await api.addUser("outsider@example.com");
     await api.addVault(admin, "shared");
     await api.addAgent(admin, "robot", { vaults: [{ vault_name: "shared", vault_role: "member" }] });
   });
@@ -109,7 +108,7 @@ describe("agents, members and what they may see", () => {
   });
 
   it("removing a person takes back the invitations they had open", async () => {
-    const leaving = await api.addUser(owner, "leaving@example.com");
+    const leaving = await api.addUser("leaving@example.com");
     const body = { email: "friend@example.com" };
     const { invite_link: link } = await api.expect(201, "POST", "/v1/users/invites", { token: leaving, body });
     await api.expect(200, "DELETE", "/v1/admin/users/leaving@example.com", { token: owner });

@@ -1,6 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Database } from "../../src/storage/database.ts";
-import { ApiServer, openScratchDatabase, password } from "../support/api-server.ts";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { ApiServer, describeOnEachEngine, password, type ScratchDatabase } from "../support/api-server.ts";
 
 interface ListedInvite {
   readonly email: string;
@@ -8,17 +7,17 @@ interface ListedInvite {
   readonly status: string;
 }
 
-describe("invitations over the API", () => {
-  let database: Database & AsyncDisposable;
+describeOnEachEngine("invitations over the API", (openScratch) => {
+  let database: ScratchDatabase;
   let api: ApiServer;
   let owner: string;
   let admin: string;
 
   beforeAll(async () => {
-    database = await openScratchDatabase();
+    database = await openScratch();
     api = await ApiServer.start(database);
     owner = await api.registerOwner();
-    admin = await api.addUser(owner, "admin@example.com");
+    admin = await api.addUser("admin@example.com");
     await api.addVault(admin, "shared");
   });
   afterAll(async () => {
@@ -62,7 +61,7 @@ describe("invitations over the API", () => {
   });
 
   it("give only what the inviter has", async () => {
-    const stranger = await api.addUser(owner, "stranger@example.com");
+    const stranger = await api.addUser("stranger@example.com");
     const into = (vault: string) => ({ email: "x@example.com", vaults: [{ vault_name: vault }] });
     expect((await invite(stranger, { email: "x@example.com", role: "owner" })).status).toBe(403);
     expect((await invite(stranger, into("shared"))).status).toBe(403);
@@ -103,7 +102,7 @@ describe("invitations over the API", () => {
   });
 
   it("are sent by mail where there is mail, and otherwise the inviter gets the link", async () => {
-    await using other = await openScratchDatabase();
+    await using other = await openScratch();
     const sent: unknown[] = [];
     await using server = await ApiServer.start(other, {
       mailTransport: {

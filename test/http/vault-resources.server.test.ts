@@ -14,12 +14,12 @@ beforeAll(async () => {
   database = await openScratchDatabase();
   api = await ApiServer.start(database);
   const owner = await api.registerOwner();
-  const admin = await api.addUser(owner, "admin@example.com");
+  const admin = await api.addUser("admin@example.com");
   alpha = await api.addVault(admin, "alpha");
-  const member = await api.addUser(owner, "member@example.com");
+  const member = await api.addUser("member@example.com");
   const users = { token: admin, body: { email: "member@example.com", role: "member" } };
   await api.expect(201, "POST", "/v1/vaults/alpha/users", users);
-  const stranger = await api.addUser(owner, "stranger@example.com");
+  const stranger = await api.addUser("stranger@example.com");
   const agent = await api
     .addAgent(owner, "runner", { vaults: [{ vault_name: "alpha", vault_role: "proxy" }] })
     .catch(async () => {

@@ -1,14 +1,19 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Database } from "../../../src/storage/database.ts";
-import { type Answer, ApiServer, openScratchDatabase, password } from "../../support/api-server.ts";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import {
+  type Answer,
+  ApiServer,
+  describeOnEachEngine,
+  password,
+  type ScratchDatabase,
+} from "../../support/api-server.ts";
 
 /** What must hold when two people act in the same moment. */
-describe("when two act at once", () => {
-  let database: Database & AsyncDisposable;
+describeOnEachEngine("when two act at once", (openScratch) => {
+  let database: ScratchDatabase;
   let api: ApiServer;
 
   beforeEach(async () => {
-    database = await openScratchDatabase();
+    database = await openScratch();
     api = await ApiServer.start(database);
   });
   afterEach(async () => {
@@ -32,7 +37,7 @@ describe("when two act at once", () => {
 
   it("two owners who demote each other leave one", async () => {
     const first = await api.registerOwner("first@example.com");
-    const second = await api.addUser(first, "second@example.com", "owner");
+    const second = await api.addUser("second@example.com", "owner");
     const demote = (token: string, email: string) =>
       api.call("POST", `/v1/admin/users/${email}/role`, { token, body: { role: "member" } });
     const answers = await Promise.all([demote(first, "second@example.com"), demote(second, "first@example.com")]);
@@ -53,7 +58,7 @@ describe("when two act at once", () => {
 
   it("two admins who leave a vault leave one", async () => {
     const owner = await api.registerOwner();
-    const other = await api.addUser(owner, "other@example.com");
+    const other = await api.addUser("other@example.com");
     await api.addVault(owner, "shared");
     const body = { email: "other@example.com", role: "admin" };
     await api.expect(201, "POST", "/v1/vaults/shared/users", { token: owner, body });

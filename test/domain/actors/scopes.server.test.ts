@@ -1,15 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Database } from "../../../src/storage/database.ts";
-import { ApiServer, openScratchDatabase } from "../../support/api-server.ts";
+import { ApiServer, describeOnEachEngine, type ScratchDatabase } from "../../support/api-server.ts";
 
-describe("the scope of a proxy token", () => {
-  let database: Database & AsyncDisposable;
+describeOnEachEngine("the scope of a proxy token", (openScratch) => {
+  let database: ScratchDatabase;
   let api: ApiServer;
   let owner: string;
   let counter = 0;
 
   beforeAll(async () => {
-    database = await openScratchDatabase();
+    database = await openScratch();
     api = await ApiServer.start(database);
     owner = await api.registerOwner();
   });
@@ -96,7 +95,7 @@ describe("the scope of a proxy token", () => {
       const [vault, name] = [fresh("vault"), fresh("member")];
       const email = `${name}@example.com`;
       await api.addVault(owner, vault);
-      const member = await api.addUser(owner, email);
+      const member = await api.addUser(email);
       await api.expect(201, "POST", `/v1/vaults/${vault}/users`, { token: owner, body: { email, role: "admin" } });
       const token = await api.mint(member, vault);
       return { vault, email, member, token, lease: await resolve(token) };
@@ -178,7 +177,7 @@ describe("the scope of a proxy token", () => {
   });
 
   it("is unavailable, never unauthenticated, while the database is away", async () => {
-    await using other = await openScratchDatabase();
+    await using other = await openScratch();
     await using server = await ApiServer.start(other);
     const token = await server.mint(await server.registerOwner(), "default");
     const lease = await server.domain.scopes.resolve(token, undefined);

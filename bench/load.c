@@ -4,8 +4,8 @@
  *   load --to HOST:PORT --name NAME --ca FILE [--proxy HOST:PORT --proxy-auth BASE64]
  *        --mode warm|cold|idle|bulk --path PATH [--connections N] [--seconds S] [--body BYTES] [--split]
  *
- * warm   opens all connections, sends a few requests on each, prints `ready`, waits for a line on standard input,
- *        then keeps one request in flight on every connection for S seconds.
+ * warm   opens all connections, keeps one request in flight on each for half a second, prints `ready`, waits for a
+ *        line on standard input, then does the same for S seconds and counts.
  * cold   as warm, but every request opens a connection of its own and closes it.
  * idle   opens all connections, one after the other, sends one request on each, prints `ready` and waits for a line.
  * bulk   as warm with one request in all: a large answer or, with --body, a large upload.
@@ -337,6 +337,16 @@ static void establish(struct connection *all, uint64_t warm_up) {
   }
 }
 
+/* Keeps every connection busy for a while, so that both sides have all the connections that they will need. */
+static void warm_up_together(struct connection *all) {
+  uint64_t end = now_us() + 500000;
+  for (int i = 0; i < connections; i++) advance(&all[i], true);
+  while (now_us() < end) turn(50, true);
+  for (int i = 0; i < connections; i++) {
+    while (all[i].state != IDLE) turn(50, false);
+  }
+}
+
 static int ascending(const void *a, const void *b) {
   uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
   return x < y ? -1 : x > y;
@@ -428,7 +438,8 @@ int main(int count, char **arguments) {
   if (!latencies || !all) die("memory");
 
   const bool is_bulk = strcmp(mode, "bulk") == 0, is_cold = strcmp(mode, "cold") == 0;
-  if (!is_cold) establish(all, strcmp(mode, "idle") == 0 ? 1 : is_bulk ? 0 : 20);
+  if (!is_cold) establish(all, is_bulk ? 0 : 1);
+  if (strcmp(mode, "warm") == 0) warm_up_together(all);
   wait_for_go();
   bytes_in = 0;
   errors = 0;

@@ -81,24 +81,51 @@ export class Bench {
   /** System calls of the process in the middle per warm request, counted by strace. */
   async systemCalls(subject: Subject, load: Load): Promise<number> {
     if (subject.pid === undefined) throw new Error("There is no process to trace");
-    const strace = spawn("strace", ["-f", "-c", "-U", "calls,name", "-p", String(subject.pid)], {
+    const strace = new Strace();
+    const figures = await this.measure(subject, load, () => strace.attach(subject.pid ?? 0));
+    const { total, busiest } = await strace.detach();
+    console.error(`system calls of ${subject.name} for ${figures.requests} requests: ${total} (${busiest})`);
+    return total / figures.requests;
+  }
+}
+
+/** Counts the system calls of a process and its threads from `attach` to `detach`. */
+class Strace {
+  #output = "";
+  #child: ChildProcess | undefined;
+
+  async attach(pid: number): Promise<void> {
+    const child = spawn("strace", ["-f", "-c", "-U", "calls,name", "-p", String(pid)], {
       stdio: ["ignore", "ignore", "pipe"],
     });
-    let output = "";
-    const attached = new Promise<void>((resolve, reject) => {
-      strace.stderr.on("data", (part: Buffer) => {
-        output += part.toString();
-        if (/attached/.test(output)) resolve();
+    this.#child = child;
+    await new Promise<void>((resolve, reject) => {
+      child.stderr.on("data", (part: Buffer) => {
+        this.#output += part.toString();
+        if (/attached/.test(this.#output)) resolve();
       });
-      strace.once("exit", () => reject(new Error(`strace: ${output}`)));
+      child.once("exit", () => reject(new Error(`strace: ${this.#output}`)));
     });
-    const ended = new Promise((resolve) => strace.once("close", resolve));
-    const figures = await this.measure(subject, load, () => attached);
-    strace.kill("SIGINT");
+  }
+
+  async detach(): Promise<{ readonly total: number; readonly busiest: string }> {
+    const ended = new Promise((resolve) => this.#child?.once("close", resolve));
+    this.#child?.kill("SIGINT");
     await ended;
-    const total = /^\s*(\d+)\s+total/m.exec(output)?.[1];
-    if (total === undefined) throw new Error(`strace counted nothing: ${output}`);
-    return Number(total) / figures.requests;
+    const rows = [...this.#output.matchAll(/^\s*(\d+)\s+(\w+)$/gm)].map(([, calls, name]) => ({
+      calls: Number(calls),
+      name,
+    }));
+    const total = rows.find(({ name }) => name === "total")?.calls;
+    if (total === undefined) throw new Error(`strace counted nothing: ${this.#output}`);
+    const sorted = rows.filter(({ name }) => name !== "total").sort((a, b) => b.calls - a.calls);
+    return {
+      total,
+      busiest: sorted
+        .slice(0, 8)
+        .map(({ name, calls }) => `${name} ${calls}`)
+        .join(", "),
+    };
   }
 }
 

@@ -60,10 +60,12 @@ export async function startUpstream(folder: string, authority: TestAuthority): P
        root ${files};
        location /upload/ { dav_methods PUT; create_full_put_path on; client_body_buffer_size 64k; }
      }
-     server { listen 127.0.0.1:${statusPort}; location = / { stub_status; } }`,
+     server { listen 127.0.0.1:${statusPort}; keepalive_timeout 0; location = / { stub_status; } }`,
   );
   const accepted = async () => {
-    const status = await (await fetch(`http://127.0.0.1:${statusPort}/`)).text();
+    // Each question is one more connection: none is kept.
+    const answer = await fetch(`http://127.0.0.1:${statusPort}/`, { headers: { connection: "close" } });
+    const status = await answer.text();
     const counters = /\n\s*(\d+) \d+ \d+/.exec(status);
     return Number(counters?.[1]);
   };

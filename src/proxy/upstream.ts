@@ -3,7 +3,14 @@ import { UpstreamFailed } from "../errors.ts";
 import type { Expiring } from "./deadlines.ts";
 import { BodyReader } from "./http1/body.ts";
 import { type Framing, keepsAlive, responseFraming } from "./http1/framing.ts";
-import { FramingError, type HeaderList, HeadReader, parseResponseHead, type ResponseHead } from "./http1/head.ts";
+import {
+  FramingError,
+  type HeaderList,
+  HeadReader,
+  header,
+  parseResponseHead,
+  type ResponseHead,
+} from "./http1/head.ts";
 import { Outbox } from "./outbox.ts";
 
 /** Whoever waits for an answer. Calls come in this order; after `onAnswerEnd` or `onFailure` there are none. */
@@ -150,7 +157,7 @@ export class UpstreamConnection implements Expiring {
       user.onInformational(head);
       return;
     }
-    this.#isReusable = keepsAlive(head) && framing.kind !== "close";
+    this.#isReusable = keepsAlive(head) && framing.kind !== "close" && !announcesForbiddenBody(head);
     this.#body = new BodyReader(framing, {
       data: (data) => user.onAnswerBody(data),
       trailers: (trailers) => user.onAnswerTrailers(trailers),
@@ -188,4 +195,10 @@ export class UpstreamConnection implements Expiring {
     this.destroy();
     user?.onFailure(new UpstreamFailed(code, message, { cause }));
   }
+}
+
+/** A 204 that announces a body may well send one, late enough to pass for the answer to the next request. */
+function announcesForbiddenBody({ status, headers }: ResponseHead): boolean {
+  if (status !== 204) return false;
+  return header(headers, "transfer-encoding") !== undefined || (header(headers, "content-length") ?? "0") !== "0";
 }

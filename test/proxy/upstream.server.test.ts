@@ -1,0 +1,58 @@
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer } from "node:net";
+import { expect, it } from "vitest";
+import { UpstreamConnection, type UpstreamUser } from "../../src/proxy/upstream.ts";
+
+/** Sends a request to an upstream that answers with `answer`, and says whether its connection may be used again. */
+async function isReusableAfter(answer: string): Promise<boolean> {
+  const server = createServer((socket) => socket.once("data", () => socket.write(answer, "latin1")));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const socket = connect((server.address() as AddressInfo).port, "127.0.0.1");
+  await once(socket, "connect");
+  const upstream = new UpstreamConnection(socket);
+  try {
+    return await new Promise((resolve, reject) => {
+      const ignore = (): void => undefined;
+      const user: UpstreamUser = {
+        onInformational: ignore,
+        onSwitch: ignore,
+        onAnswer: ignore,
+        onAnswerBody: ignore,
+        onAnswerTrailers: ignore,
+        onAnswerEnd: () => resolve(upstream.isReusable),
+        onFailure: reject,
+        onAnswerBatch: ignore,
+        onUpstreamDrain: ignore,
+      };
+      upstream.begin(user, "GET");
+      upstream.out.text("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+      upstream.out.flush();
+    });
+  } finally {
+    upstream.destroy();
+    server.close();
+  }
+}
+
+it.each([
+  { answer: "HTTP/1.1 204 No\r\n\r\n", reusable: true, because: "it is over" },
+  { answer: "HTTP/1.1 204 No\r\nContent-Length: 0\r\n\r\n", reusable: true, because: "many servers say so" },
+  { answer: "HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n", reusable: false, because: "five bytes may follow" },
+  { answer: "HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n", reusable: false, because: "chunks may follow" },
+  { answer: "HTTP/1.1 304 No\r\nContent-Length: 5\r\n\r\n", reusable: true, because: "it describes another answer" },
+  { answer: "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", reusable: true, because: "it is complete" },
+  {
+    answer: "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nxy",
+    reusable: false,
+    because: "there is more than one answer",
+  },
+  {
+    answer: "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+    reusable: false,
+    because: "it says so",
+  },
+  { answer: "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", reusable: false, because: "1.0 closes" },
+])("a connection is used again: $reusable after $answer, because $because", async ({ answer, reusable }) => {
+  expect(await isReusableAfter(answer)).toBe(reusable);
+});

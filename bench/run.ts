@@ -65,6 +65,8 @@ const loads: readonly {
   },
 ];
 
+// Until the end is reached: a run that stops half way must not look like a good one.
+process.exitCode = 1;
 const folder = await mkdtemp(join(tmpdir(), "agent-vault-bench-"));
 const open: { stop(): Promise<void> }[] = [];
 try {
@@ -77,6 +79,7 @@ try {
     await writeFile(join(import.meta.dirname, "results.json"), `${JSON.stringify(results, null, 2)}\n`);
     await updateReadme(join(import.meta.dirname, "README.md"), results);
   }
+  process.exitCode = 0;
 } finally {
   for (const running of open.reverse()) await running.stop();
   await rm(folder, { recursive: true, force: true });

@@ -7,32 +7,21 @@
  */
 
 import { randomUUID } from "node:crypto";
-import { chmodSync, closeSync, mkdirSync, openSync, readSync } from "node:fs";
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readSync } from "node:fs";
 import { dirname } from "node:path";
-import { DatabaseSync, type StatementSync } from "node:sqlite";
-import {
-  CompiledQuery,
-  type DatabaseConnection,
-  type Driver,
-  Kysely,
-  type QueryResult,
-  SqliteAdapter,
-  SqliteIntrospector,
-  SqliteQueryCompiler,
-  type Transaction,
-} from "kysely";
-import { InvalidInput, messageOf, Unavailable } from "../errors.ts";
+import { DatabaseSync } from "node:sqlite";
+import { Kysely, SqliteIntrospector, SqliteQueryCompiler, type Transaction } from "kysely";
+import { InvalidInput, messageOf } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import type { Database, SqliteOptions, Value } from "./database.ts";
-import { foreignDatabase, pendingMigrations, sqliteWords } from "./migrations/migrations.ts";
+import { foreignDatabase, migrations, newerDatabase, pendingMigrations, sqliteWords } from "./migrations/migrations.ts";
 import type { Schema } from "./schema.ts";
+import { SqliteDriver, TwoConnectionAdapter } from "./sqlite-driver.ts";
 
 /** "AVLT", in the header of the file (SQLite file format, section 1.3.17): this file is ours. */
 const applicationId = 0x41_56_4c_54;
 /** Waiting for a lock that another process holds stops the event loop; they are short. */
 const busyTimeoutMs = 5_000;
-/** Waiting for our own writers. Also ends a transaction that waits for itself because it wrote without its `tx`. */
-const turnTimeoutMs = 10_000;
 
 /** @throws see `openDatabase`. */
 export async function openSqlite({ path }: SqliteOptions, log: Logger): Promise<Database> {
@@ -102,216 +91,37 @@ class SqliteDatabase implements Database {
   }
 }
 
-/** Kysely's own adapter would let a transaction hold back every read until it ends. */
-class TwoConnectionAdapter extends SqliteAdapter {
-  override get supportsMultipleConnections(): boolean {
-    return true;
-  }
-}
-
-class SqliteDriver implements Driver {
-  readonly #writer: Statements;
-  readonly #reader: Statements;
-  readonly #turns = new Turns();
-
-  constructor(writer: DatabaseSync, reader: DatabaseSync) {
-    this.#writer = new Statements(writer);
-    this.#reader = new Statements(reader);
-  }
-
-  async init(): Promise<void> {
-    return;
-  }
-
-  async acquireConnection(): Promise<SqliteConnection> {
-    return new SqliteConnection(this.#writer, this.#reader, this.#turns);
-  }
-
-  async beginTransaction(connection: DatabaseConnection): Promise<void> {
-    await (connection as SqliteConnection).begin();
-  }
-
-  async commitTransaction(connection: DatabaseConnection): Promise<void> {
-    await connection.executeQuery(CompiledQuery.raw("commit"));
-  }
-
-  async rollbackTransaction(): Promise<void> {
-    // SQLite may have rolled back by itself (a full disk): then there is nothing to do, and the first error counts.
-    if (this.#writer.connection.isTransaction) this.#writer.connection.exec("rollback");
-  }
-
-  async releaseConnection(connection: DatabaseConnection): Promise<void> {
-    (connection as SqliteConnection).release();
-  }
-
-  async insertAll(sql: string, rows: readonly (readonly Value[])[]): Promise<void> {
-    const release = await this.#turns.take();
-    const { connection } = this.#writer;
-    try {
-      connection.exec("begin immediate");
-      try {
-        const { statement } = this.#writer.prepare(sql);
-        for (const row of rows) statement.run(...row);
-        connection.exec("commit");
-      } catch (error) {
-        if (connection.isTransaction) connection.exec("rollback");
-        throw error;
-      }
-    } finally {
-      release();
-    }
-  }
-
-  async destroy(): Promise<void> {
-    const release = await this.#turns.take();
-    try {
-      if (!this.#writer.connection.isOpen) return;
-      this.#reader.connection.close();
-      // The last connection to close folds the write-ahead log into the file.
-      this.#writer.connection.close();
-    } finally {
-      release();
-    }
-  }
-}
-
-/** One statement, or one transaction, of Kysely's. */
-class SqliteConnection implements DatabaseConnection {
-  readonly #writer: Statements;
-  readonly #reader: Statements;
-  readonly #turns: Turns;
-  #endTurn: (() => void) | undefined;
-
-  constructor(writer: Statements, reader: Statements, turns: Turns) {
-    this.#writer = writer;
-    this.#reader = reader;
-    this.#turns = turns;
-  }
-
-  async begin(): Promise<void> {
-    this.#endTurn = await this.#turns.take();
-    // IMMEDIATE: a transaction that reads first and writes later could otherwise fail half-way on a lock.
-    this.#writer.connection.exec("begin immediate");
-  }
-
-  release(): void {
-    this.#endTurn?.();
-    this.#endTurn = undefined;
-  }
-
-  async executeQuery<R>({ sql, parameters, query }: CompiledQuery): Promise<QueryResult<R>> {
-    if (this.#endTurn) return this.#writer.run(sql, parameters);
-    const isRead = query.kind === "SelectQueryNode" || (query.kind === "RawNode" && /^\s*select\b/i.test(sql));
-    if (isRead) return this.#reader.run(sql, parameters);
-    const endTurn = await this.#turns.take();
-    try {
-      return this.#writer.run(sql, parameters);
-    } finally {
-      endTurn();
-    }
-  }
-
-  async *streamQuery<R>({ sql, parameters }: CompiledQuery): AsyncIterableIterator<QueryResult<R>> {
-    const from = this.#endTurn ? this.#writer : this.#reader;
-    for (const row of from.connection.prepare(sql).iterate(...(parameters as Value[]))) yield { rows: [row as R] };
-  }
-}
-
-/** Kysely compiles a query each time it runs; preparing it each time as well would cost ten times its execution. */
-class Statements {
-  readonly connection: DatabaseSync;
-  readonly #prepared = new Map<string, Prepared>();
-
-  constructor(connection: DatabaseSync) {
-    this.connection = connection;
-  }
-
-  run<R>(sql: string, parameters: readonly unknown[]): QueryResult<R> {
-    const { statement, returnsRows } = this.prepare(sql);
-    const values = parameters as Value[];
-    if (returnsRows) return { rows: statement.all(...values) as R[] };
-    const { changes, lastInsertRowid } = statement.run(...values);
-    return { numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid), rows: [] };
-  }
-
-  prepare(sql: string): Prepared {
-    const known = this.#prepared.get(sql);
-    if (known) return known;
-    const statement = this.connection.prepare(sql);
-    const prepared = { statement, returnsRows: statement.columns().length > 0 };
-    // Lists of values make new texts without end; the common ones come back at once.
-    if (this.#prepared.size >= maxPrepared) this.#prepared.clear();
-    this.#prepared.set(sql, prepared);
-    return prepared;
-  }
-}
-
-const maxPrepared = 512;
-
-interface Prepared {
-  readonly statement: StatementSync;
-  readonly returnsRows: boolean;
-}
-
-/** First come, first served. */
-class Turns {
-  #taken = false;
-  readonly #waiting = new Set<() => void>();
-
-  /** Resolves with the function that ends the turn. */
-  async take(): Promise<() => void> {
-    if (this.#taken) await this.#wait();
-    this.#taken = true;
-    let isOver = false;
-    return () => {
-      if (isOver) return;
-      isOver = true;
-      const next = this.#waiting.values().next().value;
-      if (next) next();
-      else this.#taken = false;
-    };
-  }
-
-  #wait(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#waiting.delete(begin);
-        reject(new Unavailable("database_busy", "The database is busy with another change", { retryAfterSeconds: 1 }));
-      }, turnTimeoutMs);
-      const begin = () => {
-        clearTimeout(timer);
-        this.#waiting.delete(begin);
-        resolve();
-      };
-      this.#waiting.add(begin);
-    });
-  }
-}
-
 /**
- * Makes the file, or makes sure that it is ours by reading 100 bytes of it: opening a database of somebody else with
- * SQLite could already change it.
+ * Makes the file, or makes sure that it is ours and not newer by reading 100 bytes of it: opening a database of
+ * somebody else with SQLite could already change it.
  */
 function claimFile(path: string): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  // Not O_CREAT alone: SQLite would make the file readable to everyone, whatever holds afterwards.
+  // Made here, because SQLite would make it readable to everyone. "Append" makes what is missing and truncates nothing.
   const file = openSync(path, "a+", 0o600);
   const header = Buffer.alloc(100);
   const length = readSync(file, header, 0, header.length, 0);
   closeSync(file);
-  if (length === 0) return;
+  if (length > 0) requireOurs(header.subarray(0, length), path);
+  chmodSync(path, 0o600);
+}
+
+function requireOurs(header: Buffer, path: string): void {
   if (header.toString("latin1", 0, 16) !== "SQLite format 3\0") throw foreignDatabase(path, "it is not an SQLite file");
-  if (length < header.length || header.readUInt32BE(68) !== applicationId) {
+  if (header.length < 100 || header.readUInt32BE(68) !== applicationId) {
     throw foreignDatabase(path, "it is an SQLite file of another program");
   }
-  // Only ever read: a connection that may write folds the write-ahead log into the file when it closes.
+  const steps = header.readUInt32BE(60);
+  if (steps > migrations.length) throw newerDatabase(path, `step ${steps}`);
+  // Someone has it open, or died with it open: the header may be behind. Only read, because a connection that may
+  // write folds the write-ahead log into the file when it closes.
+  if (!existsSync(`${path}-wal`)) return;
   const connection = new DatabaseSync(path, { readOnly: true });
   try {
     pendingMigrations(appliedTo(connection), path);
   } finally {
     connection.close();
   }
-  chmodSync(path, 0o600);
 }
 
 function openConnection(path: string): DatabaseSync {
@@ -346,6 +156,8 @@ function migrate(writer: DatabaseSync, path: string, log: Logger): void {
       writer.prepare("insert into migrations (name, applied_at) values (?, ?)").run(migration.name, now);
       log.debug("database migrated", { step: migration.name });
     }
+    // In the header of the file, where `claimFile` of an older binary finds it.
+    if (pending.length > 0) writer.exec(`pragma user_version = ${migrations.length}`);
     writer.exec("commit");
   } catch (error) {
     if (writer.isTransaction) writer.exec("rollback");

@@ -40,15 +40,17 @@ export const product = "agent-vault";
 export function pendingMigrations(applied: readonly string[], where: string): readonly Migration[] {
   const known = new Set(migrations.map(({ name }) => name));
   const unknown = applied.find((name) => !known.has(name));
-  if (unknown !== undefined) {
-    throw new Conflict(
-      "database_newer",
-      `The database ${where} was written by a newer agent-vault (step ${unknown}) and was left untouched`,
-      { hint: "Start the version that wrote it, or restore a copy made before the upgrade" },
-    );
-  }
+  if (unknown !== undefined) throw newerDatabase(where, unknown);
   const done = new Set(applied);
   return migrations.filter(({ name }) => !done.has(name));
+}
+
+export function newerDatabase(where: string, step: string): Conflict {
+  return new Conflict(
+    "database_newer",
+    `The database ${where} was written by a newer agent-vault (${step}) and was left untouched`,
+    { hint: "Start the version that wrote it, or restore a copy made before the upgrade" },
+  );
 }
 
 export function foreignDatabase(where: string, why: string): Conflict {

@@ -35,7 +35,7 @@ export async function hashPassword(password: string): Promise<PasswordHash> {
 
 /** False for a password that no account can have, too. @throws {Unavailable} when too many wait already. */
 export async function verifyPassword(password: string, hash: PasswordHash): Promise<boolean> {
-  if (Buffer.byteLength(password) > maxPasswordBytes) return false;
+  if (password === "" || Buffer.byteLength(password) > maxPasswordBytes) return false;
   const computed = await deriveKey(password, hash.salt, hash, hash.hash.length);
   return nodeCrypto.timingSafeEqual(computed, hash.hash);
 }

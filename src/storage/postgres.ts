@@ -38,7 +38,7 @@ export async function openPostgres(options: PostgresOptions, log: Logger): Promi
     max_lifetime: Math.ceil((options.maxLifetimeMs || defaultMaxLifetimeMs) / 1000),
     connect_timeout: connectTimeoutSeconds,
     connection: { application_name: "agent-vault", TimeZone: "UTC" },
-    ...(ssl === undefined ? {} : { ssl }),
+    ssl,
     types,
     onnotice: (notice) => log.debug("notice from PostgreSQL", { message: notice.message }),
   }) as unknown as Sql;
@@ -274,7 +274,7 @@ async function appliedTo(tx: Sql, where: string): Promise<readonly string[]> {
 type SslMode = false | "prefer" | "require" | "allow" | "verify-full";
 
 /** The URL for the driver, and a name of the database that may be shown. @throws {InvalidInput} without the URL. */
-function parseUrl(text: string): { url: string; where: string; ssl: SslMode | undefined } {
+function parseUrl(text: string): { url: string; where: string; ssl: SslMode } {
   const refuse = (what: string) =>
     new InvalidInput("invalid_database_url", `The database URL is not usable: ${what}`, {
       hint: "postgres://user:password@host:5432/database?sslmode=verify-full",
@@ -286,7 +286,7 @@ function parseUrl(text: string): { url: string; where: string; ssl: SslMode | un
     throw refuse(`its scheme is ${url.protocol.slice(0, -1)}, not postgres or postgresql`);
   }
   const mode = url.searchParams.get("sslmode");
-  // postgres.js takes any text for "use TLS", `disable` included.
+  // postgres.js takes any text for "use TLS", `disable` included. `prefer` is what libpq does when nothing is said.
   const modes: Readonly<Record<string, SslMode>> = {
     disable: false,
     allow: "allow",
@@ -295,8 +295,8 @@ function parseUrl(text: string): { url: string; where: string; ssl: SslMode | un
     "verify-ca": "verify-full",
     "verify-full": "verify-full",
   };
-  const ssl = mode === null ? undefined : modes[mode];
-  if (mode !== null && ssl === undefined) throw refuse(`sslmode must be one of ${Object.keys(modes).join(", ")}`);
+  const ssl = modes[mode ?? "prefer"];
+  if (ssl === undefined) throw refuse(`sslmode must be one of ${Object.keys(modes).join(", ")}`);
   url.searchParams.delete("sslmode");
   return { url: url.href, where: `postgres://${url.host}${url.pathname}`, ssl };
 }

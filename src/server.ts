@@ -20,6 +20,7 @@ import type { Logger } from "./log.ts";
 import { Outbound } from "./net/outbound.ts";
 import { NetworkPolicy } from "./net/policy.ts";
 import { openUpstreamTrust } from "./net/trust.ts";
+import type { AuthFailures } from "./proxy/authenticate.ts";
 import { type ProxyListener, startProxy } from "./proxy/listener.ts";
 import { listAssets, readAssetText } from "./runtime/assets.ts";
 import { Changes } from "./storage/changes.ts";
@@ -124,6 +125,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           baseUrl: config.baseUrl,
           maxRequestBytes: config.maxRequestBytes,
           maxResponseBytes: config.maxResponseBytes,
+          authFailures: authFailuresOf(domain),
         });
         policy.protect({ host: config.host, port: proxy.port });
         const running = proxy;
@@ -167,6 +169,17 @@ export async function withLocalDatabase<T>(
 /** A password that was typed or piped, so that nothing prints it from here on. */
 export function secretOf(text: string): Secret {
   return new Secret(text);
+}
+
+/** Wrong tokens at the proxy, with the settings of the window for wrong passwords at the API (spec of the proxy, section 9.1). */
+function authFailuresOf({ limits }: Domain): AuthFailures {
+  return {
+    check: (ip) => {
+      const verdict = limits.peekAuth(`mitm:${ip}`);
+      return verdict.isAllowed ? undefined : verdict.retryAfterSeconds;
+    },
+    record: (ip) => void limits.recordAuth(`mitm:${ip}`),
+  };
 }
 
 interface AuthorityOptions {

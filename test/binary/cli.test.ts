@@ -1,5 +1,5 @@
-import { spawn, spawnSync } from "node:child_process";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { spawn } from "node:child_process";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -258,15 +258,10 @@ describe("a detached server", () => {
     await rm(home, { recursive: true });
   });
 
-  it.skipIf(spawnSync("id", ["-u"]).stdout.toString().trim() === "0")(
-    "says which directory it cannot write",
-    async () => {
-      const home = await mkdtemp(join(tmpdir(), "agent-vault-readonly-"));
-      await chmod(home, 0o500);
-      const result = await runBinary(["server"], { env: { HOME: home } });
-      expect(result.code).toBe(1);
-      expect(result.stderr).toContain(home);
-      await rm(home, { recursive: true });
-    },
-  );
+  it("says which directory it cannot write", async () => {
+    // Not even root can make a folder there, and tests run as root in containers.
+    const result = await runBinary(["server"], { env: { HOME: "/sys" } });
+    expect(result.code).toBe(1);
+    expect(result.stderr).toContain("/sys/.agent-vault");
+  });
 });

@@ -55,12 +55,12 @@ const loads: readonly {
     once: true,
   },
   { key: "cold", load: { mode: "cold", path: "/1b", connections: 8, seconds } },
-  { key: "down100m", load: { mode: "bulk", path: "/100m" }, once: true },
-  { key: "down1g", load: { mode: "bulk", path: "/1g" }, once: true, without: ["mitmproxy"] },
+  { key: "down100m", load: { mode: "bulk", path: "/100m" } },
+  { key: "down1g", load: { mode: "bulk", path: "/1g" }, without: ["mitmproxy"] },
   {
     key: "up1g",
     load: { mode: "bulk", path: "/upload/large", body: 1024 * mebibyte },
-    once: true,
+
     without: ["mitmproxy"],
   },
 ];

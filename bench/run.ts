@@ -60,7 +60,6 @@ const loads: readonly {
   {
     key: "up1g",
     load: { mode: "bulk", path: "/upload/large", body: 1024 * mebibyte },
-
     without: ["mitmproxy"],
   },
 ];

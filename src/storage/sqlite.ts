@@ -72,8 +72,7 @@ class SqliteDatabase implements Database {
   async insertRows(table: string, columns: readonly string[], rows: readonly (readonly Value[])[]): Promise<void> {
     if (rows.length === 0) return;
     const names = columns.map((column) => `"${column}"`).join(", ");
-    const places = columns.map(() => "?").join(", ");
-    await this.#driver.insertAll(`insert into "${table}" (${names}) values (${places})`, rows);
+    await this.#driver.insertAll(`insert into "${table}" (${names}) values`, columns.length, rows);
   }
 
   isUniqueViolation(error: unknown): boolean {

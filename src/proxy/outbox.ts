@@ -2,6 +2,8 @@ import type { Socket } from "node:net";
 
 /** Parts above this size are written on their own: copying them costs more than a system call. */
 const maxJoinedBytes = 48 * 1024;
+/** What may wait in a socket for a slow peer before its source is stopped. */
+const maxWaitingBytes = 128 * 1024;
 
 /** Collects what one event produces, so that a head and the first bytes of its body leave in one write. */
 export class Outbox {
@@ -32,12 +34,16 @@ export class Outbox {
     this.#parts = [];
     this.#length = 0;
     if (!this.#socket.writable) return true;
-    if (parts.length > 1 && length <= maxJoinedBytes) return this.#socket.write(join(parts, length));
-    let accepts = true;
-    for (const part of parts) {
-      accepts = typeof part === "string" ? this.#socket.write(part, "latin1") : this.#socket.write(part);
-    }
-    return accepts;
+    if (parts.length > 1 && length <= maxJoinedBytes) this.#socket.write(join(parts, length));
+    else for (const part of parts) this.#writePart(part);
+    // `write` says no to everything above its high-water mark, also when the system took it at once. Stopping the
+    // source then costs four system calls for nothing; what still waits is what tells a slow peer.
+    return this.#socket.writableLength <= maxWaitingBytes;
+  }
+
+  #writePart(part: string | Buffer): void {
+    if (typeof part === "string") this.#socket.write(part, "latin1");
+    else this.#socket.write(part);
   }
 }
 

@@ -11,12 +11,13 @@ const clients: readonly { readonly name: string; readonly command: (url: string)
   { name: "curl", command: (url) => ["curl", "-sS", url] },
   { name: "wget", command: (url) => ["wget", "-q", "-t", "1", "-O", "-", url] },
   {
-    name: "python requests",
-    command: (url) => ["python3", "-c", `import requests; print(requests.get("${url}").text)`],
+    // Not requests: the one that Debian 12 has takes a short body for a whole one, whoever sends it.
+    name: "python httpx",
+    command: (url) => ["/usr/bin/python3", "-c", `import httpx; print(httpx.get("${url}").text)`],
   },
   {
     name: "python urllib",
-    command: (url) => ["python3", "-c", `from urllib.request import urlopen; print(urlopen("${url}").read())`],
+    command: (url) => ["/usr/bin/python3", "-c", `from urllib.request import urlopen; print(urlopen("${url}").read())`],
   },
   {
     name: "node fetch",

@@ -260,8 +260,8 @@ describe("a detached server", () => {
 
   it("says which directory it cannot write", async () => {
     // Not even root can make a folder there, and tests run as root in containers.
-    const result = await runBinary(["server"], { env: { HOME: "/sys" } });
+    const result = await runBinary(["server"], { env: { HOME: "/dev/null" } });
     expect(result.code).toBe(1);
-    expect(result.stderr).toContain("/sys/.agent-vault");
+    expect(result.stderr).toContain("/dev/null/.agent-vault");
   });
 });

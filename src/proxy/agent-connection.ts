@@ -31,6 +31,8 @@ export interface RequestServer {
   serve(head: RequestHead, framing: Framing, connection: AgentConnection): RequestHandler | undefined;
   /** A head that cannot be read, or did not come in time. Answers and closes. */
   refuse(error: unknown, connection: AgentConnection): void;
+  /** Something threw that nobody expected: notes it. The connection closes by itself. */
+  crashed(error: unknown): void;
 }
 
 const headLimits = { maxBytes: 256 * 1024, maxHeaders: 500 };
@@ -161,7 +163,25 @@ export class AgentConnection implements Expiring {
     this.#onClose();
   }
 
+  /**
+   * The last line of defence: what escapes from a socket's event ends the process and every other tenant with it. A
+   * bug of ours costs the connection that found it.
+   */
+  crash(error: unknown): void {
+    this.#server.crashed(error);
+    this.socket.destroy();
+    this.#onClose();
+  }
+
   onDeadline(): void {
+    try {
+      this.#expire();
+    } catch (error) {
+      this.crash(error);
+    }
+  }
+
+  #expire(): void {
     if (this.#handler) {
       this.#handler.onDeadline();
     } else if (this.#state === "open" && this.#reader.started) {
@@ -188,7 +208,13 @@ export class AgentConnection implements Expiring {
 
   readonly #onEnd = (): void => this.destroy();
 
-  readonly #onDrain = (): void => this.#handler?.onAgentDrain();
+  readonly #onDrain = (): void => {
+    try {
+      this.#handler?.onAgentDrain();
+    } catch (error) {
+      this.crash(error);
+    }
+  };
 
   /** While lingering: once the request has ended there is nothing left to wait for. */
   #drop(chunk: Buffer): void {
@@ -209,6 +235,17 @@ export class AgentConnection implements Expiring {
   }
 
   #read(chunk: Buffer): void {
+    try {
+      this.#readOrRefuse(chunk);
+      this.#handler?.onRequestBatch();
+      this.out.flush();
+    } catch (error) {
+      this.crash(error);
+    }
+  }
+
+  /** @throws whatever is not about the framing of the message. */
+  #readOrRefuse(chunk: Buffer): void {
     this.#isReading = true;
     try {
       this.#consume(chunk);
@@ -218,8 +255,6 @@ export class AgentConnection implements Expiring {
     } finally {
       this.#isReading = false;
     }
-    this.#handler?.onRequestBatch();
-    this.out.flush();
   }
 
   #consume(chunk: Buffer): void {

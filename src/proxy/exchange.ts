@@ -320,6 +320,13 @@ export class Exchange implements RequestHandler, UpstreamUser {
     this.#refuse(error);
   }
 
+  onCrash(error: unknown): void {
+    this.#upstream?.abandon();
+    this.#upstream = undefined;
+    if (!this.#isOver) this.#finish(this.#answer.status || 500, "internal");
+    this.#connection.crash(error);
+  }
+
   onAgentGone(): void {
     this.#upstream?.abandon();
     this.#upstream = undefined;

@@ -181,6 +181,10 @@ class PlainServer implements RequestServer {
     this.#answer(error, connection, { closes: true, isHead: false });
   }
 
+  crashed(error: unknown): void {
+    this.#context.log.error("proxy_failure", { error });
+  }
+
   #connect(head: RequestHead, connection: AgentConnection): RequestHandler {
     const target = parseAuthority(head.target);
     const pending = new PendingConnect();

@@ -89,6 +89,10 @@ export class Tunnel implements RequestServer, Expiring {
     connection.done(true);
   }
 
+  crashed(error: unknown): void {
+    this.#context.log.error("proxy_failure", { host: formatAuthority(this.#authority), error });
+  }
+
   onDeadline(): void {
     this.#fail("tls_handshake_timeout");
   }

@@ -23,6 +23,8 @@ export interface UpstreamUser {
   onAnswerTrailers(trailers: HeaderList): void;
   onAnswerEnd(): void;
   onFailure(error: UpstreamFailed): void;
+  /** Something threw that nobody expected, a bug of ours: this connection is gone, and so should the agent's be. */
+  onCrash(error: unknown): void;
   /** The bytes of one event are through: write what they produced. */
   onAnswerBatch(): void;
   /** The upstream takes more of the request. */
@@ -115,6 +117,15 @@ export class UpstreamConnection implements Expiring {
     }
     this.hasAnswered = true;
     try {
+      this.#readOrFail(user, chunk);
+    } catch (error) {
+      this.#crash(user, error);
+    }
+  };
+
+  /** @throws whatever is not about the framing of the answer. */
+  #readOrFail(user: UpstreamUser, chunk: Buffer): void {
+    try {
       this.#read(user, chunk);
     } catch (error) {
       if (!(error instanceof FramingError)) throw error;
@@ -122,7 +133,7 @@ export class UpstreamConnection implements Expiring {
       return;
     }
     user.onAnswerBatch();
-  };
+  }
 
   #read(user: UpstreamUser, chunk: Buffer): void {
     let at = 0;
@@ -185,9 +196,20 @@ export class UpstreamConnection implements Expiring {
       this.#fail("upstream_aborted", "The upstream closed the connection in the middle of its answer");
       return;
     }
-    this.#finish(user, false);
-    user.onAnswerBatch();
+    try {
+      this.#finish(user, false);
+      user.onAnswerBatch();
+    } catch (error) {
+      this.#crash(user, error);
+    }
   };
+
+  /** An exception that leaves a socket's event would end the process. */
+  #crash(user: UpstreamUser, error: unknown): void {
+    this.#user = undefined;
+    this.destroy();
+    user.onCrash(error);
+  }
 
   #fail(code: string, message: string, cause?: unknown): void {
     const user = this.#user;

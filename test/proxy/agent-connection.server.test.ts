@@ -10,12 +10,15 @@ afterEach(() => {
 });
 
 /** One agent talking to an `AgentConnection` whose requests are served by `serve`. */
-async function startAgent(serve: RequestServer["serve"]): Promise<Socket> {
+async function startAgent(
+  serve: RequestServer["serve"],
+  crashed: RequestServer["crashed"] = () => undefined,
+): Promise<Socket> {
   const deadlines = new Deadlines(defaultTimeouts);
   const server = createServer((socket) => {
     const refuse: RequestServer["refuse"] = (_, connection) => connection.end();
     const options = { socket, clientIp: "127.0.0.1", deadlines, timeouts: defaultTimeouts };
-    new AgentConnection({ ...options, server: { serve, refuse } });
+    new AgentConnection({ ...options, server: { serve, refuse, crashed } });
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -66,5 +69,29 @@ describe("AgentConnection", () => {
     agent.write("GET /third HTTP/1.1\r\nHost: a\r\n\r\n");
     await once(agent, "data");
     expect(served).toEqual(["a.test:443", "/second", "/third"]);
+  });
+
+  const bug = new TypeError("a bug of ours");
+  const throwBug = (): never => {
+    throw bug;
+  };
+
+  it.each([
+    { when: "a request starts", serve: throwBug },
+    { when: "a body arrives", serve: () => ({ ...pending, acceptsBody: true, onBody: throwBug }) },
+    { when: "a body ends", serve: () => ({ ...pending, acceptsBody: true, onRequestEnd: throwBug }) },
+    { when: "an event is through", serve: () => ({ ...pending, acceptsBody: true, onRequestBatch: throwBug }) },
+    {
+      when: "a malformed body is refused",
+      serve: () => ({ ...pending, acceptsBody: true, onBadBody: throwBug }),
+      body: "zz\r\n",
+    },
+  ])("loses one connection, and says why, when something throws as $when", async ({ serve, body }) => {
+    const crashes: unknown[] = [];
+    const agent = await startAgent(serve, (error) => crashes.push(error));
+    agent.on("error", ignore);
+    agent.write(`POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n${body ?? "1\r\nx\r\n0\r\n\r\n"}`);
+    await once(agent, "close");
+    expect(crashes).toEqual([bug]);
   });
 });

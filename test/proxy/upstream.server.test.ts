@@ -22,6 +22,7 @@ async function isReusableAfter(answer: string): Promise<boolean> {
         onAnswerTrailers: ignore,
         onAnswerEnd: () => resolve(upstream.isReusable),
         onFailure: reject,
+        onCrash: reject,
         onAnswerBatch: ignore,
         onUpstreamDrain: ignore,
       };
@@ -55,4 +56,51 @@ it.each([
   { answer: "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", reusable: false, because: "1.0 closes" },
 ])("a connection is used again: $reusable after $answer, because $because", async ({ answer, reusable }) => {
   expect(await isReusableAfter(answer)).toBe(reusable);
+});
+
+const ignore = (): void => undefined;
+const bug = new TypeError("a bug of ours");
+const throwBug = (): never => {
+  throw bug;
+};
+
+it.each([
+  { during: "the head", user: { onAnswer: throwBug } },
+  { during: "a 1xx", user: { onInformational: throwBug } },
+  { during: "the body", user: { onAnswerBody: throwBug } },
+  { during: "the end", user: { onAnswerEnd: throwBug } },
+  { during: "the batch", user: { onAnswerBatch: throwBug } },
+])("loses one connection, and tells its user why, when something throws during $during", async ({ user: faulty }) => {
+  const answer = "HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\n\r\nx";
+  const server = createServer((socket) => socket.once("data", () => socket.end(answer, "latin1")));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const socket = connect((server.address() as AddressInfo).port, "127.0.0.1");
+  await once(socket, "connect");
+  const upstream = new UpstreamConnection(socket);
+  try {
+    const crash = new Promise<unknown>((onCrash, onFailure) => {
+      const user: UpstreamUser = {
+        onInformational: ignore,
+        onSwitch: ignore,
+        onAnswer: ignore,
+        onAnswerBody: ignore,
+        onAnswerTrailers: ignore,
+        onAnswerEnd: ignore,
+        onFailure,
+        onCrash,
+        onAnswerBatch: ignore,
+        onUpstreamDrain: ignore,
+        ...faulty,
+      };
+      upstream.begin(user, "GET");
+      upstream.out.text("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+      upstream.out.flush();
+    });
+    expect(await crash).toBe(bug);
+    expect(upstream.isAlive).toBe(false);
+  } finally {
+    upstream.destroy();
+    server.close();
+  }
 });

@@ -101,18 +101,25 @@ const forwarded: readonly NodeJS.Signals[] = ["SIGTERM", "SIGHUP", "SIGCONT", "S
  */
 export function runChild({ command, args, environment }: ChildOptions): Promise<ChildEnd> {
   return new Promise((resolveEnd, reject) => {
-    const child: ChildProcess = spawn(command, [...args], { stdio: "inherit", env: { ...environment } });
     const isForeground = process.stdin.isTTY === true;
     const handlers = new Map<NodeJS.Signals, () => void>();
-    for (const signal of [...fromTerminal, ...forwarded]) {
-      const isDelivered = isForeground && fromTerminal.includes(signal);
-      const handler = () => void (isDelivered || child.kill(signal));
-      handlers.set(signal, handler);
-      process.on(signal, handler);
-    }
     const release = () => {
       for (const [signal, handler] of handlers) process.off(signal, handler);
     };
+    // Before the child is there: a signal that comes right after its start must not end us and leave it alone.
+    for (const signal of [...fromTerminal, ...forwarded]) {
+      const isDelivered = isForeground && fromTerminal.includes(signal);
+      const handler = () => void (isDelivered || child?.kill(signal));
+      handlers.set(signal, handler);
+      process.on(signal, handler);
+    }
+    let child: ChildProcess | undefined;
+    try {
+      child = spawn(command, [...args], { stdio: "inherit", env: { ...environment } });
+    } catch (error) {
+      release();
+      throw error;
+    }
     child.once("error", (error) => {
       release();
       reject(error);

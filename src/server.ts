@@ -2,7 +2,7 @@
  * The composition root: database → keys → domain → the two doors, and back again when the server stops. Nothing else
  * builds these objects; nothing here decides anything.
  */
-import { type DatabaseConfig, formatAuthority, type ServerConfig } from "./config.ts";
+import type { DatabaseConfig, ServerConfig } from "./config.ts";
 import type { Keyring } from "./crypto/keyring.ts";
 import { Secret } from "./crypto/secret.ts";
 import { Authority } from "./domain/authority.ts";
@@ -13,10 +13,11 @@ import { JournalRetention } from "./domain/journal-retention.ts";
 import { followStoredLimits } from "./domain/limits/follow.ts";
 import { loadCatalog } from "./domain/services/catalog.ts";
 import { type MasterPasswordSource, openKeyring } from "./domain/unlock.ts";
-import { type AppError, Conflict, InvalidInput, messageOf } from "./errors.ts";
+import { AppError, Conflict, InvalidInput, messageOf } from "./errors.ts";
 import { startApi } from "./http/app.ts";
 import { buildApi } from "./http/build-api.ts";
 import type { Logger } from "./log.ts";
+import { formatAuthority } from "./net/address.ts";
 import { Outbound } from "./net/outbound.ts";
 import { NetworkPolicy } from "./net/policy.ts";
 import { openUpstreamTrust } from "./net/trust.ts";
@@ -46,7 +47,10 @@ export interface RunningServer {
   isInitialized(): Promise<boolean>;
   /** Creates the first owner; for a server that is started at a terminal. */
   readonly domain: Domain;
-  /** Stops accepting, lets requests end within 5 seconds, writes the journal, closes the database, wipes the keys. */
+  /**
+   * Stops accepting at the proxy, then at the API, and lets requests end within 5 seconds each; writes the journal,
+   * wipes the keys, closes the database. A step that fails is logged and keeps none of the others from being taken.
+   */
   close(): Promise<void>;
 }
 
@@ -59,7 +63,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const clock = options.clock ?? systemClock;
   const stops: (() => Promise<void> | void)[] = [];
   const stop = async () => {
-    for (const end of stops.splice(0).reverse()) await end();
+    for (const end of stops.splice(0).reverse()) {
+      try {
+        await end();
+      } catch (error) {
+        log.error("a part of the server did not stop as it should", { error: messageOf(error) });
+      }
+    }
   };
   try {
     const policy = new NetworkPolicy(config.network);
@@ -107,7 +117,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     });
     stops.push(() => api.close({ graceMs: drainMs }));
     policy.protect({ host: config.host, port: api.port });
-
     if (config.proxyPort !== 0) {
       try {
         const authority = await openAuthority({ database, keyring, clock, config });
@@ -127,7 +136,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           maxResponseBytes: config.maxResponseBytes,
           authFailures: authFailuresOf(domain),
         });
-        policy.protect({ host: config.host, port: proxy.port });
         const running = proxy;
         stops.push(() => running.close({ graceMs: drainMs }));
       } catch (error) {
@@ -204,10 +212,11 @@ function readCatalogFiles(): ReadonlyMap<string, string> {
   return new Map(files.map((file) => [file, readAssetText(`catalog/${file}`)]));
 }
 
-/** What the system says about a port, as a sentence that names the flag. */
+/** What the system says about a port, as a sentence that names the flag; an error that is one already stays as it is. */
 function cannotListen(error: unknown, flag: string, host: string, port: number): AppError {
+  if (error instanceof AppError) return error;
   const code = (error as NodeJS.ErrnoException | undefined)?.code;
-  const where = formatAuthority(host, port);
+  const where = formatAuthority({ host, port });
   if (code === "EADDRINUSE") {
     return new Conflict("port_in_use", `${where} is already in use`, {
       hint: `stop what listens there, or choose another port with ${flag}`,

@@ -6,9 +6,10 @@
 import { H3, serve } from "h3/node";
 import { randomHex, tokenDigest } from "../crypto/token.ts";
 import type { Principal } from "../domain/actors/principal.ts";
+import type { Caller } from "../domain/actors/session.ts";
 import { type Limits, TooManyRequests, tooManyRequests } from "../domain/limits/tiers.ts";
 import type { Verdict } from "../domain/limits/window.ts";
-import { TooLarge, Unauthenticated, Unavailable } from "../errors.ts";
+import { messageOf, TooLarge, Unauthenticated, Unavailable } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { text } from "./answer.ts";
 import { type Presented, presentedToken } from "./authenticate.ts";
@@ -17,12 +18,6 @@ import { readJson } from "./json-body.ts";
 import { cleanPath, hasMalformedEscape, parseQuery, splitTarget } from "./path.ts";
 import { renderError } from "./render-error.ts";
 import type { ApiRequest, ApiRouter, Route } from "./router.ts";
-
-/** What a request brings along for "last seen from". */
-export interface Caller {
-  readonly ip: string;
-  readonly userAgent: string;
-}
 
 export interface AppOptions {
   readonly router: ApiRouter;
@@ -71,6 +66,11 @@ export class ApiApp {
     const response = await this.#route(incoming, path, query).catch((error: unknown) => this.#refuse(incoming, error));
     for (const [name, value] of Object.entries(this.#securityHeaders)) response.headers.set(name, value);
     return response;
+  }
+
+  /** Something went wrong at the listening socket itself, not in a request. */
+  reportListenerFailure(error: Error): void {
+    this.#options.log.warn("the API's listener failed", { error: messageOf(error) });
   }
 
   async #route(incoming: Incoming, path: string, query: string): Promise<Response> {
@@ -322,14 +322,18 @@ export async function startApi(
     },
   });
   await server.ready();
+  // A connection that could not be accepted (no descriptors left) is no reason to end.
+  server.node?.server?.on("error", (error: Error) => app.reportListenerFailure(error));
   const address = server.node?.server?.address();
   return {
     port: typeof address === "object" && address !== null ? address.port : options.port,
     async close({ graceMs }) {
-      const closed = server.close(false);
       const timer = setTimeout(() => void server.close(true), graceMs);
-      await closed;
-      clearTimeout(timer);
+      try {
+        await server.close(false);
+      } finally {
+        clearTimeout(timer);
+      }
     },
   };
 }

@@ -1,0 +1,73 @@
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { createServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { parseServerConfig } from "../src/config.ts";
+import type { LogFields, Logger } from "../src/log.ts";
+import { startServer } from "../src/server.ts";
+
+let home: string;
+let lines: { readonly event: string; readonly fields: LogFields }[];
+
+beforeEach(() => {
+  home = mkdtempSync(join(tmpdir(), "agent-vault-server-"));
+  lines = [];
+});
+
+afterEach(() => rmSync(home, { recursive: true, force: true }));
+
+const note = (event: string, fields: LogFields = {}) => void lines.push({ event, fields });
+const log: Logger = { debug: note, info: note, warn: note, error: note, enabled: () => false };
+
+/** An embedded database in `home`; the API where the system likes, the proxy at `proxyPort`. */
+function start(proxyPort: number) {
+  const config = parseServerConfig({}, { HOME: home });
+  return startServer({
+    config: { ...config, port: 0, proxyPort },
+    masterPassword: { kind: "absent" },
+    log,
+    output: () => undefined,
+  });
+}
+
+async function occupy(): Promise<{ readonly port: number; readonly blocker: Server }> {
+  const blocker = createServer();
+  await new Promise<void>((resolve) => blocker.listen(0, "127.0.0.1", resolve));
+  const address = blocker.address();
+  return { port: typeof address === "object" && address !== null ? address.port : 0, blocker };
+}
+
+describe("a server", () => {
+  it("goes on without its proxy when the port is taken, and says which port and what to do", async () => {
+    const { port, blocker } = await occupy();
+    const server = await start(port);
+    try {
+      expect(server.proxyPort).toBeUndefined();
+      const fields = lines.find(({ event }) => event === "the proxy is off")?.fields;
+      expect(String(fields?.reason)).toMatch(new RegExp(`^(?!Cannot listen).*${port}.*in use`));
+      expect((await fetch(`http://127.0.0.1:${server.apiPort}/health`)).status).toBe(200);
+    } finally {
+      await server.close();
+      blocker.close();
+    }
+  });
+
+  it("takes every other step of its stop when one fails", async () => {
+    const { port, blocker } = await occupy();
+    await new Promise((resolve) => blocker.close(resolve));
+    const server = await start(port);
+    const wal = join(home, ".agent-vault", "agent-vault.db-wal");
+    expect(existsSync(wal)).toBe(true);
+    Object.defineProperty(server.domain, "close", { value: () => Promise.reject(new Error("no such luck")) });
+
+    await server.close();
+
+    expect(lines.filter(({ fields }) => fields.error === "no such luck")).toHaveLength(1);
+    // The database is closed, which folds its write-ahead log into the file, and both ports are free.
+    expect(existsSync(wal)).toBe(false);
+    for (const freed of [server.apiPort, port]) {
+      await expect(fetch(`http://127.0.0.1:${freed}/health`)).rejects.toThrow();
+    }
+  });
+});

@@ -7,8 +7,9 @@ import { homedir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
 import { InvalidInput } from "./errors.ts";
 import type { LogFormat, LogLevel } from "./log.ts";
-
-export type Environment = Readonly<Record<string, string | undefined>>;
+import { formatAuthority, parseCidr, parseIp } from "./net/address.ts";
+import { dataDirectoryOf } from "./runtime/files.ts";
+import type { Environment } from "./runtime/process.ts";
 
 /** What `agent-vault server` was given on the command line; a flag beats its environment variable. */
 export interface ServerFlags {
@@ -28,7 +29,6 @@ export type DatabaseConfig =
       /** Holds a password: print `describeDatabase` instead. */
       readonly url: string;
       readonly maxOpenConnections: number;
-      readonly maxIdleConnections: number;
       readonly maxLifetimeMs: number;
     };
 
@@ -95,7 +95,7 @@ const defaultRequestLimit = 1024 ** 3;
 export function parseServerConfig(flags: ServerFlags, environment: Environment): ServerConfig {
   const env = new Variables(environment);
   const home = environment.HOME || homedir();
-  const dataDirectory = join(home, ".agent-vault");
+  const dataDirectory = dataDirectoryOf(home);
   const host = parseHost(flags.host ?? "127.0.0.1");
   const port = flags.port !== undefined ? parsePort("--port", flags.port, 1) : env.port("PORT", 14321);
   const proxyPort = flags.mitmPort !== undefined ? parsePort("--mitm-port", flags.mitmPort, 0) : 14322;
@@ -153,9 +153,15 @@ export function describeDatabase(database: DatabaseConfig): string {
   return `${url.protocol}//${url.host}${url.pathname}`;
 }
 
-/** `host:port` with an IPv6 literal in brackets. */
-export function formatAuthority(host: string, port: number): string {
-  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+/** Does a server bound to `host` listen on every address of this machine? */
+export function isWildcard(host: string): boolean {
+  return parseIp(host)?.every((byte) => byte === 0) === true;
+}
+
+/** Where this machine reaches a server bound to `host`: a wildcard is no address to call, the loopback of its family is. */
+export function localUrl(host: string, port: number): string {
+  const loopback = host.includes(":") ? "::1" : "127.0.0.1";
+  return `http://${formatAuthority({ host: isWildcard(host) ? loopback : host, port })}`;
 }
 
 function parseHost(value: string): string {
@@ -194,17 +200,18 @@ function parseDatabase(flag: string | undefined, env: Variables, dataDirectory: 
       hint: `use the form postgres://user:password@host:5432/database, or leave ${name} out for the embedded SQLite`,
     });
   }
+  // Programs that pool like Go's also have a number of idle connections to keep. postgres.js closes by idleness alone.
+  env.integer("DB_MAX_IDLE_CONNS", 10, 0);
   return {
     kind: "postgres",
     url,
     maxOpenConnections: env.integer("DB_MAX_OPEN_CONNS", 25, 1),
-    maxIdleConnections: env.integer("DB_MAX_IDLE_CONNS", 10, 0),
     maxLifetimeMs: env.duration("DB_CONN_MAX_LIFETIME") ?? 5 * 60_000,
   };
 }
 
 function derivedBaseUrl(flyApp: string | undefined, host: string, port: number): string {
-  return flyApp ? `https://${flyApp}.fly.dev` : `http://${formatAuthority(host, port)}`;
+  return flyApp ? `https://${flyApp}.fly.dev` : localUrl(host, port);
 }
 
 function parseRateLimit(env: Variables): ServerConfig["rateLimit"] {
@@ -323,15 +330,9 @@ class Variables {
   networks(name: string): readonly string[] {
     const entries = (this.text(name) ?? "").split(",").map((entry) => entry.trim());
     const networks = entries.filter((entry) => entry !== "");
-    for (const network of networks) {
-      const [address = "", prefix, ...rest] = network.split("/");
-      const bits = isIP(address) === 4 ? 32 : 128;
-      const isPrefix = prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
-      if (isIP(address) === 0 || !isPrefix || rest.length > 0) {
-        throw invalid(name, network, "a comma-separated list of addresses and networks such as 10.0.0.0/8");
-      }
-    }
-    return networks;
+    const bad = networks.find((network) => parseCidr(network) === undefined);
+    if (bad === undefined) return networks;
+    throw invalid(name, bad, "a comma-separated list of addresses and networks such as 10.0.0.0/8");
   }
 }
 

@@ -29,8 +29,17 @@ describe("parseServerConfig", () => {
     expect(parseServerConfig({}, { ...home, ...env }).baseUrl).toBe(expected);
   });
 
+  it.each([
+    ["0.0.0.0", "http://127.0.0.1:14321"],
+    ["::", "http://[::1]:14321"],
+    ["0:0:0:0:0:0:0:0", "http://[::1]:14321"],
+    ["192.0.2.7", "http://192.0.2.7:14321"],
+  ])("names an address that can be called when bound to %s", (host, expected) => {
+    expect(parseServerConfig({ host }, home).baseUrl).toBe(expected);
+  });
+
   it("brackets an IPv6 host in the base URL and takes it with or without brackets", () => {
-    expect(parseServerConfig({ host: "::" }, home).baseUrl).toBe("http://[::]:14321");
+    expect(parseServerConfig({ host: "2001:db8::1" }, home).baseUrl).toBe("http://[2001:db8::1]:14321");
     expect(parseServerConfig({ host: "[::1]" }, home).host).toBe("::1");
   });
 
@@ -45,6 +54,7 @@ describe("parseServerConfig", () => {
     [{ AGENT_VAULT_ALLOW_PRIVATE_RANGES: "maybe" }, "AGENT_VAULT_ALLOW_PRIVATE_RANGES"],
     [{ AGENT_VAULT_NETWORK_ALLOWLIST: "10.0.0.0/33" }, "AGENT_VAULT_NETWORK_ALLOWLIST"],
     [{ AGENT_VAULT_NETWORK_ALLOWLIST: "example.com" }, "AGENT_VAULT_NETWORK_ALLOWLIST"],
+    [{ AGENT_VAULT_NETWORK_ALLOWLIST: "fe80::1%eth0" }, "AGENT_VAULT_NETWORK_ALLOWLIST"],
     [{ AGENT_VAULT_TRUSTED_PROXIES: "10.0.0.0/8/8" }, "AGENT_VAULT_TRUSTED_PROXIES"],
     [{ AGENT_VAULT_ADDR: "vault.example.com" }, "AGENT_VAULT_ADDR"],
     [{ AGENT_VAULT_ADDR: "https://user:pass@vault.example.com" }, "AGENT_VAULT_ADDR"],
@@ -52,6 +62,7 @@ describe("parseServerConfig", () => {
     [{ AGENT_VAULT_RATELIMIT_AUTH_WINDOW: "5" }, "AGENT_VAULT_RATELIMIT_AUTH_WINDOW"],
     [{ AGENT_VAULT_LOGS_MAX_AGE_HOURS: "a week" }, "AGENT_VAULT_LOGS_MAX_AGE_HOURS"],
     [{ DB_MAX_OPEN_CONNS: "many", DATABASE_URL: "postgres://h/d" }, "DB_MAX_OPEN_CONNS"],
+    [{ DB_MAX_IDLE_CONNS: "many", DATABASE_URL: "postgres://h/d" }, "DB_MAX_IDLE_CONNS"],
   ])("refuses %o by name", (env, name) => {
     const parse = () => parseServerConfig({}, { ...home, ...env });
     expect(parse).toThrow(InvalidInput);

@@ -164,10 +164,10 @@ export function cidrHolds({ bytes, bits }: Cidr, address: Uint8Array): boolean {
   return ((bytes[whole] ?? 0) & mask) === ((address[whole] ?? 0) & mask);
 }
 
-/** A literal of this file; a typing error in one shows at once. */
+/** As `parseCidr`, for what was checked before, or stands in the code. @throws {Error} when it is neither. */
 export function cidr(text: string): Cidr {
   const parsed = parseCidr(text);
-  if (!parsed) throw new Error(`${text} is not a CIDR`);
+  if (!parsed) throw new Error(`${text} is not an address or network`);
   return parsed;
 }
 

@@ -6,7 +6,6 @@ import {
   embeddedAddresses,
   isLoopback,
   isSpecialAddress,
-  parseCidr,
   parseIp,
   unmapIp,
 } from "./address.ts";
@@ -29,7 +28,7 @@ export type Denial = "metadata_service" | "own_listener" | "special_address" | "
 
 export interface NetworkPolicyOptions {
   readonly allowPrivateRanges: boolean;
-  /** CIDRs and addresses; consulted only while private ranges are blocked. */
+  /** CIDRs and addresses, already checked by the configuration; consulted only while private ranges are blocked. */
   readonly allowlist: readonly string[];
 }
 
@@ -42,15 +41,11 @@ export interface OwnListener {
 export class NetworkPolicy {
   readonly #allowPrivateRanges: boolean;
   readonly #allowlist: readonly Cidr[];
-  /** Allowlist entries that are no addresses; whoever builds the policy says so in the log. */
-  readonly ignoredEntries: readonly string[];
   readonly #listeners = new Set<OwnListener>();
 
   constructor(options: NetworkPolicyOptions) {
     this.#allowPrivateRanges = options.allowPrivateRanges;
-    const entries = options.allowlist.map((text) => text.trim()).filter((text) => text !== "");
-    this.ignoredEntries = entries.filter((text) => parseCidr(text) === undefined);
-    this.#allowlist = entries.flatMap((text) => parseCidr(text) ?? []);
+    this.#allowlist = options.allowlist.map(cidr);
   }
 
   /** Shuts a port of ours for as long as we listen on it; returns how to open it again. */

@@ -173,16 +173,18 @@ describe("the network policy", () => {
     expect(open.denies(ip, 80)).toBe("not_an_address");
   });
 
-  it("opens what the allowlist names, and says which entries it does not understand", () => {
+  it("opens what the allowlist names, and takes no entry that is not an address", () => {
     const policy = new NetworkPolicy({
       allowPrivateRanges: false,
-      allowlist: [" 10.1.0.0/16", "::1", "nonsense", "1.2.3.4/40", ""],
+      allowlist: [" 10.1.0.0/16", "::1"],
     });
     expect(policy.denies("10.1.2.3", 80)).toBeUndefined();
     expect(policy.denies("::ffff:10.1.2.3", 80)).toBeUndefined();
     expect(policy.denies("::1", 80)).toBeUndefined();
     expect(policy.denies("10.2.0.0", 80)).toBe("special_address");
-    expect(policy.ignoredEntries).toEqual(["nonsense", "1.2.3.4/40"]);
+    for (const entry of ["nonsense", "1.2.3.4/40", "fe80::1%eth0"]) {
+      expect(() => new NetworkPolicy({ allowPrivateRanges: false, allowlist: [entry] })).toThrow(entry);
+    }
   });
 
   it.each([

@@ -33,7 +33,7 @@ export const serverCommand = command({
   meta: {
     name: "server",
     group: "Server",
-    description: "Run the server: the broker's proxy, the API and the web UI",
+    description: "Run the server: the broker's proxy and the API",
     details:
       "Without a database URL it keeps everything in ~/.agent-vault. The master password is read from\n" +
       "AGENT_VAULT_MASTER_PASSWORD, else from standard input with --password-stdin, else asked for at a terminal.\n" +
@@ -58,7 +58,7 @@ export const serverCommand = command({
       valueHint: "int",
       alias: "p",
       shownDefault: "14321",
-      description: "Port of the API and the web UI",
+      description: "Port of the API",
     },
     "mitm-port": {
       type: "string",

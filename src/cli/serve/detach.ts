@@ -1,6 +1,7 @@
 /** A server in the background: started, watched until it answers, and left alone. */
 import { closeSync, openSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { localUrl } from "../../config.ts";
 import { Conflict, InvalidInput } from "../../errors.ts";
 import { openDataDirectory, readPidFile } from "../../runtime/files.ts";
 import { type ChildEnd, type Environment, exitCodeOf, pause, startDetached } from "../../runtime/process.ts";
@@ -42,7 +43,7 @@ export async function detach(context: CliContext, options: DetachOptions): Promi
     output: log,
   });
   closeSync(log);
-  const client = anonymousClient(pollAddress(options.host, options.port));
+  const client = anonymousClient(localUrl(options.host, options.port));
   for (const end = Date.now() + healthLimitMs; Date.now() < end; ) {
     const ended = child.end();
     if (ended) throw startFailed(ended, logFile, begin);
@@ -64,12 +65,6 @@ export async function detach(context: CliContext, options: DetachOptions): Promi
   throw new Conflict("start_slow", `The server (PID ${child.pid}) does not answer yet; it may still come up`, {
     hint: `look into ${logFile}`,
   });
-}
-
-/** A wildcard is no address to call: the loopback of its family is. */
-export function pollAddress(host: string, port: number): string {
-  const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
-  return `http://${reachable.includes(":") ? `[${reachable}]` : reachable}:${port}`;
 }
 
 function openLog(file: string): number {

@@ -1,5 +1,5 @@
 /** The server in this process, or a detached one in another. */
-import { parseServerConfig, type ServerConfig, type ServerFlags } from "../../config.ts";
+import { isWildcard, parseServerConfig, type ServerConfig, type ServerFlags } from "../../config.ts";
 import type { MasterPasswordSource } from "../../domain/unlock.ts";
 import { InvalidInput, UsageError } from "../../errors.ts";
 import { createLogger, type Logger } from "../../log.ts";
@@ -25,6 +25,9 @@ export async function serve(context: CliContext, flags: ServerFlags, options: Se
   const log = createLogger(config.log);
   const server = await import("../../server.ts");
   const source = await passwordSource(context, { fromEnvironment, options, secretOf: server.secretOf });
+  if (isWildcard(config.host)) {
+    warn(context.terminal, "the server listens on every address of this machine, over HTTP");
+  }
   if (options.isDetached) await serveDetached(context, { server, config, flags, source, log });
   else await serveHere(context, { server, config, source, log });
 }
@@ -132,9 +135,6 @@ function stopSignal(): Promise<NodeJS.Signals> {
 async function serveDetached(context: CliContext, options: Serving & { readonly flags: ServerFlags }): Promise<void> {
   const { config, flags } = options;
   const masterPassword = await unlockOnce(options);
-  if (config.host === "0.0.0.0" || config.host === "::") {
-    warn(context.terminal, "the server listens on every address of this machine, over HTTP");
-  }
   await detach(context, {
     dataDirectory: config.dataDirectory,
     args: argumentsFor(flags),

@@ -86,7 +86,8 @@ export class Exchange implements RequestHandler, UpstreamUser {
 
   #checkRequest(): void {
     const { head, framing } = this.#inbound;
-    if (head.method === "TRACE" || head.method === "CONNECT") {
+    // Methods are case-sensitive, but not to every server; TRACK is TRACE to some.
+    if (/^(trace|track|connect)$/i.test(head.method)) {
       // TRACE would echo the injected credential; a CONNECT inside of a tunnel would leave every rule behind.
       throw new RefusedRequest(405, "method_not_allowed", `${head.method} is not served here`);
     }

@@ -1,16 +1,18 @@
 import type { InjectedHeader } from "../domain/vaults/snapshot.ts";
 import { type HeaderList, listValues } from "./http1/head.ts";
+import { isNamed } from "./http1/headers.ts";
 
 /** What is forwarded, dropped and replaced, in each direction (spec of the proxy, section 14). Order and case stay. */
 
 /**
- * How a name is compared: in lower case, `_` as `-`. CGI and its descendants cannot tell the two apart, so
- * `X_Api_Key` beside an injected `X-Api-Key` would be a second opinion on who is calling.
+ * How a name is compared: in lower case, and everything but letters and digits as `-`. CGI and its descendants make
+ * `_` of some of those or of all, so `X_Api_Key` and `X.Api.Key` beside an injected `X-Api-Key` would be a second
+ * opinion on who is calling.
  */
 export function comparableName(name: string): string {
   const known = comparable.get(name);
   if (known !== undefined) return known;
-  const key = name.toLowerCase().replaceAll("_", "-");
+  const key = name.toLowerCase().replaceAll(/[^a-z0-9]/g, "-");
   // Agents could send names without end; the usual ones are all that is worth remembering.
   if (comparable.size < 1024 && name.length <= 64) comparable.set(name, key);
   return key;
@@ -50,7 +52,7 @@ export function outgoingHeaders(headers: HeaderList, options: OutgoingOptions): 
   const nominated = nominatedNames(headers);
   const outgoing: string[] = [];
   let hasHost = false;
-  let placed = 0; // one bit per injected header
+  let placed = 0; // one bit per injected header, of which there are at most 20
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i] ?? "";
     const key = comparableName(name);
@@ -63,8 +65,8 @@ export function outgoingHeaders(headers: HeaderList, options: OutgoingOptions): 
     }
     if (neverForwarded.has(key) || stripped?.has(key)) continue;
     if (structural.has(key)) {
-      // An underscore would make it a second, hidden declaration.
-      if (name.includes("_")) continue;
+      // Spelled differently, it would be a second, hidden declaration.
+      if (!isNamed(name, key)) continue;
       if (key === "host") {
         if (!hasHost) outgoing.push(name, options.host);
         hasHost = true;

@@ -18,6 +18,14 @@ export interface Plan {
 
 const passthrough: Plan = { service: undefined, credentialKeys: [], stripped: undefined, stripsCookies: false };
 
+/**
+ * Some frameworks route by these instead of by the request line (IIS, Symfony, Zend), so a path or a method that a
+ * service does not cover would come in by a header. Overriding the path has no honest use from outside of a server;
+ * overriding the method has, where the service does not limit methods.
+ */
+const pathOverrides = ["x-original-url", "x-rewrite-url"];
+const methodOverrides = ["x-http-method-override", "x-http-method", "x-method-override"];
+
 /** Services are immutable, so what follows from one is worked out once. */
 const plans = new WeakMap<Service, Plan>();
 
@@ -65,7 +73,11 @@ function planOf(service: Service): Plan {
   const plan: Plan = {
     service,
     credentialKeys: referencedKeys(service),
-    stripped: service.stripHeaders?.length ? new Set(service.stripHeaders.map(comparableName)) : undefined,
+    stripped: new Set([
+      ...(service.stripHeaders ?? []).map(comparableName),
+      ...pathOverrides,
+      ...(service.methods === undefined ? [] : methodOverrides),
+    ]),
     stripsCookies: (service.setCookie ?? (injects ? "strip" : "pass")) === "strip",
   };
   plans.set(service, plan);

@@ -78,6 +78,18 @@ describe("headers on their way upstream", () => {
     expect(outgoing(["Host", "x"], { injected })).toEqual(["Host", "a.test", "X-Api-Key", "real"]);
   });
 
+  it.each(["X_Api_Key", "X.Api.Key", "x~api|key", "X-Api_Key"])(
+    "hold one value for a credential, however %s spells its name",
+    (name) => {
+      const injected = [{ name: "X-Api-Key", value: "secret" }];
+      expect(outgoing([name, "forged"], { injected })).toEqual(["Host", "a.test", "X-Api-Key", "secret"]);
+    },
+  );
+
+  it.each(["Content_Length", "Content.Length", "Transfer.Encoding"])("do not hold %s", (name) => {
+    expect(outgoing([name, "chunked"], { isChunked: false })).toEqual(["Host", "a.test"]);
+  });
+
   it("cannot be framed or routed by an injected header", () => {
     const injected = ["Host", "Content-Length", "Transfer-Encoding", "Trailer"].map((name) => ({ name, value: "9" }));
     expect(outgoing(["Host", "x", "Content-Length", "3"], { injected })).toEqual([

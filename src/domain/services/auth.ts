@@ -25,6 +25,9 @@ const fieldsOf: Record<Auth["type"], { readonly fields: readonly string[]; reado
 };
 const textFields = ["token", "username", "password", "key", "header", "prefix"] as const;
 
+/** More than any service asks for; the proxy keeps track of them in the bits of a number. */
+const maxHeaders = 20;
+
 const headerNamePattern = /^[a-zA-Z0-9-]+$/;
 const referencePattern = /\{\{\s*(\w+)\s*\}\}/g;
 
@@ -141,6 +144,8 @@ function parseApiKey(input: InputObject): Auth {
 function parseHeaders(input: InputObject): Readonly<Record<string, string>> {
   const headers = input.texts("headers") ?? {};
   if (Object.keys(headers).length === 0) throw invalid('"headers" is required for custom auth');
+  if (Object.keys(headers).length > maxHeaders)
+    throw invalid(`custom auth must not set more than ${maxHeaders} headers`);
   const seen = new Set<string>();
   for (const [name, template] of Object.entries(headers)) {
     checkHeaderName(name);

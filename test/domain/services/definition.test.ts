@@ -152,6 +152,10 @@ describe("auth", () => {
     [{ type: "custom" }, 'auth: "headers" is required for custom auth'],
     [{ type: "custom", headers: {} }, 'auth: "headers" is required for custom auth'],
     [{ type: "custom", headers: { "X A": "v" } }, "auth: invalid header name"],
+    [
+      { type: "custom", headers: Object.fromEntries(Array.from({ length: 21 }, (_, at) => [`X-${at}`, "v"])) },
+      "auth: custom auth must not set more than 20 headers",
+    ],
     [{ type: "custom", headers: { "X-A": "{{ lower }}" } }, 'auth: invalid credential key "lower" in header "X-A"'],
     [{ type: "custom", headers: { "X-A": "{{ 1KEY }}" } }, 'invalid credential key "1KEY"'],
     [{ type: "custom", headers: { "X-A": "a\r\nb" } }, "must not contain line breaks"],

@@ -22,14 +22,14 @@ export function parseServiceFile(text: string, source: string): readonly Record<
     const reason = cause.message.split("\n")[0]?.replace(/ at line \d+.*$/, "");
     throw new InvalidInput(
       "bad_yaml",
-      `${capital(source)} is not valid YAML${line ? `, line ${line}` : ""}: ${reason}`,
+      `Not valid YAML in ${source}${line ? `, line ${line}` : ""}: ${reason}`,
       {
         cause,
       },
     );
   }
   if (!isRecord(document) || !Array.isArray(document.services)) {
-    throw new InvalidInput("services_missing", `${capital(source)} has no list "services"`, {
+    throw new InvalidInput("services_missing", `There is no list "services" in ${source}`, {
       hint: "an empty list, services: [], is written out when all of them should go",
     });
   }

@@ -48,13 +48,13 @@ describe("a service document", () => {
   });
 
   it.each([
-    { text: "", says: 'has no list "services"', because: "an empty file would erase everything" },
-    { text: "vault: a", says: 'has no list "services"', because: "so would one without services" },
+    { text: "", says: 'no list "services" in the file', because: "an empty file would erase everything" },
+    { text: "vault: a", says: 'no list "services" in the file', because: "so would one without services" },
     { text: "services: [{nmae: a}]", says: 'unknown field "nmae"', because: "the server would drop it silently" },
     { text: "service: []\nservices: []", says: 'unknown field "service"', because: "likewise" },
     { text: "services: [a]", says: "is not a mapping", because: "a name alone is no service" },
     { text: "services: [{host: 'a:1', port: 2}]", says: "names the port 1", because: "they contradict each other" },
-    { text: "a: [1", says: "not valid YAML, line 1", because: "it is not YAML" },
+    { text: "a: [1", says: "Not valid YAML in the file, line 1", because: "it is not YAML" },
   ])("is refused: $says ($because)", ({ text, says }) => {
     expect(() => parseServiceFile(text, "the file")).toThrow(says);
   });

@@ -16,6 +16,9 @@ import { openDatabase } from "../../src/storage/database.ts";
 const template = "agent_vault_template";
 let databasesMade = 0;
 
+/** `runuser` is in a folder that not every root has on its PATH (`su` keeps the PATH of the user before). */
+const env = { ...process.env, PATH: `${process.env.PATH ?? ""}:/usr/sbin:/sbin` };
+
 export interface ScratchDatabase {
   readonly url: string;
   drop(): Promise<void>;
@@ -46,23 +49,37 @@ async function administer(port: number, statement: string): Promise<void> {
   }
 }
 
-/** The port of this run's cluster, started by whoever makes the directory first. */
+/** The port of this run's cluster, started by whoever makes the directory first. @throws what made its start fail. */
 async function startCluster(): Promise<number> {
   const directory = join(tmpdir(), `agent-vault-postgres-${process.pid}`);
-  const ready = join(directory, "port");
-  if (existsSync(ready)) return Number(readFileSync(ready, "utf8"));
+  const outcome = join(directory, "outcome");
   try {
     mkdirSync(directory, { mode: 0o755 });
   } catch {
-    return waitFor(ready);
+    return waitFor(outcome);
   }
+  const tell = (line: string) => {
+    writeFileSync(`${outcome}.new`, line);
+    renameSync(`${outcome}.new`, outcome);
+  };
+  try {
+    const port = await runCluster(directory);
+    tell(`port ${port}`);
+    return port;
+  } catch (error) {
+    tell(`${error}`);
+    throw error;
+  }
+}
+
+async function runCluster(directory: string): Promise<number> {
   const binaries = findBinaries();
   const port = await freePort();
   const asPostgres = (program: string, ...args: string[]) => {
     const command = [join(binaries, program), ...args];
     // initdb and postgres refuse to run as root.
     if (process.getuid?.() === 0) command.unshift("runuser", "-u", "postgres", "--");
-    execFileSync(command[0] ?? "", command.slice(1), { stdio: ["ignore", "ignore", "inherit"], cwd: directory });
+    execFileSync(command[0] ?? "", command.slice(1), { stdio: ["ignore", "ignore", "inherit"], cwd: directory, env });
   };
   if (process.getuid?.() === 0) execFileSync("chown", ["postgres", directory]);
   chmodSync(directory, 0o755);
@@ -76,17 +93,21 @@ async function startCluster(): Promise<number> {
   asPostgres("pg_ctl", "-D", data, "-w", "-l", join(directory, "log"), "-o", settings, "start");
   await administer(port, `create database ${template}`);
   await (await openDatabase({ url: urlOf(port, template) }, silentLogger)).close();
-  writeFileSync(`${ready}.new`, String(port));
-  renameSync(`${ready}.new`, ready);
   return port;
 }
 
-async function waitFor(file: string): Promise<number> {
-  for (let waited = 0; waited < 30_000; waited += 50) {
-    if (existsSync(file)) return Number(readFileSync(file, "utf8"));
+/** Waits for what the starter says. A start that failed is told at once, to every test: nobody waits for it again. */
+async function waitFor(outcome: string): Promise<number> {
+  for (let waited = 0; waited < 60_000; waited += 50) {
+    if (existsSync(outcome)) {
+      const said = readFileSync(outcome, "utf8");
+      const port = /^port (\d+)$/.exec(said)?.[1];
+      if (port !== undefined) return Number(port);
+      throw new Error(`PostgreSQL for the tests did not start: ${said}`);
+    }
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  throw new Error(`PostgreSQL for the tests did not start; see the file "log" beside ${file}`);
+  throw new Error(`PostgreSQL for the tests did not start in time; see the file "log" beside ${outcome}`);
 }
 
 function stopWhenThisProcessEnds(directory: string, data: string, binaries: string): void {
@@ -94,7 +115,7 @@ function stopWhenThisProcessEnds(directory: string, data: string, binaries: stri
   const script = `
     while kill -0 ${process.pid} 2>/dev/null; do sleep 0.5; done
     ${asPostgres}${join(binaries, "pg_ctl")} -D ${data} -m immediate stop; rm -rf ${directory}`;
-  spawn("sh", ["-c", script], { detached: true, stdio: "ignore", cwd: "/" }).unref();
+  spawn("sh", ["-c", script], { detached: true, stdio: "ignore", cwd: "/", env }).unref();
 }
 
 function findBinaries(): string {

@@ -2,6 +2,7 @@
  * The composition root: database → keys → domain → the two doors, and back again when the server stops. Nothing else
  * builds these objects; nothing here decides anything.
  */
+import { createServer } from "node:net";
 import type { DatabaseConfig, ServerConfig } from "./config.ts";
 import type { Keyring } from "./crypto/keyring.ts";
 import { Secret } from "./crypto/secret.ts";
@@ -72,6 +73,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     }
   };
   try {
+    await requireFreePort(config);
     const policy = new NetworkPolicy(config.network);
     const outbound = new Outbound({ policy, trust: openUpstreamTrust(config.upstreamTrust) });
     const database = await openDatabase(databaseOptions(config.database), log);
@@ -210,6 +212,19 @@ function databaseOptions(database: DatabaseConfig) {
 function readCatalogFiles(): ReadonlyMap<string, string> {
   const files = listAssets("catalog").filter((file) => file.endsWith(".json") && file !== "schema.json");
   return new Map(files.map((file) => [file, readAssetText(`catalog/${file}`)]));
+}
+
+/**
+ * Looks whether the API's port can be had, before anything is made: a start that fails for its port must not leave a new
+ * database and key behind. Another program may still take it in between; the real listener then says so.
+ * @throws {AppError} `port_in_use`, `cannot_listen`.
+ */
+export function requireFreePort({ host, port }: ServerConfig): Promise<void> {
+  const probe = createServer();
+  return new Promise((resolve, reject) => {
+    probe.once("error", (error) => reject(cannotListen(error, "--port", host, port)));
+    probe.listen({ host, port }, () => probe.close(() => resolve()));
+  });
 }
 
 /** What the system says about a port, as a sentence that names the flag; an error that is one already stays as it is. */

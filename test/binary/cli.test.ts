@@ -243,6 +243,7 @@ describe("a detached server", () => {
     other.close();
     expect(result.code).toBe(1);
     expect(result.stderr).toContain("already in use");
+    expect(await readdir(join(home, ".agent-vault")), "a start that failed leaves nothing half-made").toEqual([]);
     await rm(home, { recursive: true });
   });
 

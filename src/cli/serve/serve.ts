@@ -134,6 +134,7 @@ function stopSignal(): Promise<NodeJS.Signals> {
 
 async function serveDetached(context: CliContext, options: Serving & { readonly flags: ServerFlags }): Promise<void> {
   const { config, flags } = options;
+  await options.server.requireFreePort(config);
   const masterPassword = await unlockOnce(options);
   await detach(context, {
     dataDirectory: config.dataDirectory,

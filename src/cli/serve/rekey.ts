@@ -102,7 +102,7 @@ function askCurrent({ terminal }: CliContext): Promise<string> {
 }
 
 async function askNew({ terminal }: CliContext): Promise<string> {
-  const password = await terminal.askHidden("New master password: ", "--password-stdin");
+  const password = checked(await terminal.askHidden("New master password: ", "--password-stdin"));
   const again = await terminal.askHidden("Once more: ", "--password-stdin");
   if (again !== password) throw new InvalidInput("passwords_differ", "The two passwords differ");
   return password;

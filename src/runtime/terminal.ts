@@ -47,9 +47,10 @@ export function openTerminal(environment: Readonly<Record<string, string | undef
 export function noTerminal(question: string, instead: string): InvalidInput {
   const asked = question
     .trim()
-    .replace(/[:?]+$/, "")
+    .replaceAll("\n", " ")
+    .replace(/:+$/, "")
     .replace(/ \[.*\]$/, "");
-  return new InvalidInput("no_terminal", `Cannot ask "${asked}" without a terminal`, { hint: instead });
+  return new InvalidInput("no_terminal", `Cannot ask without a terminal: ${asked}`, { hint: instead });
 }
 
 /** What an arrow or another special key sends: ESC, and usually `[`, digits and a letter. */

@@ -26,13 +26,7 @@ const request = ["curl", "-sSv", "-H", "Authorization: Bearer not-a-key", url];
 console.log(`$ agent-vault run -- ${request.map(quote).join(" ")}`);
 const result = await server.run(["run", "--", ...request]);
 if (result.code !== 0) throw new Error(`curl ended with ${result.code}:\n${result.stderr}`);
-const sent = result.stderr.split("\n").filter((line) => line.startsWith("> ") && !/^> (CONNECT|Proxy-)/.test(line));
-console.log(
-  sent
-    .map((line) => line.slice(2).trimEnd())
-    .join("\n")
-    .trim(),
-);
+console.log(requestHead(result.stderr));
 console.log(`\nand reads: ${result.stdout.trim()}`);
 
 heading("The upstream received");
@@ -53,6 +47,17 @@ async function command(args: readonly string[], stdin: string | undefined = unde
   console.log(`$ ${stdin === undefined ? "" : "… | "}agent-vault ${args.map(quote).join(" ")}`);
   const said = await server.cli(args, stdin === undefined ? {} : { stdin });
   if (said.trim() !== "") console.log(said.trim());
+}
+
+/** The request as curl -v shows it, without the CONNECT that opened the tunnel for it. */
+function requestHead(trace: string): string {
+  const lines = trace.split("\n").filter((line) => line.startsWith("> "));
+  const begin = lines.findIndex((line) => /^> (?!CONNECT )\S+ \S+ HTTP\/\S+\s*$/.test(line));
+  return lines
+    .slice(begin)
+    .map((line) => line.slice(2).trimEnd())
+    .join("\n")
+    .trim();
 }
 
 function quote(word: string): string {

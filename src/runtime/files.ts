@@ -8,6 +8,9 @@ import { isRunning } from "./process.ts";
 /** The pid file of a server, in its data directory. One server per home, whatever its port or database. */
 export const pidFileName = "agent-vault.pid";
 
+/** Beside it: where this machine reaches the API of that server. */
+const addressFileName = "agent-vault.address";
+
 /** The data directory of a home: `~/.agent-vault`. */
 export function dataDirectoryOf(home: string): string {
   return join(home, ".agent-vault");
@@ -84,6 +87,12 @@ export async function readPidFile(dataDirectory: string): Promise<PidFile> {
   return { state: isRunning(pid) ? "running" : "stale", pid };
 }
 
+/** Where the server of a data directory says that it is reached; undefined when none has said. */
+export async function findServerAddress(dataDirectory: string): Promise<string | undefined> {
+  const text = (await findText(join(dataDirectory, addressFileName)))?.trim();
+  return text !== undefined && URL.canParse(text) ? text : undefined;
+}
+
 /** Holds the pid file of this process; `release` removes it as long as it still names us. */
 export interface PidClaim {
   release(): Promise<void>;
@@ -91,17 +100,22 @@ export interface PidClaim {
 
 /**
  * Claims the pid file for this process, once the API port is bound.
+ * @param address where this machine reaches the API, for `findServerAddress`
  * @throws {Conflict} `server_running` when another live process holds it.
  */
-export async function claimPidFile(dataDirectory: string, pid = process.pid): Promise<PidClaim> {
+export async function claimPidFile(dataDirectory: string, address: string, pid = process.pid): Promise<PidClaim> {
   await refuseSecondServer(dataDirectory, pid);
   await openDataDirectory(dataDirectory);
   const path = join(dataDirectory, pidFileName);
+  const addressPath = join(dataDirectory, addressFileName);
+  await writeAtomically(addressPath, `${address}\n`, 0o600);
   await writeAtomically(path, `${pid}\n`, 0o600);
   return {
     async release() {
       const text = await findText(path);
-      if (text?.trim() === String(pid)) await removeFile(path);
+      if (text?.trim() !== String(pid)) return;
+      await removeFile(addressPath);
+      await removeFile(path);
     },
   };
 }

@@ -197,7 +197,7 @@ describe("a detached server", () => {
     const home = await mkdtemp(join(tmpdir(), "agent-vault-detached-"));
     const [port, proxyPort] = await freePorts();
     const ports = ["--port", String(port), "--mitm-port", String(proxyPort)];
-    const env = { HOME: home, AGENT_VAULT_ADDR: `http://127.0.0.1:${port}` };
+    const env = { HOME: home };
     const started = await runBinary(["server", "-d", "--password-stdin", ...ports], {
       env,
       stdin: "master-secret-1\n",
@@ -208,7 +208,12 @@ describe("a detached server", () => {
       for (const file of ["cmdline", "environ"]) {
         expect(await readFile(`/proc/${pid}/${file}`, "utf8")).not.toContain("master-secret-1");
       }
-      expect((await runBinary(["server", "status"], { env })).stdout).toContain(pid);
+      expect(JSON.parse((await runBinary(["server", "status", "--json"], { env })).stdout)).toEqual({
+        running: true,
+        pid: Number(pid),
+        address: `http://127.0.0.1:${port}`,
+        healthy: true,
+      });
       expect((await runBinary(["server", "-d", ...ports], { env })).stderr).toContain(`PID ${pid}`);
       expect((await runBinary(["master-password", "remove"], { env })).stderr).toContain("is running");
     } finally {
@@ -227,6 +232,20 @@ describe("a detached server", () => {
     });
     expect(again.code).toBe(0);
     expect((await runBinary(["server", "stop"], { env })).code).toBe(0);
+    expect(await readdir(join(home, ".agent-vault"))).not.toContain("agent-vault.address");
+    await rm(home, { recursive: true });
+  });
+
+  it("says on the terminal that a master password is ignored", async () => {
+    const home = await mkdtemp(join(tmpdir(), "agent-vault-ignored-"));
+    const [port, proxyPort] = await freePorts();
+    const start = ["server", "-d", "--port", String(port), "--mitm-port", String(proxyPort)];
+    expect((await runBinary(start, { env: { HOME: home } })).code).toBe(0);
+    expect((await runBinary(["server", "stop"], { env: { HOME: home } })).code).toBe(0);
+    const again = await runBinary(start, { env: { HOME: home, AGENT_VAULT_MASTER_PASSWORD: "not-needed-1" } });
+    expect((await runBinary(["server", "stop"], { env: { HOME: home } })).code).toBe(0);
+    expect(again).toMatchObject({ code: 0 });
+    expect(again.stderr).toContain("MASTER PASSWORD IGNORED");
     await rm(home, { recursive: true });
   });
 

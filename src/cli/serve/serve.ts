@@ -1,5 +1,5 @@
 /** The server in this process, or a detached one in another. */
-import { isWildcard, parseServerConfig, type ServerConfig, type ServerFlags } from "../../config.ts";
+import { isWildcard, localUrl, parseServerConfig, type ServerConfig, type ServerFlags } from "../../config.ts";
 import type { MasterPasswordSource } from "../../domain/unlock.ts";
 import { InvalidInput, UsageError } from "../../errors.ts";
 import { createLogger, type Logger } from "../../log.ts";
@@ -104,7 +104,7 @@ async function serveHere(
 ): Promise<void> {
   const say = (line: string) => terminal.out(`${line}\n`);
   const server = await startServer({ config, masterPassword: source, log, output: say });
-  const claim = await claimPidFile(config.dataDirectory).catch(async (error: unknown) => {
+  const claim = await claimPidFile(config.dataDirectory, localUrl(config.host, config.port)).catch(async (error: unknown) => {
     await server.close();
     throw error;
   });
@@ -164,7 +164,7 @@ async function unlockOnce({ server, config, source, log }: Serving): Promise<str
           },
         };
   await server.withLocalDatabase(config, log, async (database) => {
-    const keyring = await openKeyring(database, remembering);
+    const keyring = await openKeyring(database, remembering, log);
     keyring.destroy();
   });
   return password?.reveal() || undefined;

@@ -1,7 +1,7 @@
 /** The server of this home, seen from outside: is it there, is it well, stop it. */
 import { join } from "node:path";
 import { Conflict, InvalidInput, NotFound } from "../../errors.ts";
-import { dataDirectoryOf, pidFileName, readPidFile, removeFile } from "../../runtime/files.ts";
+import { dataDirectoryOf, findServerAddress, pidFileName, readPidFile, removeFile } from "../../runtime/files.ts";
 import { isOurServer, isRunning, pause } from "../../runtime/process.ts";
 import type { CliContext } from "../command.ts";
 import { anonymousClient, resolveAddress } from "../connect.ts";
@@ -73,9 +73,10 @@ export interface FoundServer {
 }
 
 export async function findServer(context: CliContext): Promise<FoundServer> {
-  const found = await readPidFile(dataDirectoryOf(context.home));
+  const directory = dataDirectoryOf(context.home);
+  const found = await readPidFile(directory);
   if (found.state !== "running" || isOurServer(found.pid) === false) return { running: false };
-  const address = await resolveAddress(context, undefined);
+  const address = (await findServerAddress(directory)) ?? (await resolveAddress(context, undefined));
   const healthy = await anonymousClient(address)
     .health()
     .then(

@@ -219,7 +219,7 @@ async function givePassword(how: MasterPasswordSource, attempt: number): Promise
     "master_password_required",
     "This instance is protected by a master password, and none was given",
     {
-      hint: "Set AGENT_VAULT_MASTER_PASSWORD, pipe it to --password-stdin, or start in a terminal to be asked",
+      hint: "set AGENT_VAULT_MASTER_PASSWORD, pipe it to --password-stdin, or start in a terminal to be asked",
     },
   );
 }
@@ -243,7 +243,7 @@ async function unwrapAll({ instanceId, keys }: Protection, provider: KeyProvider
     for (const key of opened) key.raw.fill(0);
     if (provider.label === "password" && opened.length === 0) {
       throw new Unauthenticated("wrong_master_password", "The master password is wrong", {
-        hint: "Give the password that was chosen when this instance was first started, or last changed",
+        hint: "give the password that was chosen when this instance was first started, or last changed",
       });
     }
     throw new Corrupt(
@@ -271,7 +271,7 @@ async function rewrap(database: Database, protection: Protection, from: KeyProvi
       const isSame = current.length === raw.length && current.every(({ number }, at) => number === raw[at]?.number);
       if (!replaced || !isSame) {
         throw new Conflict("key_protection_changed", "The protection of the keys was changed at the same time", {
-          hint: "Look at its state and try again",
+          hint: "look at its state and try again",
         });
       }
       for (const key of raw) {

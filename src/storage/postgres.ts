@@ -306,7 +306,7 @@ function translate(error: unknown, where: string): unknown {
   // Class 28: authentication; 3D000: no such database; 57P03: starting up; 53300: too many connections.
   if (!isConnectionError(error) && !/^(28|3D000|57P|53300)/.test(code)) return error;
   return new Unavailable("database_unreachable", `Cannot use the database ${where}: ${reason(error, code)}`, {
-    hint: "Check the host, port, user, password and sslmode of DATABASE_URL",
+    hint: "check the host, port, user, password and sslmode of DATABASE_URL",
     cause: error,
   });
 }

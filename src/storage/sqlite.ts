@@ -185,7 +185,7 @@ function translate(error: unknown, path: string): unknown {
   const code = (error as { code?: unknown }).code;
   if (code === "EACCES" || code === "EROFS" || code === "EPERM" || code === "EISDIR" || code === "ENOTDIR") {
     return new InvalidInput("invalid_database_path", `Cannot write the database file ${path}: ${code}`, {
-      hint: "Choose a directory that this user may write to",
+      hint: "choose a directory that this user may write to",
       cause: error,
     });
   }

@@ -49,7 +49,7 @@ export function newerDatabase(where: string, step: string): Conflict {
   return new Conflict(
     "database_newer",
     `The database ${where} was written by a newer agent-vault (${step}) and was left untouched`,
-    { hint: "Start the version that wrote it, or restore a copy made before the upgrade" },
+    { hint: "start the version that wrote it, or restore a copy made before the upgrade" },
   );
 }
 
@@ -58,7 +58,7 @@ export function foreignDatabase(where: string, why: string): Conflict {
     "database_foreign",
     `The database ${where} does not belong to agent-vault: ${why}; it was left untouched`,
     {
-      hint: "Give agent-vault a database of its own, or move this one away",
+      hint: "give agent-vault a database of its own, or move this one away",
     },
   );
 }

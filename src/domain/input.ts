@@ -28,6 +28,7 @@ export class InputObject {
     return this.#fields.has(name);
   }
 
+  /** The field as it came; `null` and a missing one are both undefined. */
   value(name: string): unknown {
     return this.#fields.get(name) ?? undefined;
   }
@@ -35,26 +36,26 @@ export class InputObject {
   string(name: string): string | undefined {
     const value = this.value(name);
     if (value === undefined || typeof value === "string") return value;
-    throw this.#wrong(name, "a string");
+    throw this.wrongType(name, "a string");
   }
 
   boolean(name: string): boolean | undefined {
     const value = this.value(name);
     if (value === undefined || typeof value === "boolean") return value;
-    throw this.#wrong(name, "true or false");
+    throw this.wrongType(name, "true or false");
   }
 
   list(name: string): readonly unknown[] | undefined {
     const value = this.value(name);
     if (value === undefined || Array.isArray(value)) return value;
-    throw this.#wrong(name, "a list");
+    throw this.wrongType(name, "a list");
   }
 
   /** A list of strings; an item of another type is refused. */
   strings(name: string): readonly string[] | undefined {
     return this.list(name)?.map((item) => {
       if (typeof item === "string") return item;
-      throw this.#wrong(name, "a list of strings");
+      throw this.wrongType(name, "a list of strings");
     });
   }
 
@@ -62,17 +63,17 @@ export class InputObject {
   texts(name: string): Readonly<Record<string, string>> | undefined {
     const value = this.value(name);
     if (value === undefined) return undefined;
-    if (typeof value !== "object" || value === null || Array.isArray(value)) throw this.#wrong(name, "an object");
+    if (typeof value !== "object" || value === null || Array.isArray(value)) throw this.wrongType(name, "an object");
     return Object.fromEntries(
       Object.entries(value).map(([key, text]): [string, string] => {
         if (text === null || text === undefined) return [key, ""];
-        if (typeof text !== "string") throw this.#wrong(name, "an object whose values are strings");
+        if (typeof text !== "string") throw this.wrongType(name, "an object whose values are strings");
         return [key, text];
       }),
     );
   }
 
-  #wrong(name: string, expected: string): InvalidInput {
+  protected wrongType(name: string, expected: string): InvalidInput {
     return new InvalidInput(this.#code, `${this.#prefix}"${name}" must be ${expected}`);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Request bodies as the specification reads them (section 1.1): the content type is not looked at, only the first JSON
- * value counts, field names match without regard to ASCII case, `null` is absent, types are exact.
+ * Request bodies as the specification reads them (section 1.1): the content type is not looked at, and only the first
+ * JSON value counts. Its fields are read in fields.ts.
  */
 import { InvalidInput, TooLarge } from "../errors.ts";
 
@@ -95,80 +95,4 @@ function endOfString(source: string, from: number): number | undefined {
     else if (source[position] === '"') return position;
   }
   return undefined;
-}
-
-/** The fields of a JSON object, read one at a time and by exact type. */
-export class Fields {
-  readonly #values = new Map<string, unknown>();
-
-  /** @throws {InvalidInput} unless `value` is an object; `null` counts as an empty one. */
-  constructor(value: unknown) {
-    if (value === null || value === undefined) return;
-    if (typeof value !== "object" || Array.isArray(value)) throw malformed();
-    for (const [name, field] of Object.entries(value)) this.#values.set(name.toLowerCase(), field);
-  }
-
-  /** The raw value; `null` and a missing field are both undefined. */
-  value(name: string): unknown {
-    return this.#values.get(name) ?? undefined;
-  }
-
-  has(name: string): boolean {
-    return this.value(name) !== undefined;
-  }
-
-  /** @throws {InvalidInput} when the field holds something else. */
-  string(name: string): string | undefined {
-    const value = this.value(name);
-    if (value === undefined || typeof value === "string") return value;
-    throw wrongType(name, "a string");
-  }
-
-  boolean(name: string): boolean | undefined {
-    const value = this.value(name);
-    if (value === undefined || typeof value === "boolean") return value;
-    throw wrongType(name, "true or false");
-  }
-
-  /** A whole number; a fraction is a wrong type. Values beyond 2^53 lose precision, not magnitude. */
-  integer(name: string): number | undefined {
-    const value = this.value(name);
-    if (value === undefined || (typeof value === "number" && Number.isInteger(value))) return value;
-    throw wrongType(name, "a whole number");
-  }
-
-  number(name: string): number | undefined {
-    const value = this.value(name);
-    if (value === undefined || typeof value === "number") return value;
-    throw wrongType(name, "a number");
-  }
-
-  list(name: string): readonly unknown[] | undefined {
-    const value = this.value(name);
-    if (value === undefined || Array.isArray(value)) return value;
-    throw wrongType(name, "a list");
-  }
-
-  /** A list of objects, each as its own fields. */
-  objects(name: string): readonly Fields[] | undefined {
-    return this.list(name)?.map((item) => new Fields(item));
-  }
-
-  strings(name: string): readonly string[] | undefined {
-    return this.list(name)?.map((item) => {
-      if (item === null) return "";
-      if (typeof item !== "string") throw wrongType(name, "a list of strings");
-      return item;
-    });
-  }
-
-  /** A nested object, as its own fields. */
-  object(name: string): Fields | undefined {
-    const value = this.value(name);
-    return value === undefined ? undefined : new Fields(value);
-  }
-}
-
-function wrongType(name: string, expected: string): InvalidInput {
-  return new InvalidInput("invalid_body", `Invalid request body: "${name}" must be ${expected}`);
 }

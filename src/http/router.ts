@@ -5,8 +5,6 @@
 import type { Principal } from "../domain/actors/principal.ts";
 import { decodeSegment } from "./path.ts";
 
-export { json } from "./answer.ts";
-
 export interface RouteOptions {
   /** `session` routes answer 401 without a valid token; `public` ones never look at it by themselves. */
   readonly access: "public" | "session";

@@ -4,7 +4,7 @@ import { type LimitEnvironment, Limits } from "../../src/domain/limits/tiers.ts"
 import { Conflict, Unauthenticated, Unavailable } from "../../src/errors.ts";
 import { json } from "../../src/http/answer.ts";
 import { ApiApp } from "../../src/http/app.ts";
-import { Fields } from "../../src/http/json-body.ts";
+import { Fields } from "../../src/http/fields.ts";
 import { ApiRouter } from "../../src/http/router.ts";
 import { createLogger } from "../../src/log.ts";
 

@@ -8,8 +8,8 @@ import type { Mail } from "../../domain/mail.ts";
 import { InvalidInput, Unauthenticated } from "../../errors.ts";
 import { json, secretJson, wireTime } from "../answer.ts";
 import type { SessionCookie } from "../authenticate.ts";
+import { Fields } from "../fields.ts";
 import { limitKeyOf } from "../guard.ts";
-import { Fields } from "../json-body.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 
 export interface AccountDependencies {

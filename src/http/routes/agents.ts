@@ -4,7 +4,7 @@ import type { Agent, Agents } from "../../domain/actors/agent.ts";
 import { parseInstanceRole } from "../../domain/actors/roles.ts";
 import { InvalidInput } from "../../errors.ts";
 import { json, secretJson, wireTime } from "../answer.ts";
-import { Fields } from "../json-body.ts";
+import { Fields } from "../fields.ts";
 import type { ApiRouter } from "../router.ts";
 import { readVaults } from "./invites.ts";
 import { formatGrant } from "./users.ts";

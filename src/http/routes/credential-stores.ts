@@ -3,7 +3,7 @@ import type { Access } from "../../domain/actors/access.ts";
 import { quote } from "../../domain/input.ts";
 import { Forbidden, InvalidInput, Unavailable } from "../../errors.ts";
 import { json } from "../answer.ts";
-import { Fields } from "../json-body.ts";
+import { Fields } from "../fields.ts";
 import type { ApiRouter } from "../router.ts";
 
 const authed = { access: "session", tier: "authed" } as const;

@@ -4,7 +4,7 @@ import type { Invites, SentInvite } from "../../domain/actors/invite.ts";
 import type { RequestedVault } from "../../domain/actors/preassignment.ts";
 import { Gone } from "../../errors.ts";
 import { json, secretJson, wireTime } from "../answer.ts";
-import { Fields } from "../json-body.ts";
+import { Fields } from "../fields.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 import { formatGrant } from "./users.ts";
 

@@ -7,7 +7,7 @@ import type { Service } from "../../domain/services/service.ts";
 import { type Services, tagOf } from "../../domain/services/services.ts";
 import { InvalidInput } from "../../errors.ts";
 import { json } from "../answer.ts";
-import { Fields } from "../json-body.ts";
+import { Fields } from "../fields.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 
 export interface ServiceDependencies {

@@ -3,7 +3,7 @@ import type { Access } from "../../domain/actors/access.ts";
 import { parseTokenRequest, type ScopedTokens } from "../../domain/actors/scoped-token.ts";
 import { InvalidInput } from "../../errors.ts";
 import { json, secretJson, wireTime } from "../answer.ts";
-import { Fields } from "../json-body.ts";
+import { Fields } from "../fields.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 
 export interface SessionDependencies {

@@ -13,7 +13,7 @@ import type { Mail } from "../../domain/mail.ts";
 import { parseEmailDomains, type Settings, type SettingsPatch } from "../../domain/settings.ts";
 import { InvalidInput } from "../../errors.ts";
 import { json } from "../answer.ts";
-import { Fields } from "../json-body.ts";
+import { Fields } from "../fields.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 
 export interface SettingsDependencies {

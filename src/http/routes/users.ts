@@ -4,7 +4,7 @@ import { parseInstanceRole } from "../../domain/actors/roles.ts";
 import type { User, Users, VaultGrant } from "../../domain/actors/user.ts";
 import { InvalidInput } from "../../errors.ts";
 import { json, wireTime } from "../answer.ts";
-import { Fields } from "../json-body.ts";
+import { Fields } from "../fields.ts";
 import type { ApiRouter } from "../router.ts";
 
 export interface UserDependencies {

@@ -4,7 +4,7 @@ import { parseEmail } from "../../domain/actors/email.ts";
 import { parseUserVaultRole, parseVaultRole } from "../../domain/actors/roles.ts";
 import type { Members } from "../../domain/vaults/member.ts";
 import { json } from "../answer.ts";
-import { Fields } from "../json-body.ts";
+import { Fields } from "../fields.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 import { requireText } from "./agents.ts";
 

@@ -10,7 +10,7 @@ import {
 } from "../../domain/vaults/vault.ts";
 import { Forbidden, InvalidInput } from "../../errors.ts";
 import { json, wireTime } from "../answer.ts";
-import { Fields } from "../json-body.ts";
+import { Fields } from "../fields.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 import { infisicalNotConfigured } from "./credential-stores.ts";
 

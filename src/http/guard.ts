@@ -1,6 +1,6 @@
 /** What surrounds every API request: security headers, the judgement of its origin, and who is asking over the network. */
-import { BlockList, isIP } from "node:net";
 import { Forbidden } from "../errors.ts";
+import { type Cidr, cidr, cidrHolds, formatIp, parseIp, unmapIp } from "../net/address.ts";
 
 const contentSecurityPolicy = [
   "default-src 'self'",
@@ -67,16 +67,11 @@ function isOwnOrigin(origin: string, { headers, baseUrl }: OriginCheck): boolean
 
 /** Decides which address a request came from. `X-Forwarded-For` counts only where a trusted proxy wrote it. */
 export class ClientAddress {
-  readonly #trusted = new BlockList();
+  readonly #trusted: readonly Cidr[];
 
-  /** @param trustedProxies CIDRs or addresses; already parsed by the configuration. */
+  /** @param trustedProxies CIDRs or addresses, already checked by the configuration. */
   constructor(trustedProxies: readonly string[]) {
-    for (const network of trustedProxies) {
-      const [address = "", prefix] = network.split("/", 2);
-      const family = isIP(address) === 6 ? "ipv6" : "ipv4";
-      if (prefix === undefined) this.#trusted.addAddress(address, family);
-      else this.#trusted.addSubnet(address, Number(prefix), family);
-    }
+    this.#trusted = trustedProxies.map(cidr);
   }
 
   /**
@@ -84,37 +79,34 @@ export class ClientAddress {
    * no address ends the walk: whatever is left of it was not written by a proxy of ours.
    */
   of(peer: string, forwardedFor: string | null): string {
-    let address = canonical(peer);
+    let address = canonicalBytes(peer);
+    if (address === undefined) return peer;
     const hops = (forwardedFor ?? "").split(",").map((hop) => hop.trim());
     while (this.#isTrusted(address)) {
       const next = hops.pop();
       if (next === undefined) break;
       if (next === "") continue;
-      if (isIP(next) === 0) break;
-      address = canonical(next);
+      const bytes = canonicalBytes(next);
+      if (bytes === undefined) break;
+      address = bytes;
     }
-    return address;
+    return formatIp(address);
   }
 
-  #isTrusted(address: string): boolean {
-    const family = isIP(address);
-    return family !== 0 && this.#trusted.check(address, family === 6 ? "ipv6" : "ipv4");
+  #isTrusted(address: Uint8Array): boolean {
+    return this.#trusted.some((network) => cidrHolds(network, address));
   }
 }
 
 /** One person owns a whole /64, so limits count it as one client. */
 export function limitKeyOf(address: string): string {
-  if (isIP(address) !== 6) return address;
-  const [head = "", tail] = address.split("::", 2);
-  const left = head === "" ? [] : head.split(":");
-  const right = tail === undefined || tail === "" ? [] : tail.split(":");
-  const zeros = tail === undefined ? [] : Array<string>(Math.max(0, 8 - left.length - right.length)).fill("0");
-  const groups = [...left, ...zeros, ...right].slice(0, 4).map((group) => Number.parseInt(group, 16).toString(16));
-  return `${groups.join(":")}::/64`;
+  const bytes = parseIp(address);
+  if (bytes?.length !== 16) return address;
+  return `${formatIp(bytes.fill(0, 8))}/64`;
 }
 
-/** An IPv4 address that a dual-stack socket shows as IPv6 is an IPv4 address. */
-function canonical(address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
-  return mapped?.[1] ?? address;
+/** An IPv4 address that a dual-stack socket shows as IPv6 is an IPv4 address; a zone names an interface of ours. */
+function canonicalBytes(address: string): Uint8Array | undefined {
+  const bytes = parseIp(address.split("%", 1)[0] ?? "");
+  return bytes && unmapIp(bytes);
 }

@@ -59,6 +59,7 @@ describe("the client address", () => {
     ["10.1.1.1", null, "10.1.1.1", "without a header the proxy itself"],
     ["::ffff:10.1.1.1", "1.2.3.4", "1.2.3.4", "a mapped address is an IPv4 address"],
     ["192.0.2.1", " , 2001:db8::1", "2001:db8::1", "IPv6 behind a single trusted address"],
+    ["fe80::1%eth0", "1.2.3.4", "fe80::1", "a link-local peer comes with its interface"],
     ["192.0.2.2", "1.2.3.4", "192.0.2.2", "its neighbour is not trusted"],
   ])("of %s with %s is %s: %s", (peer, forwarded, expected, _because) => {
     expect(address.of(peer, forwarded)).toBe(expected);
@@ -68,8 +69,8 @@ describe("the client address", () => {
     ["203.0.113.9", "203.0.113.9"],
     ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"],
     ["2001:DB8:1:2::9", "2001:db8:1:2::/64"],
-    ["2001:db8::1", "2001:db8:0:0::/64"],
-    ["::1", "0:0:0:0::/64"],
+    ["2001:db8::1", "2001:db8::/64"],
+    ["::1", "::/64"],
   ])("%s counts as %s", (ip, key) => {
     expect(limitKeyOf(ip)).toBe(key);
   });

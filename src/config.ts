@@ -32,11 +32,12 @@ export type DatabaseConfig =
       readonly maxLifetimeMs: number;
     };
 
-export type RateLimitProfile = "default" | "strict" | "loose" | "off";
+export const rateLimitProfiles = ["default", "strict", "loose", "off"] as const;
+export type RateLimitProfile = (typeof rateLimitProfiles)[number];
 export const rateLimitTiers = ["AUTH", "PROXY", "AUTHED", "GLOBAL", "VERIFY_FAIL"] as const;
 export type RateLimitTier = (typeof rateLimitTiers)[number];
 
-/** Knobs that the environment sets for one tier; absent means the profile's value. */
+/** The knobs of one tier, which has only those that its algorithm needs; absent means the profile's value. */
 export interface RateLimitKnobs {
   readonly rate?: number;
   readonly burst?: number;
@@ -215,7 +216,7 @@ function derivedBaseUrl(flyApp: string | undefined, host: string, port: number):
 }
 
 function parseRateLimit(env: Variables): ServerConfig["rateLimit"] {
-  const profile = env.oneOf("AGENT_VAULT_RATELIMIT_PROFILE", ["default", "strict", "loose", "off"], "default");
+  const profile = env.oneOf("AGENT_VAULT_RATELIMIT_PROFILE", rateLimitProfiles, "default");
   const knobs: Partial<Record<RateLimitTier, RateLimitKnobs>> = {};
   for (const tier of rateLimitTiers) {
     const prefix = `AGENT_VAULT_RATELIMIT_${tier}`;
@@ -236,18 +237,19 @@ const durationUnits: Readonly<Record<string, number>> = {
   ns: 1e-6,
   us: 1e-3,
   µs: 1e-3,
+  μs: 1e-3,
   ms: 1,
   s: 1000,
   m: 60_000,
   h: 3_600_000,
 };
 
-/** A duration as Go writes it (`300ms`, `5m`, `1h30m`), in milliseconds; undefined when it is none. */
+/** A duration as Go writes it (`300ms`, `5m`, `1h30m`), in milliseconds; undefined when it is none, or negative. */
 export function parseDuration(text: string): number | undefined {
   if (text === "0") return 0;
-  if (!/^(\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)((\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h))*$/.test(text)) return undefined;
+  if (!/^((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+$/.test(text)) return undefined;
   let total = 0;
-  for (const [, amount, , unit] of text.matchAll(/(\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)/g)) {
+  for (const [, amount, unit] of text.matchAll(/(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g)) {
     total += Number(amount) * (durationUnits[unit ?? ""] ?? Number.NaN);
   }
   return total;

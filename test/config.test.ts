@@ -117,6 +117,12 @@ describe("parseDuration", () => {
     ["5", undefined],
     ["-5m", undefined],
     ["5 m", undefined],
+    ["m", undefined],
+    ["five minutes", undefined],
+    ["1d", undefined],
+    ["5m;", undefined],
+    ["20μs", 0.02],
+    ["20µs", 0.02],
     ["", undefined],
   ])("reads %j as %j milliseconds", (text, expected) => {
     expect(parseDuration(text)).toBe(expected);

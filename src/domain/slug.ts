@@ -1,10 +1,17 @@
 import { InvalidInput } from "../errors.ts";
 
-const slug = /^[a-z0-9]+(-[a-z0-9]+)*$/;
-
 /** Names of vaults, agents and services: 3 to 64 of `a-z 0-9 -`, no hyphen at an end, no two in a row. */
 export function isSlug(text: string): boolean {
-  return text.length >= 3 && text.length <= 64 && slug.test(text);
+  return slugProblem(text) === undefined;
+}
+
+/** Which of these rules a name breaks, as the rest of a sentence about it; undefined when none. */
+export function slugProblem(text: string): string | undefined {
+  if (text.length < 3) return "must be at least 3 characters";
+  if (text.length > 64) return "must be at most 64 characters";
+  if (!/^[a-z0-9-]*$/.test(text)) return "must contain only lowercase letters, digits, and hyphens";
+  if (text.startsWith("-") || text.endsWith("-")) return "must not start or end with a hyphen";
+  return text.includes("--") ? "must not contain consecutive hyphens" : undefined;
 }
 
 /**

@@ -1,10 +1,15 @@
 /** Rules for passwords of people, and their stored form. Hashing itself is `crypto/argon2.ts`. */
-import { hashPassword, type PasswordHash, verifyPassword } from "../../crypto/argon2.ts";
+import {
+  currentParameters,
+  hashPassword,
+  maxPasswordBytes,
+  type PasswordHash,
+  saltBytes,
+  verifyPassword,
+} from "../../crypto/argon2.ts";
 import { InvalidInput } from "../../errors.ts";
 
 const minBytes = 8;
-/** Longer input would only cost time. */
-const maxBytes = 1024;
 
 /** @throws {InvalidInput} `invalid_password`. */
 export function checkNewPassword(password: string): void {
@@ -15,8 +20,8 @@ export function checkNewPassword(password: string): void {
 
 /** For a password that is compared rather than set. @throws {InvalidInput} `invalid_password`. */
 export function checkPasswordLength(password: string): void {
-  if (Buffer.byteLength(password) > maxBytes) {
-    throw new InvalidInput("invalid_password", "Password must be at most 1024 bytes");
+  if (Buffer.byteLength(password) > maxPasswordBytes) {
+    throw new InvalidInput("invalid_password", `Password must be at most ${maxPasswordBytes} bytes`);
   }
 }
 
@@ -43,10 +48,8 @@ export async function hashForStorage(password: string): Promise<PasswordColumns>
 /** The same work as a real comparison, for addresses that have no account: the time must not tell. */
 const nobody: PasswordHash = {
   hash: new Uint8Array(32),
-  salt: new Uint8Array(16).fill(7),
-  time: 3,
-  memoryKib: 65_536,
-  threads: 4,
+  salt: new Uint8Array(saltBytes).fill(7),
+  ...currentParameters,
 };
 
 /** False for a wrong password, and, after the same work, when there is no account. */

@@ -1,15 +1,14 @@
 /** Limits as owners send and see them: names and Go durations of the wire (spec of accounts, section 6.11). */
-import { Conflict, InvalidInput } from "../../errors.ts";
 import {
-  type EffectiveLimits,
-  type Knobs,
-  type Limits,
-  type ProfileName,
-  profileNames,
-  type StoredLimits,
-  type TierName,
-  tierNames,
-} from "./tiers.ts";
+  parseDuration,
+  type RateLimitKnobs,
+  type RateLimitProfile,
+  type RateLimitTier,
+  rateLimitProfiles,
+  rateLimitTiers,
+} from "../../config.ts";
+import { Conflict, InvalidInput } from "../../errors.ts";
+import type { EffectiveLimits, Limits, StoredLimits } from "./tiers.ts";
 
 export interface TierPayload {
   readonly rate?: number;
@@ -43,15 +42,14 @@ export function checkUnlocked(limits: Limits): void {
  */
 export function checkLimitPayload(payload: LimitPayload, limits: Limits): void {
   if (payload.profile !== undefined && payload.profile !== "" && !isProfile(payload.profile)) {
-    throw invalid(`profile must be one of: ${profileNames.join(", ")}`);
+    throw invalid(`profile must be one of: ${rateLimitProfiles.join(", ")}`);
   }
   for (const [tier, knobs] of Object.entries(payload.overrides)) {
-    if (!isTier(tier)) throw invalid(`unknown tier "${tier}"; tiers are ${tierNames.join(", ")}`);
+    if (!isTier(tier)) throw invalid(`unknown tier "${tier}"; tiers are ${rateLimitTiers.join(", ")}`);
     for (const name of ["rate", "burst", "max"] as const) checkRange(tier, name, knobs[name], largestCount);
     checkRange(tier, "concurrency", knobs.concurrency, largestConcurrency);
-    const windowMs = knobs.window === undefined || knobs.window === "" ? 0 : parseGoDuration(knobs.window);
+    const windowMs = knobs.window === undefined || knobs.window === "" ? 0 : parseDuration(knobs.window);
     if (windowMs === undefined) throw invalid(`${tier}.window must be a duration like 5m or 1h30m`);
-    if (windowMs < 0) throw invalid(`${tier}.window must not be negative`);
   }
   const result = limits.preview(toStored(payload));
   if (result.isOff) return;
@@ -66,12 +64,12 @@ export function checkLimitPayload(payload: LimitPayload, limits: Limits): void {
 /** The effective meaning of a payload; what it cannot understand it leaves out. */
 export function toStored(payload: LimitPayload | undefined): StoredLimits | undefined {
   if (payload === undefined) return undefined;
-  const overrides: Partial<Record<TierName, Knobs>> = {};
-  for (const tier of tierNames) {
+  const overrides: Partial<Record<RateLimitTier, RateLimitKnobs>> = {};
+  for (const tier of rateLimitTiers) {
     const knobs = payload.overrides[tier];
     if (knobs === undefined) continue;
     const { window, ...numbers } = knobs;
-    const windowMs = window === undefined || window === "" ? undefined : parseGoDuration(window);
+    const windowMs = window === undefined || window === "" ? undefined : parseDuration(window);
     overrides[tier] = { ...numbers, ...(windowMs !== undefined && { windowMs }) };
   }
   const profile = payload.profile === "" ? undefined : payload.profile;
@@ -82,7 +80,7 @@ export function toStored(payload: LimitPayload | undefined): StoredLimits | unde
 /** The `rate_limit` object of the settings. */
 export function formatLimits(limits: EffectiveLimits, profile: string | undefined): object {
   const tiers = Object.fromEntries(
-    tierNames.map((tier) => {
+    rateLimitTiers.map((tier) => {
       const { rate, burst, windowMs, max, concurrency, source } = limits.tiers[tier];
       return [
         tier,
@@ -100,12 +98,12 @@ export function formatLimits(limits: EffectiveLimits, profile: string | undefine
   return { profile: profile || limits.profile, locked: limits.isLocked, off: limits.isOff, tiers };
 }
 
-function isProfile(text: string): text is ProfileName {
-  return (profileNames as readonly string[]).includes(text);
+function isProfile(text: string): text is RateLimitProfile {
+  return (rateLimitProfiles as readonly string[]).includes(text);
 }
 
-function isTier(text: string): text is TierName {
-  return (tierNames as readonly string[]).includes(text);
+function isTier(text: string): text is RateLimitTier {
+  return (rateLimitTiers as readonly string[]).includes(text);
 }
 
 function checkRange(tier: string, knob: string, value: number | undefined, largest: number): void {
@@ -117,37 +115,13 @@ function invalid(what: string): InvalidInput {
   return new InvalidInput("invalid_rate_limit", `Rate limit: ${what}`);
 }
 
-const unitMs: Readonly<Record<string, number>> = {
-  ns: 1e-6,
-  us: 1e-3,
-  µs: 1e-3,
-  μs: 1e-3,
-  ms: 1,
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-};
-
-/** Milliseconds of a Go duration like `1h30m`, or undefined when it is none; a bare number other than 0 is none. */
-export function parseGoDuration(text: string): number | undefined {
-  const match = /^([+-]?)((?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+|0)$/.exec(text);
-  if (match === null) return undefined;
-  let total = 0;
-  for (const [, number, unit] of (match[2] ?? "").matchAll(/(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g)) {
-    total += Number(number) * (unitMs[unit ?? ""] ?? 0);
-  }
-  return match[1] === "-" ? -total : total;
-}
-
 /** As Go prints it: `5m0s`, `1h30m0s`, `1.5s`, `300ms`. */
 export function formatGoDuration(durationMs: number): string {
   if (durationMs === 0) return "0s";
-  if (Math.abs(durationMs) < 1000) return `${durationMs}ms`;
-  const sign = durationMs < 0 ? "-" : "";
-  const total = Math.abs(durationMs);
-  const hours = Math.floor(total / 3_600_000);
-  const minutes = Math.floor((total % 3_600_000) / 60_000);
-  const seconds = (total % 60_000) / 1000;
-  if (hours > 0) return `${sign}${hours}h${minutes}m${seconds}s`;
-  return minutes > 0 ? `${sign}${minutes}m${seconds}s` : `${sign}${seconds}s`;
+  if (durationMs < 1000) return `${durationMs}ms`;
+  const hours = Math.floor(durationMs / 3_600_000);
+  const minutes = Math.floor((durationMs % 3_600_000) / 60_000);
+  const seconds = (durationMs % 60_000) / 1000;
+  if (hours > 0) return `${hours}h${minutes}m${seconds}s`;
+  return minutes > 0 ? `${minutes}m${seconds}s` : `${seconds}s`;
 }

@@ -1,27 +1,14 @@
 /** Which limit applies to whom (spec of accounts, section 4): profiles, what the environment and the settings change. */
+import { type RateLimitKnobs, type RateLimitProfile, type RateLimitTier, rateLimitTiers } from "../../config.ts";
 import { RateLimited } from "../../errors.ts";
 import type { Clock } from "../clock.ts";
 import { SlidingWindows, Slots, TokenBuckets, type Verdict } from "./window.ts";
 
-export const tierNames = ["AUTH", "PROXY", "AUTHED", "GLOBAL", "VERIFY_FAIL"] as const;
-export type TierName = (typeof tierNames)[number];
-export const profileNames = ["default", "strict", "loose", "off"] as const;
-export type ProfileName = (typeof profileNames)[number];
-
-/** The knobs of one tier; a tier has only those that its algorithm needs. */
-export interface Knobs {
-  readonly rate?: number;
-  readonly burst?: number;
-  readonly windowMs?: number;
-  readonly max?: number;
-  readonly concurrency?: number;
-}
-
-export type TierKnobs = Readonly<Partial<Record<TierName, Knobs>>>;
+export type TierKnobs = Readonly<Partial<Record<RateLimitTier, RateLimitKnobs>>>;
 
 /** What the environment says; it comes from the configuration. */
 export interface LimitEnvironment {
-  readonly profile: ProfileName;
+  readonly profile: RateLimitProfile;
   /** The stored settings are ignored and cannot be changed. */
   readonly isLocked: boolean;
   readonly knobs: TierKnobs;
@@ -29,22 +16,22 @@ export interface LimitEnvironment {
 
 /** What an owner stored. */
 export interface StoredLimits {
-  readonly profile?: ProfileName;
+  readonly profile?: RateLimitProfile;
   readonly overrides: TierKnobs;
 }
 
-export interface EffectiveTier extends Knobs {
+export interface EffectiveTier extends RateLimitKnobs {
   readonly source: "env" | "override" | "default";
 }
 
 export interface EffectiveLimits {
-  readonly profile: ProfileName;
+  readonly profile: RateLimitProfile;
   readonly isLocked: boolean;
   readonly isOff: boolean;
-  readonly tiers: Readonly<Record<TierName, EffectiveTier>>;
+  readonly tiers: Readonly<Record<RateLimitTier, EffectiveTier>>;
 }
 
-const defaults: Readonly<Record<TierName, Knobs>> = {
+const defaults: Readonly<Record<RateLimitTier, RateLimitKnobs>> = {
   AUTH: { max: 50, windowMs: 5 * 60_000 },
   PROXY: { rate: 20, burst: 200, concurrency: 64 },
   AUTHED: { rate: 10, burst: 240 },
@@ -52,7 +39,7 @@ const defaults: Readonly<Record<TierName, Knobs>> = {
   VERIFY_FAIL: { max: 10 },
 };
 
-const scales: Readonly<Record<ProfileName, number>> = { default: 1, strict: 0.5, loose: 2, off: 1 };
+const scales: Readonly<Record<RateLimitProfile, number>> = { default: 1, strict: 0.5, loose: 2, off: 1 };
 
 /** Profile, then the environment's knobs, then what an owner stored: the stored values win unless the limits are locked. */
 export function resolveLimits(environment: LimitEnvironment, stored: StoredLimits | undefined): EffectiveLimits {
@@ -60,18 +47,18 @@ export function resolveLimits(environment: LimitEnvironment, stored: StoredLimit
   const profile = settings?.profile ?? environment.profile;
   const isOff = profile === "off";
   const tiers = Object.fromEntries(
-    tierNames.map((tier): [TierName, EffectiveTier] => {
+    rateLimitTiers.map((tier): [RateLimitTier, EffectiveTier] => {
       const fromEnvironment = environment.profile === "off" ? undefined : environment.knobs[tier];
       const fromSettings = settings?.overrides[tier];
       const source = fromEnvironment !== undefined ? "env" : fromSettings !== undefined ? "override" : "default";
       if (isOff) return [tier, { source }];
       return [tier, { ...scaled(tier, profile), ...fromEnvironment, ...withoutZeros(fromSettings), source }];
     }),
-  ) as Record<TierName, EffectiveTier>;
+  ) as Record<RateLimitTier, EffectiveTier>;
   return { profile, isLocked: environment.isLocked, isOff, tiers };
 }
 
-function scaled(tier: TierName, profile: ProfileName): Knobs {
+function scaled(tier: RateLimitTier, profile: RateLimitProfile): RateLimitKnobs {
   const knobs = defaults[tier];
   const scale = scales[profile];
   return {
@@ -84,7 +71,7 @@ function scaled(tier: TierName, profile: ProfileName): Knobs {
 }
 
 /** In stored overrides a zero means "inherit". */
-function withoutZeros(knobs: Knobs | undefined): Knobs {
+function withoutZeros(knobs: RateLimitKnobs | undefined): RateLimitKnobs {
   if (knobs === undefined) return {};
   return Object.fromEntries(Object.entries(knobs).filter(([, value]) => value !== 0));
 }
@@ -205,12 +192,12 @@ export function tooManyRequests(verdict: Verdict): TooManyRequests {
   return new TooManyRequests(verdict);
 }
 
-function bucketOf(limits: EffectiveLimits, tier: TierName) {
+function bucketOf(limits: EffectiveLimits, tier: RateLimitTier) {
   const knobs = { ...defaults[tier], ...limits.tiers[tier] };
   return { rate: knobs.rate ?? 0, burst: knobs.burst ?? 0 };
 }
 
-function slotsOf(limits: EffectiveLimits, tier: TierName, waitMs: number) {
+function slotsOf(limits: EffectiveLimits, tier: RateLimitTier, waitMs: number) {
   return { concurrency: limits.tiers[tier].concurrency ?? defaults[tier].concurrency ?? 1, waitMs };
 }
 

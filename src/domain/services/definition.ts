@@ -4,6 +4,7 @@
  */
 import { InvalidInput } from "../../errors.ts";
 import { InputObject, quote } from "../input.ts";
+import { slugProblem } from "../slug.ts";
 import { authKeys, formatAuth, parseAuth } from "./auth.ts";
 import { formatPattern, type PatternOptions, parsePattern } from "./pattern.ts";
 import { parseSubstitutions } from "./placeholder.ts";
@@ -96,15 +97,6 @@ function parseName(name: string): string {
   const problem = slugProblem(name);
   if (problem !== undefined) throw invalid(`name ${quote(name)} ${problem}`);
   return name;
-}
-
-/** Which rule of slugs (`domain/slug.ts`) a name breaks, as the rest of a sentence about it. */
-function slugProblem(name: string): string | undefined {
-  if (name.length < 3) return "must be at least 3 characters";
-  if (name.length > 64) return "must be at most 64 characters";
-  if (!/^[a-z0-9-]*$/.test(name)) return "must contain only lowercase letters, digits, and hyphens";
-  if (name.startsWith("-") || name.endsWith("-")) return "must not start or end with a hyphen";
-  return name.includes("--") ? "must not contain consecutive hyphens" : undefined;
 }
 
 function parseSchemes(names: readonly string[] | undefined): readonly Scheme[] | undefined {

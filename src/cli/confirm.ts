@@ -1,11 +1,12 @@
 /** Questions before something is lost. Each names the flag that answers it where nobody can be asked. */
 import { InvalidInput } from "../errors.ts";
 import type { CliContext } from "./command.ts";
+import { printable } from "./output.ts";
 
 /** `[y/N]`. False when the person declines; a notice has then been printed. */
 export async function confirm({ terminal }: CliContext, question: string, isSure: boolean): Promise<boolean> {
   if (isSure) return true;
-  const answer = await terminal.ask(`${question} [y/N] `, "--yes");
+  const answer = await terminal.ask(`${printable(question)} [y/N] `, "--yes");
   const isYes = /^y(es)?$/i.test(answer.trim());
   if (!isYes) terminal.out("Aborted.\n");
   return isYes;
@@ -17,7 +18,7 @@ export async function confirmPhrase(
   options: { question: string; phrase: string; isSure: boolean },
 ): Promise<boolean> {
   if (options.isSure) return true;
-  const answer = await terminal.ask(`${options.question}\nType "${options.phrase}" to confirm: `, "--yes");
+  const answer = await terminal.ask(`${printable(options.question)}\nType "${options.phrase}" to confirm: `, "--yes");
   const isYes = answer.trim() === options.phrase;
   if (!isYes) terminal.out("Aborted.\n");
   return isYes;

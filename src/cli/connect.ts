@@ -193,7 +193,7 @@ export async function chooseVault(context: CliContext, flag: string | undefined,
 
 /** Asks for one of several names, by number or name. */
 export async function pick({ terminal }: CliContext, what: string, names: readonly string[]): Promise<string> {
-  names.forEach((name, at) => void terminal.err(`  ${at + 1}) ${name}\n`));
+  for (const [at, name] of names.entries()) note(terminal, `  ${at + 1}) ${name}`);
   for (;;) {
     const answer = (await terminal.ask(`${what} [1-${names.length}]: `, "--vault NAME")).trim();
     const chosen = names.includes(answer) ? answer : names[Number(answer) - 1];

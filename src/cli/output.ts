@@ -18,20 +18,20 @@ export function paint(terminal: Pick<Terminal, "hasColor">, style: Style, text: 
 
 /** `✓ Vault "billing" created`, on standard output. */
 export function success(terminal: Terminal, sentence: string): void {
-  terminal.out(`${paint(terminal, "green", "✓")} ${sentence}\n`);
+  terminal.out(`${paint(terminal, "green", "✓")} ${printable(sentence)}\n`);
 }
 
 /** A remark that is not data, on standard error. */
 export function note(terminal: Terminal, sentence: string): void {
-  terminal.err(`${sentence}\n`);
+  terminal.err(`${printable(sentence)}\n`);
 }
 
 export function warn(terminal: Terminal, sentence: string): void {
-  terminal.err(`warning: ${sentence}\n`);
+  terminal.err(`warning: ${printable(sentence)}\n`);
 }
 
 export function printJson(terminal: Terminal, value: unknown): void {
-  terminal.out(`${JSON.stringify(value, null, 2)}\n`);
+  terminal.out(`${printable(JSON.stringify(value, null, 2))}\n`);
 }
 
 export interface Table {
@@ -75,9 +75,19 @@ export function printFacts(terminal: Terminal, facts: readonly (readonly [label:
   terminal.out(facts.map(([label, value]) => `${`${label}:`.padEnd(width)} ${singleLine(value)}\n`).join(""));
 }
 
-/** A value in one row: line breaks and control characters are shown escaped, so that no value paints the terminal. */
+/**
+ * A text in which nothing paints the terminal, retitles it or turns the direction of writing: such characters are
+ * shown as JSON escapes, which leaves JSON valid. A server is not trusted with the terminal. Line breaks stay.
+ */
+export function printable(text: string): string {
+  return text.replace(/[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu, (character) =>
+    character === "\n" ? character : `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+/** A value in one row: line breaks are shown escaped, too. */
 function singleLine(value: string): string {
-  return value.replace(/\p{Cc}/gu, (character) => JSON.stringify(character).slice(1, -1));
+  return printable(value).replaceAll("\n", "\\n");
 }
 
 function widthOf(text: string): number {
@@ -97,9 +107,9 @@ export function formatTime(rfc3339: string | null | undefined): string {
 /** Prints an error once, for a person, and says which exit code it means. A bug shows its stack only on request. */
 export function reportError(error: unknown, write: (text: string) => void, isDebug: boolean): number {
   if (error instanceof AppError) {
-    write(`error: ${error.message}\n`);
-    if (error.hint) write(`try:   ${error.hint}\n`);
-    if (isDebug && error.cause !== undefined) write(`cause: ${stackOf(error.cause)}\n`);
+    write(`error: ${printable(error.message)}\n`);
+    if (error.hint) write(`try:   ${printable(error.hint)}\n`);
+    if (isDebug && error.cause !== undefined) write(`cause: ${printable(stackOf(error.cause))}\n`);
     return error.exitCode;
   }
   write(`error: This is a bug in agent-vault, please report it: ${singleLine(messageOf(error))}\n`);

@@ -2,7 +2,7 @@ import { UsageError } from "../../errors.ts";
 import { addressFlag, command, jsonFlag, yesFlag } from "../command.ts";
 import { confirm, confirmPhrase } from "../confirm.ts";
 import { asPerson } from "../connect.ts";
-import { formatTime, printFacts, printJson, printTable, success } from "../output.ts";
+import { formatTime, printable, printFacts, printJson, printTable, success } from "../output.ts";
 import { instanceRoles, requireRole } from "../roles.ts";
 
 const email = { type: "positional", description: "E-mail address of the person" } as const;
@@ -107,7 +107,7 @@ const configGet = command({
     if (args.json) return printJson(context.terminal, settings);
     const domains = (settings.allowed_email_domains ?? []).join(", ") || "(any)";
     context.terminal.out(
-      `invite_only: ${settings.invite_only ? "enabled" : "disabled"}\nallowed_email_domains: ${domains}\n`,
+      `invite_only: ${settings.invite_only ? "enabled" : "disabled"}\nallowed_email_domains: ${printable(domains)}\n`,
     );
   },
 });
@@ -159,7 +159,7 @@ const emailTest = command({
   args: { to: { type: "string", description: "Recipient; yourself when absent" }, address: addressFlag },
   async run({ args, context }) {
     const { message } = await asPerson(context, args, (client) => client.testEmail(args.to));
-    context.terminal.out(`${message}\n`);
+    context.terminal.out(`${printable(message)}\n`);
   },
 });
 

@@ -1,6 +1,6 @@
 import { addressFlag, command, jsonFlag } from "../command.ts";
 import { asPerson } from "../connect.ts";
-import { formatTime, note, printJson, printTable, success } from "../output.ts";
+import { formatTime, note, printable, printJson, printTable, success } from "../output.ts";
 import { instanceRoles, parseVaultGrants } from "../roles.ts";
 
 const list = command({
@@ -91,7 +91,7 @@ const invite = command({
     success(context.terminal, `${answer.email} is invited, until ${formatTime(answer.expires_at)}`);
     if (!answer.invite_link) return note(context.terminal, "The link was sent by e-mail.");
     note(context.terminal, "No e-mail was sent. Pass this link on; it cannot be shown again:");
-    context.terminal.out(`${answer.invite_link}\n`);
+    context.terminal.out(`${printable(answer.invite_link)}\n`);
   },
 });
 

@@ -5,7 +5,7 @@ import { Conflict, InvalidInput, UsageError } from "../../errors.ts";
 import { type CliContext, command, jsonFlag, yesFlag } from "../command.ts";
 import { confirm } from "../confirm.ts";
 import { asAnyone, asPerson, resolveVault } from "../connect.ts";
-import { printJson, printTable, success } from "../output.ts";
+import { printable, printJson, printTable, success } from "../output.ts";
 import {
   type AuthFlags,
   authFromFlags,
@@ -27,7 +27,7 @@ const list = command({
     const answer = await asAnyone(context, {}, (client) => client.listServices(vault));
     const services = answer.services ?? [];
     if (args.json) return printJson(context.terminal, answer);
-    if (!args.table && services.length > 0) return context.terminal.out(formatServiceFile(vault, services));
+    if (!args.table && services.length > 0) return context.terminal.out(printable(formatServiceFile(vault, services)));
     printTable(context.terminal, {
       head: ["NAME", "HOST", "AUTH", "ENABLED"],
       rows: services.map((service) => [

@@ -3,7 +3,7 @@ import { addressFlag, type CliContext, command, jsonFlag, vaultFlag, yesFlag } f
 import { confirm, confirmPhrase } from "../confirm.ts";
 import { asAnyone, asPerson, chooseVault, clientOf, findAgent, pick, requirePerson, resolveVault } from "../connect.ts";
 import { findProject, findVaultInUse, saveProject, saveVaultInUse } from "../local-state.ts";
-import { formatTime, note, printFacts, printJson, printTable, success, warn } from "../output.ts";
+import { formatTime, note, printable, printFacts, printJson, printTable, success, warn } from "../output.ts";
 import { sessionFlags, sessionRequest } from "../session-request.ts";
 
 const nameArgument = { type: "positional", description: "Name of the vault" } as const;
@@ -153,7 +153,7 @@ const current = command({
     const { vault } = args as { vault?: string };
     const name = await resolveVault(context, vault);
     if (args.json) return printJson(context.terminal, { vault: name });
-    context.terminal.out(`${name}\n`);
+    context.terminal.out(`${printable(name)}\n`);
   },
 });
 

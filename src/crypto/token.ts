@@ -1,5 +1,5 @@
 /** Bearer tokens and random identifiers. */
-import { hash, randomBytes, randomUUID, timingSafeEqual } from "node:crypto";
+import { hash, randomBytes, randomUUID } from "node:crypto";
 
 export type TokenPrefix = "av_sess_" | "av_agt_" | "av_uinv_" | "av_appr_" | "av_inv_";
 
@@ -14,13 +14,6 @@ export function mintToken(prefix: TokenPrefix): string {
  */
 export function tokenDigest(token: string): string {
   return hash("sha256", token, "hex");
-}
-
-/** Compares two texts in time that depends on their lengths only. */
-export function equalInConstantTime(a: string, b: string): boolean {
-  const left = Buffer.from(a);
-  const right = Buffer.from(b);
-  return left.length === right.length && timingSafeEqual(left, right);
 }
 
 /** `bytes` random bytes as lowercase hex, twice as many characters. */

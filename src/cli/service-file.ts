@@ -20,13 +20,9 @@ export function parseServiceFile(text: string, source: string): readonly Record<
     if (!(cause instanceof YAMLError)) throw cause;
     const line = cause.linePos?.[0].line;
     const reason = cause.message.split("\n")[0]?.replace(/ at line \d+.*$/, "");
-    throw new InvalidInput(
-      "bad_yaml",
-      `Not valid YAML in ${source}${line ? `, line ${line}` : ""}: ${reason}`,
-      {
-        cause,
-      },
-    );
+    throw new InvalidInput("bad_yaml", `Not valid YAML in ${source}${line ? `, line ${line}` : ""}: ${reason}`, {
+      cause,
+    });
   }
   if (!isRecord(document) || !Array.isArray(document.services)) {
     throw new InvalidInput("services_missing", `There is no list "services" in ${source}`, {

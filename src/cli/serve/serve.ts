@@ -104,10 +104,12 @@ async function serveHere(
 ): Promise<void> {
   const say = (line: string) => terminal.out(`${line}\n`);
   const server = await startServer({ config, masterPassword: source, log, output: say });
-  const claim = await claimPidFile(config.dataDirectory, localUrl(config.host, config.port)).catch(async (error: unknown) => {
-    await server.close();
-    throw error;
-  });
+  const claim = await claimPidFile(config.dataDirectory, localUrl(config.host, config.port)).catch(
+    async (error: unknown) => {
+      await server.close();
+      throw error;
+    },
+  );
   say(`agent-vault listens on ${config.baseUrl}`);
   if (server.proxyPort !== undefined) say(`Proxy for agents on port ${server.proxyPort}`);
   if (!(await server.isInitialized())) say("There is no owner yet: agent-vault auth register");

@@ -1,6 +1,6 @@
 import type { InjectedHeader } from "../domain/vaults/snapshot.ts";
 import { type HeaderList, listValues } from "./http1/head.ts";
-import { isNamed } from "./http1/headers.ts";
+import { hasToken, isNamed } from "./http1/headers.ts";
 
 /** What is forwarded, dropped and replaced, in each direction (spec of the proxy, section 14). Order and case stay. */
 
@@ -52,6 +52,7 @@ export function outgoingHeaders(headers: HeaderList, options: OutgoingOptions): 
   const nominated = nominatedNames(headers);
   const outgoing: string[] = [];
   let hasHost = false;
+  let takesTrailers = false;
   let placed = 0; // one bit per injected header, of which there are at most 20
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i] ?? "";
@@ -63,7 +64,11 @@ export function outgoingHeaders(headers: HeaderList, options: OutgoingOptions): 
       placed |= 1 << slot;
       continue;
     }
-    if (neverForwarded.has(key) || stripped?.has(key)) continue;
+    if (stripped?.has(key)) continue;
+    if (neverForwarded.has(key)) {
+      if (key === "te") takesTrailers ||= hasToken(headers, "te", "trailers");
+      continue;
+    }
     if (structural.has(key)) {
       // Spelled differently, it would be a second, hidden declaration.
       if (!isNamed(name, key)) continue;
@@ -83,7 +88,12 @@ export function outgoingHeaders(headers: HeaderList, options: OutgoingOptions): 
       outgoing.push(set.name, set.value);
   }
   if (options.isChunked) outgoing.push("Transfer-Encoding", "chunked");
-  if (options.upgrades) outgoing.push("Connection", "Upgrade", "Upgrade", "websocket");
+  // Trailers are relayed, so an agent that takes them may say so; codings of this hop are ours (RFC 9110, 10.1.4).
+  if (takesTrailers) outgoing.push("TE", "trailers");
+  if (options.upgrades) outgoing.push("Upgrade", "websocket");
+  if (takesTrailers || options.upgrades) {
+    outgoing.push("Connection", options.upgrades ? (takesTrailers ? "Upgrade, TE" : "Upgrade") : "TE");
+  }
   return outgoing;
 }
 

@@ -51,7 +51,7 @@ describe("headers on their way upstream", () => {
         "Upgrade",
         "h2c",
         "TE",
-        "trailers",
+        "gzip;q=0.5, x-trailers",
         "Keep-Alive",
         "1",
         "Proxy-Connection",
@@ -63,12 +63,31 @@ describe("headers on their way upstream", () => {
       because: "they are hop-by-hop",
     },
     {
+      sent: ["Host", "x", "te", "gzip, Trailers", "TE", "trailers", "Connection", "TE"],
+      arrive: ["Host", "a.test", "TE", "trailers", "Connection", "TE"],
+      because: "trailers are relayed, codings of this hop are not (RFC 9110, section 10.1.4)",
+    },
+    {
       sent: ["Host", "x", "X-Forwarded-For", "1", "Cookie", "c", "Via", "v"],
       arrive: ["Host", "a.test", "X-Forwarded-For", "1", "Cookie", "c", "Via", "v"],
       because: "the rest is not ours to change",
     },
   ])("$sent: $because", ({ sent, arrive }) => {
     expect(outgoing(sent)).toEqual(arrive);
+  });
+
+  it("name both in Connection when an upgrade comes from an agent that takes trailers", () => {
+    expect(outgoing(["Host", "x", "TE", "trailers"], { upgrades: true })).toEqual([
+      "Host",
+      "a.test",
+      "TE",
+      "trailers",
+      "Upgrade",
+      "websocket",
+      "Connection",
+      "Upgrade, TE",
+    ]);
+    expect(outgoing(["Host", "x", "TE", "trailers"], { stripped: new Set(["te"]) })).toEqual(["Host", "a.test"]);
   });
 
   it("hold an injected header once, in the place of the agent's, also when it was nominated in Connection", () => {

@@ -61,7 +61,7 @@ describe("what goes upstream", () => {
     expect(await t.client.rest()).toContain("\r\n\r\nok");
     expect(t.upstream.received[0]).toBe(
       `GET /a%2Fb|x?q=1&q HTTP/1.1\r\nACCEPT: a\r\nHost: ${t.host}\r\nAuthorization: Bearer sk_real\r\naccept: b\r\n` +
-        "Authorization_: x\r\nX-Last: 1\r\n\r\n",
+        "Authorization_: x\r\nX-Last: 1\r\nTE: trailers\r\nConnection: TE\r\n\r\n",
     );
   });
 

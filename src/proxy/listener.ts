@@ -5,7 +5,7 @@ import type { Authority } from "../domain/authority.ts";
 import type { Clock } from "../domain/clock.ts";
 import type { JournalSink } from "../domain/journal-entry.ts";
 import type { SnapshotSource } from "../domain/vaults/snapshot.ts";
-import { Conflict } from "../errors.ts";
+import { Conflict, messageOf } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { type Authority as Address, parseAuthority } from "../net/address.ts";
 import type { Outbound } from "../net/outbound.ts";
@@ -73,6 +73,8 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
     deadlines.stop();
     throw error;
   }
+  // A connection that could not be accepted (no descriptors left) is no reason to end.
+  server.on("error", (error) => options.log.warn("the proxy's listener failed", { error: messageOf(error) }));
   const { port } = server.address() as AddressInfo;
   const expose = options.outbound.policy.protect({ host: options.host, port });
   return {

@@ -29,6 +29,7 @@ export class Pool {
   readonly #deadlines: Deadlines;
   readonly #idleMs: number;
   readonly #origins = new Map<string, OriginPool>();
+  #isClosed = false;
 
   constructor(outbound: Outbound, deadlines: Deadlines, timeouts: ProxyTimeouts) {
     this.#outbound = outbound;
@@ -62,7 +63,8 @@ export class Pool {
   /** Takes a connection back after a complete answer. */
   release(key: string, connection: UpstreamConnection): void {
     const { idle } = this.#originFor(key);
-    if (idle.length >= maxIdlePerOrigin || !connection.isAlive) {
+    // One that was being dialled when the pool closed would keep the process alive.
+    if (this.#isClosed || idle.length >= maxIdlePerOrigin || !connection.isAlive) {
       connection.destroy();
       return;
     }
@@ -71,6 +73,7 @@ export class Pool {
   }
 
   close(): void {
+    this.#isClosed = true;
     for (const { idle } of this.#origins.values()) for (const connection of idle) connection.destroy();
     this.#origins.clear();
   }

@@ -1,7 +1,7 @@
 import { uuidv7 } from "../crypto/token.ts";
 import type { ScopeLease } from "../domain/actors/scope.ts";
 import type { InjectedHeader, Target, VaultSnapshot } from "../domain/vaults/snapshot.ts";
-import { AppError, messageOf, TooLarge, UpstreamFailed } from "../errors.ts";
+import { AppError, messageOf, TooLarge, Unavailable, UpstreamFailed } from "../errors.ts";
 import { bracketed } from "../net/address.ts";
 import type { AgentConnection, RequestHandler } from "./agent-connection.ts";
 import type { ProxyContext } from "./context.ts";
@@ -290,12 +290,23 @@ export class Exchange implements RequestHandler, UpstreamUser {
       stripsCookies: this.#plan?.stripsCookies ?? true,
       deadlines: this.#context.deadlines,
       idleMs: this.#context.timeouts.websocketIdleMs,
+      isAllowed: () => this.#lease?.isCurrent(this.#context.clock.now()) || this.#isStillAllowed(),
       onEnd: (bytesIn, bytesOut) => {
         this.#extraBytesIn = bytesIn;
         this.#extraBytesOut = bytesOut;
         this.#finish(101, "");
       },
     });
+  }
+
+  /** A database that cannot be asked says nothing about the right to be here. */
+  async #isStillAllowed(): Promise<boolean> {
+    try {
+      await this.#lease?.renew();
+      return true;
+    } catch (error) {
+      return error instanceof Unavailable;
+    }
   }
 
   // --- failing ----------------------------------------------------------------------------------------------------

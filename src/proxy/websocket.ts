@@ -39,6 +39,8 @@ export interface Upgraded {
   readonly stripsCookies: boolean;
   readonly deadlines: Deadlines;
   readonly idleMs: number;
+  /** May the agent still be here? Asked about once a second. */
+  readonly isAllowed: () => boolean | Promise<boolean>;
   readonly onEnd: (bytesIn: number, bytesOut: number) => void;
 }
 
@@ -60,8 +62,12 @@ export function relayUpgraded(upgraded: Upgraded): void {
   connection.out.flush();
 }
 
+/** A WebSocket can stay open for days, so what it was opened with is looked at again and again. */
+const recheckMs = 1_000;
+
 class Pipe implements Expiring {
   deadlineMs: number;
+  #idleUntilMs: number;
   readonly #agent: Socket;
   readonly #upstream: Socket;
   readonly #upgraded: Upgraded;
@@ -74,7 +80,8 @@ class Pipe implements Expiring {
     this.#upstream = upstream;
     this.#upgraded = upgraded;
     this.#bytesOut = earlyBytes;
-    this.deadlineMs = upgraded.deadlines.now + upgraded.idleMs;
+    this.#idleUntilMs = upgraded.deadlines.now + upgraded.idleMs;
+    this.deadlineMs = Math.min(this.#idleUntilMs, upgraded.deadlines.now + recheckMs);
     upgraded.deadlines.watch(this);
     this.#join(agent, upstream, (bytes) => {
       this.#bytesIn += bytes;
@@ -91,13 +98,23 @@ class Pipe implements Expiring {
   }
 
   onDeadline(): void {
-    this.#end();
+    const { deadlines, isAllowed } = this.#upgraded;
+    if (deadlines.now >= this.#idleUntilMs) {
+      this.#end();
+      return;
+    }
+    this.deadlineMs = Math.min(this.#idleUntilMs, deadlines.now + recheckMs);
+    const allowed = isAllowed();
+    if (allowed === true) return;
+    void Promise.resolve(allowed).then((isStill) => {
+      if (!isStill) this.#end();
+    });
   }
 
   #join(from: Socket, to: Socket, count: (bytes: number) => void): void {
     from.on("data", (chunk: Buffer) => {
       count(chunk.length);
-      this.deadlineMs = this.#upgraded.deadlines.now + this.#upgraded.idleMs;
+      this.#idleUntilMs = this.#upgraded.deadlines.now + this.#upgraded.idleMs;
       if (!to.write(chunk)) from.pause();
     });
     to.on("drain", () => from.resume());
@@ -112,7 +129,7 @@ class Pipe implements Expiring {
 
   #closed(): void {
     if (this.#agent.destroyed && this.#upstream.destroyed) this.#end();
-    else this.deadlineMs = Math.min(this.deadlineMs, this.#upgraded.deadlines.now + 5_000);
+    else this.#idleUntilMs = Math.min(this.#idleUntilMs, this.#upgraded.deadlines.now + 5_000);
   }
 
   #end(): void {

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { bearerService, hosts, type Stage, secret, setStage } from "./support/stage.ts";
 import type { Wire } from "./support/wire.ts";
@@ -99,6 +100,29 @@ describe("a tunnel that stays open", () => {
     expect(answer.status).toBe(502);
     expect(JSON.parse(answer.body)).toMatchObject({ error: "credential_not_found" });
     expect(stage.secure.heads).toHaveLength(1);
+  });
+
+  it("does not outlive its token as a WebSocket", async () => {
+    stage.secure.script = (connection) => {
+      if (!connection.received.endsWith("\r\n\r\n")) return connection.send("echo");
+      const key = /^Sec-WebSocket-Key: (.*)$/im.exec(connection.received)?.[1]?.trim() ?? "";
+      const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
+      const lines = ["Upgrade: websocket", "Connection: Upgrade", `Sec-WebSocket-Accept: ${accept}`];
+      connection.send(`HTTP/1.1 101 Switching Protocols\r\n${lines.join("\r\n")}\r\n\r\n`);
+    };
+    const upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    const token = await newAgent("talker");
+    using wire = await stage.tunnel({ token });
+    wire.send(`GET /chat HTTP/1.1\r\nHost: ${api}\r\n${upgrade}\r\nSec-WebSocket-Version: 13\r\n\r\n`);
+    expect((await wire.answer("HEAD")).status).toBe(101);
+    await newAgent("bystander");
+    await stage.server.api("DELETE", "/v1/agents/bystander");
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    wire.send("frame");
+    expect(await wire.next(4)).toBe("echo");
+
+    await stage.server.api("DELETE", "/v1/agents/talker");
+    await wire.untilClosed();
   });
 
   it("goes on when something else is revoked, so that the refusals above mean something", async () => {

@@ -117,7 +117,12 @@ export const jsonFlag = { type: "boolean", description: "Print JSON with the fie
 export const yesFlag = { type: "boolean", alias: "y", description: "Do not ask for confirmation" } as const;
 export const addressFlag = {
   type: "string",
-  description: "Address of the server, such as https://vault.example.com (default: AGENT_VAULT_ADDR, then the login)",
+  description: "Address of the server, such as https://vault.example.com (default: the login's)",
+} as const;
+/** `--address` of what needs no login. */
+export const publicAddressFlag = {
+  type: "string",
+  description: "Address of the server, such as https://vault.example.com (default: AGENT_VAULT_ADDR, then the login's)",
 } as const;
 export const vaultFlag = {
   type: "string",

@@ -10,6 +10,8 @@ export interface Terminal {
   /** Columns to lay text out in. */
   readonly width: number;
   out(text: string): void;
+  /** A bare value: as it is for a pipe or a file, as a line of its own on a terminal. */
+  outValue(text: string): void;
   err(text: string): void;
   /** Asks for a line. @throws {InvalidInput} `no_terminal` naming `instead`, what would do the same without asking. */
   ask(question: string, instead: string): Promise<string>;
@@ -30,6 +32,7 @@ export function openTerminal(environment: Readonly<Record<string, string | undef
     hasColor: process.stdout.isTTY === true && !isPlain,
     width: process.stdout.columns ?? 100,
     out: (text) => void process.stdout.write(text),
+    outValue: (text) => void process.stdout.write(process.stdout.isTTY === true ? `${text}\n` : text),
     err: (text) => void process.stderr.write(text),
     ask: (question, instead) => {
       if (!isInteractive) throw noTerminal(question, instead);

@@ -14,7 +14,8 @@ function openPaper(): Terminal & { readonly text: () => string } {
     text += more;
   };
   const asking = { ask: never, askHidden: never, readLines: never, readAll: never };
-  return { isInteractive: false, hasColor: false, width: 80, out: write, err: write, ...asking, text: () => text };
+  const writing = { out: write, outValue: write, err: write };
+  return { isInteractive: false, hasColor: false, width: 80, ...writing, ...asking, text: () => text };
 }
 
 // Clears the screen, sets a title, and its 8-bit form; turns the direction of writing.

@@ -37,7 +37,7 @@ const create = command({
       address: client.address,
     }));
     if (args.json) return printJson(context.terminal, agent);
-    if (args["token-only"]) return context.terminal.out(agent.av_agent_token);
+    if (args["token-only"]) return context.terminal.outValue(agent.av_agent_token);
     success(context.terminal, `Agent "${agent.name}" created`);
     printFacts(context.terminal, [
       ["Role", agent.role ?? args.role],
@@ -121,7 +121,7 @@ const rotate = command({
       return;
     const agent = await asPerson(context, {}, (client) => client.rotateAgent(args.name));
     if (args.json) return printJson(context.terminal, agent);
-    if (args["token-only"]) return context.terminal.out(agent.av_agent_token);
+    if (args["token-only"]) return context.terminal.outValue(agent.av_agent_token);
     success(context.terminal, `Agent "${args.name}" has a new token, shown only now`);
     printFacts(context.terminal, [["Token", agent.av_agent_token]]);
   },

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { NotFound } from "../../errors.ts";
 import { writeAtomically } from "../../runtime/files.ts";
-import { addressFlag, command } from "../command.ts";
+import { command, publicAddressFlag } from "../command.ts";
 import { anonymousClient, resolveAddress } from "../connect.ts";
 import { note } from "../output.ts";
 
@@ -13,7 +13,7 @@ const fetchCa = command({
   },
   args: {
     output: { type: "string", alias: "o", description: "File to write instead of standard output" },
-    address: addressFlag,
+    address: publicAddressFlag,
   },
   async run({ args, context }) {
     const authority = await anonymousClient(await resolveAddress(context, args.address)).proxyAuthority();

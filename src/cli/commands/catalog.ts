@@ -1,10 +1,10 @@
-import { addressFlag, command, jsonFlag } from "../command.ts";
+import { command, jsonFlag, publicAddressFlag } from "../command.ts";
 import { anonymousClient, resolveAddress } from "../connect.ts";
 import { printJson, printTable } from "../output.ts";
 
 export const catalogCommand = command({
   meta: { name: "catalog", group: "Work", description: "List services that need no more than a key to be added" },
-  args: { json: jsonFlag, address: addressFlag },
+  args: { json: jsonFlag, address: publicAddressFlag },
   async run({ args, context }) {
     const answer = await anonymousClient(await resolveAddress(context, args.address)).catalog();
     if (args.json) return printJson(context.terminal, answer);

@@ -53,7 +53,7 @@ const get = command({
         hint: `agent-vault vault credential list --vault ${vault}`,
       });
     }
-    context.terminal.out(entry.value ?? "");
+    context.terminal.outValue(entry.value ?? "");
   },
 });
 

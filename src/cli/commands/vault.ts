@@ -271,7 +271,6 @@ const token = command({
     group: "Work",
     description: "Print a short-lived token for one vault",
     environment: {
-      AGENT_VAULT_ADDR: "Address of the server when nobody is logged in",
       AGENT_VAULT_TOKEN: "Where a program expects the token",
       AGENT_VAULT_VAULT: "Vault to make the token for",
     },
@@ -287,7 +286,7 @@ const token = command({
       return { vault, ...(await client.createScopedSession({ vault, ...request })) };
     });
     if (args.json) return printJson(context.terminal, issued);
-    context.terminal.out(issued.token);
+    context.terminal.outValue(issued.token);
   },
 });
 

@@ -12,7 +12,7 @@ export interface HeaderRendererOptions {
   readonly clock: Clock;
 }
 
-/** Plaintext stays in memory no longer than this after it was last opened. */
+/** Plaintext stays in memory no longer than this after it was last opened, whether or not anybody asks again. */
 const keepMs = 60_000;
 const nothing: readonly InjectedHeader[] = [];
 
@@ -49,7 +49,11 @@ export class HeaderRenderer {
     const templates = headerTemplates(service.auth);
     const values = await this.#open([...new Set(templates.flatMap(({ keys }) => keys))]);
     const headers = templates.map((template) => renderOne(template, values));
-    this.#rendered.set(service, { headers, expiresAtMs: this.#options.clock.now() + keepMs });
+    const rendered = { headers, expiresAtMs: this.#options.clock.now() + keepMs };
+    this.#rendered.set(service, rendered);
+    setTimeout(() => {
+      if (this.#rendered.get(service) === rendered) this.#rendered.delete(service);
+    }, keepMs).unref();
     return headers;
   }
 

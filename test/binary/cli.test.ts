@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type BinaryServer, binaryPath, freePorts, runBinary, startBinaryServer } from "../support/binary.ts";
 
@@ -42,6 +43,17 @@ describe("the command line of the binary", () => {
     expect(await server.cli(["vault", "credential", "get", "FROM_FILE"])).toBe("-----BEGIN\nx\n-----END\n");
     expect(await server.cli(["vault", "credential", "get", "FROM_ENV"])).toBe("three");
     expect(await server.cli(["vault", "credential", "get", "FROM_ARGV"])).toBe("two=2");
+  });
+
+  it("prints a bare value as it is into a pipe, and as a line on a terminal", async () => {
+    const command = ["vault", "credential", "get", "FROM_STDIN"];
+    expect(await server.cli(command)).toBe("one");
+    const inTerminal = "import pty, sys; pty.spawn(sys.argv[1:])";
+    const child = spawn("/usr/bin/python3", ["-c", inTerminal, binaryPath, ...command], {
+      env: { PATH: process.env.PATH ?? "", ...server.env() },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    expect(await text(child.stdout)).toBe("one\r\n");
   });
 
   it("does not ask where nobody can answer, and names the flag", async () => {

@@ -79,13 +79,13 @@ describe("the environment of a brokered command", () => {
       no_proxy: "localhost,127.0.0.1,10.0.0.5",
     });
     const local = buildProxyEnv({ ...base, proxy: { ...files, host: "127.0.0.1", port: 1 } });
-    expect(local["NO_PROXY"]).toBe("localhost,127.0.0.1");
+    expect(local.NO_PROXY).toBe("localhost,127.0.0.1");
   });
 
   it("keeps an inherited NO_PROXY when asked to, but never its *", () => {
     const proxy = { ...files, host: "127.0.0.1", port: 1, keepsNoProxy: true };
     const built = buildProxyEnv({ ...base, proxy, inherited: { NO_PROXY: "intra.example.com, *" } });
-    expect(built["NO_PROXY"]).toBe("localhost,127.0.0.1,intra.example.com");
+    expect(built.NO_PROXY).toBe("localhost,127.0.0.1,intra.example.com");
   });
 
   it("tells the command its token, server and vault under every name, over inherited ones", () => {

@@ -142,8 +142,8 @@ describe("the client", () => {
 
   it("goes past a proxy of the environment", async () => {
     const { client } = await serve({ body: '{"status":"ok"}' });
-    const before = { upper: process.env["HTTP_PROXY"], lower: process.env["http_proxy"] };
-    process.env["HTTP_PROXY"] = process.env["http_proxy"] = "http://127.0.0.1:1";
+    const before = { upper: process.env.HTTP_PROXY, lower: process.env.http_proxy };
+    process.env.HTTP_PROXY = process.env.http_proxy = "http://127.0.0.1:1";
     try {
       expect(await client.health()).toEqual({ status: "ok" });
     } finally {

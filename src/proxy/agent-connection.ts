@@ -3,7 +3,8 @@ import type { AppError } from "../errors.ts";
 import type { Deadlines, Expiring, ProxyTimeouts } from "./deadlines.ts";
 import { BodyReader } from "./http1/body.ts";
 import { type Framing, requestFraming } from "./http1/framing.ts";
-import { FramingError, type HeaderList, HeadReader, parseRequestHead, type RequestHead } from "./http1/head.ts";
+import { FramingError } from "./http1/framing-error.ts";
+import { type HeaderList, HeadReader, parseRequestHead, type RequestHead } from "./http1/head.ts";
 import { Outbox } from "./outbox.ts";
 import { RefusedRequest } from "./refusal.ts";
 

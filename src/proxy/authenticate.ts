@@ -1,7 +1,8 @@
 import type { ScopeLease, ScopeResolver } from "../domain/actors/scope.ts";
 import { RateLimited, Unauthenticated } from "../errors.ts";
 import { isLoopback, parseIp } from "../net/address.ts";
-import { type HeaderList, header } from "./http1/head.ts";
+import type { HeaderList } from "./http1/head.ts";
+import { header } from "./http1/headers.ts";
 
 /** Who is behind a connection: `Proxy-Authorization` to a scope (spec of the proxy, sections 7 to 9). */
 

@@ -1,6 +1,6 @@
 import type { InjectedHeader } from "../domain/vaults/snapshot.ts";
-import { type HeaderList, listValues } from "./http1/head.ts";
-import { hasToken, isNamed } from "./http1/headers.ts";
+import type { HeaderList } from "./http1/head.ts";
+import { hasToken, isNamed, listValues } from "./http1/headers.ts";
 
 /** What is forwarded, dropped and replaced, in each direction (spec of the proxy, section 14). Order and case stay. */
 

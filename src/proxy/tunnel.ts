@@ -9,7 +9,8 @@ import type { ProxyContext } from "./context.ts";
 import type { Expiring } from "./deadlines.ts";
 import { Exchange } from "./exchange.ts";
 import type { Framing } from "./http1/framing.ts";
-import { hostOf, type RequestHead } from "./http1/head.ts";
+import type { RequestHead } from "./http1/head.ts";
+import { hostOf } from "./http1/headers.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
 
 /** An accepted CONNECT: TLS is ended with a leaf for its host, and requests are served from inside. */

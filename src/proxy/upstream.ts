@@ -3,14 +3,9 @@ import { UpstreamFailed } from "../errors.ts";
 import type { Expiring } from "./deadlines.ts";
 import { BodyReader } from "./http1/body.ts";
 import { type Framing, keepsAlive, responseFraming } from "./http1/framing.ts";
-import {
-  FramingError,
-  type HeaderList,
-  HeadReader,
-  header,
-  parseResponseHead,
-  type ResponseHead,
-} from "./http1/head.ts";
+import { FramingError } from "./http1/framing-error.ts";
+import { type HeaderList, HeadReader, parseResponseHead, type ResponseHead } from "./http1/head.ts";
+import { header } from "./http1/headers.ts";
 import { Outbox } from "./outbox.ts";
 
 /** Whoever waits for an answer. Calls come in this order; after `onAnswerEnd` or `onFailure` there are none. */

@@ -3,7 +3,8 @@ import type { Socket } from "node:net";
 import type { AgentConnection } from "./agent-connection.ts";
 import type { Deadlines, Expiring } from "./deadlines.ts";
 import { answerHeaders } from "./headers.ts";
-import { hasToken, header, type RequestHead, type ResponseHead } from "./http1/head.ts";
+import type { RequestHead, ResponseHead } from "./http1/head.ts";
+import { hasToken, header } from "./http1/headers.ts";
 import { serializeResponseHead } from "./http1/serialize.ts";
 import type { UpstreamConnection } from "./upstream.ts";
 

@@ -2,9 +2,6 @@ import { nameBytes, targetBytes, valueBytes } from "./bytes.ts";
 import { FramingError } from "./framing-error.ts";
 import { nameAt } from "./known-names.ts";
 
-export { FramingError } from "./framing-error.ts";
-export { hasToken, header, headerCount, hostOf, listValues } from "./headers.ts";
-
 /**
  * Heads of HTTP/1.1 messages (RFC 9112, sections 2 to 5): collecting the bytes and reading them.
  *

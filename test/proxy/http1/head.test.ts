@@ -1,14 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { FramingError } from "../../../src/proxy/http1/framing-error.ts";
-import {
-  HeadReader,
-  hasToken,
-  header,
-  headerCount,
-  listValues,
-  parseRequestHead,
-  parseResponseHead,
-} from "../../../src/proxy/http1/head.ts";
+import { HeadReader, parseRequestHead, parseResponseHead } from "../../../src/proxy/http1/head.ts";
+import { hasToken, header, headerCount, listValues } from "../../../src/proxy/http1/headers.ts";
 import { readRequest, readResponse } from "./read-message.ts";
 
 const code = (run: () => unknown): string => {

@@ -3,12 +3,12 @@ import { type Framing, keepsAlive, requestFraming, responseFraming } from "../..
 import { FramingError } from "../../../src/proxy/http1/framing-error.ts";
 import {
   HeadReader,
-  hostOf,
   parseRequestHead,
   parseResponseHead,
   type RequestHead,
   type ResponseHead,
 } from "../../../src/proxy/http1/head.ts";
+import { hostOf } from "../../../src/proxy/http1/headers.ts";
 
 export interface Message<Head> {
   readonly head: Head;

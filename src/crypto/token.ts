@@ -33,26 +33,32 @@ export function uuidv4(): string {
  * millisecond (section 6.2, method 1) from a random number below 2^11, which leaves room for 2,048 ids.
  */
 export function uuidv7(nowMs: number = Date.now()): string {
-  const bytes = nextRandom16();
   const ms = Math.trunc(nowMs);
-  const count = ms === last.ms && last.count < 0xfff ? last.count + 1 : bytes.readUInt16BE(6) & 0x7ff;
-  last = { ms, count };
-  bytes.writeUIntBE(ms, 0, 6);
-  bytes.writeUInt16BE(0x7000 | count, 6);
-  bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8);
-  const hex = bytes.toString("hex");
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+  if (ms === last.ms && last.count < 0xfff) last.count += 1;
+  else last = { ms, count: Number.parseInt(nextDigits(4), 16) & 0x7ff, prefix: prefixOf(ms) };
+  const random = nextDigits(16);
+  const variant = "89ab".charAt(Number.parseInt(random.charAt(0), 16) & 3);
+  return `${last.prefix}-${(0x7000 | last.count).toString(16)}-${variant}${random.slice(1, 4)}-${random.slice(4)}`;
 }
 
-let last = { ms: -1, count: 0 };
+/** The time of the last id, which many share, and their count. */
+let last = { ms: -1, count: 0, prefix: "" };
 
-/** Every request has an id: asking the system for 16 bytes each time costs more than the rest of making one. */
-let pool = Buffer.alloc(0);
+function prefixOf(ms: number): string {
+  const digits = ms.toString(16).padStart(12, "0");
+  return `${digits.slice(0, 8)}-${digits.slice(8)}`;
+}
 
-/** 16 bytes that nobody else gets; the caller may write into them. */
-function nextRandom16(): Buffer {
-  if (pool.length < 16) pool = randomBytes(4096);
-  const bytes = pool.subarray(0, 16);
-  pool = pool.subarray(16);
-  return bytes;
+/** Every request has an id: asking the system for randomness each time costs more than the rest of making one. */
+let pool = "";
+let poolAt = 0;
+
+/** Random hex digits that nobody else gets. */
+function nextDigits(count: number): string {
+  if (poolAt + count > pool.length) {
+    pool = randomHex(4096);
+    poolAt = 0;
+  }
+  poolAt += count;
+  return pool.slice(poolAt - count, poolAt);
 }

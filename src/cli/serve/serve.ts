@@ -9,6 +9,7 @@ import type { CliContext } from "../command.ts";
 import { readLines } from "../confirm.ts";
 import { note, warn } from "../output.ts";
 import { detach, detachedMark } from "./detach.ts";
+import { outliveBugs } from "./last-defence.ts";
 
 export interface ServeOptions {
   readonly isDetached: boolean;
@@ -113,6 +114,7 @@ async function serveHere(
   say(`agent-vault listens on ${config.baseUrl}`);
   if (server.proxyPort !== undefined) say(`Proxy for agents on port ${server.proxyPort}`);
   if (!(await server.isInitialized())) say("There is no owner yet: agent-vault auth register");
+  outliveBugs(log);
   const signal = await stopSignal();
   say(`Stopping (${signal}) …`);
   await server.close();

@@ -28,8 +28,8 @@ export class Client {
   /** Undefined when the server runs without a proxy. A server that names no port listens on 14322. */
   async proxyAuthority(): Promise<ProxyAuthority | undefined> {
     try {
-      const response = await this.#transport.send("GET", "/v1/mitm/ca.pem", { headers: { accept: "*/*" } });
-      return { pem: await response.text(), port: Number(response.headers.get("x-mitm-port")) || 14322 };
+      const { text, headers } = await this.#transport.send("GET", "/v1/mitm/ca.pem", { headers: { accept: "*/*" } });
+      return { pem: text, port: Number(headers.get("x-mitm-port")) || 14322 };
     } catch (error) {
       if (error instanceof NotFound) return undefined;
       throw error;

@@ -28,6 +28,12 @@ export interface TransportOptions {
   readonly timeoutMs?: number;
 }
 
+/** A whole answer. */
+export interface Answer {
+  readonly headers: Headers;
+  readonly text: string;
+}
+
 export interface CallOptions {
   readonly query?: Readonly<Record<string, string | undefined>>;
   readonly body?: unknown;
@@ -58,8 +64,7 @@ export class Transport {
 
   /** @throws {AppError} for every answer of 400 and above; `Unavailable` `server_unreachable` when there is none. */
   async json<T>(method: string, target: string, options: CallOptions = {}): Promise<T> {
-    const response = await this.send(method, target, options);
-    const text = await response.text();
+    const { text } = await this.send(method, target, options);
     try {
       // The shapes are those of the API's specification; the server is trusted to keep them.
       return JSON.parse(text) as T;
@@ -71,13 +76,14 @@ export class Transport {
     }
   }
 
-  /** As `json`, without reading the body. */
-  async send(method: string, target: string, { query = {}, body, headers = {} }: CallOptions = {}): Promise<Response> {
+  /** As `json`, whatever the body is. The time limit is for all of it. */
+  async send(method: string, target: string, { query = {}, body, headers = {} }: CallOptions = {}): Promise<Answer> {
     const url = new URL(`${this.address}${target}`);
     for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, value);
     const { token, clientName } = this.#options;
     const timeoutMs = this.#options.timeoutMs ?? 10_000;
     let response: Response;
+    let text: string;
     try {
       response = await this.#options.fetch(url.href, {
         method,
@@ -93,6 +99,7 @@ export class Transport {
         signal: AbortSignal.timeout(timeoutMs),
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
+      text = await response.text();
     } catch (cause) {
       const isSlow = cause instanceof Error && cause.name === "TimeoutError";
       const what = isSlow ? `did not answer within ${timeoutMs / 1000} s` : "cannot be reached";
@@ -101,8 +108,8 @@ export class Transport {
         cause,
       });
     }
-    if (response.status >= 300) throw await failureOf(response, this.address);
-    return response;
+    if (response.status >= 300) throw failureOf(response, text, this.address);
+    return { headers: response.headers, text };
   }
 }
 
@@ -120,13 +127,12 @@ const kinds: Readonly<Record<number, new (code: string, message: string, options
   503: Unavailable,
 };
 
-async function failureOf(response: Response, address: string): Promise<AppError> {
+function failureOf(response: Response, text: string, address: string): AppError {
   if (response.status < 400) {
     return new UpstreamFailed("redirected", `${address} answered with a redirect (${response.status})`, {
       hint: "give --address the final address, with the right scheme and without a path",
     });
   }
-  const text = (await response.text()).slice(0, 64 * 1024);
   const body = parseObject(text);
   const { error, message, code, hint, ...details } = body;
   // Two shapes: a sentence in `error`, or a code in `error` with the sentence in `message`.

@@ -11,7 +11,7 @@ interface Seen {
   readonly headers: IncomingMessage["headers"];
   readonly body: string;
 }
-type Answer = { status?: number; body?: string; headers?: Record<string, string>; never?: true };
+type Answer = { status?: number; body?: string; headers?: Record<string, string>; never?: true; stalls?: true };
 
 const closers: (() => void)[] = [];
 afterEach(() => {
@@ -29,7 +29,8 @@ async function serve(answer: Answer) {
       seen.push({ method: request.method ?? "", url: request.url ?? "", headers: request.headers, body });
       if (answer.never) return;
       response.writeHead(answer.status ?? 200, answer.headers ?? {});
-      response.end(answer.body ?? "{}");
+      if (answer.stalls) response.write(answer.body ?? "{");
+      else response.end(answer.body ?? "{}");
     });
   });
   await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
@@ -126,6 +127,12 @@ describe("the client", () => {
     expect((await failure(client.health())).message).toContain("did not answer within");
     const gone = new Client({ address: "http://127.0.0.1:1", clientName: "cli/1", fetch: directFetch });
     expect((await failure(gone.health())).message).toContain("cannot be reached");
+  });
+
+  it.each([200, 500])("gives up on an answer of %i that stops half-way", async (status) => {
+    const { client } = await serve({ status, stalls: true });
+    expect((await failure(client.health())).message).toContain("did not answer within");
+    expect((await failure(client.proxyAuthority())).message).toContain("did not answer within");
   });
 
   it("says so when what answers is no agent-vault", async () => {

@@ -207,6 +207,10 @@ export class AgentConnection implements Expiring {
     else this.#read(chunk);
   };
 
+  /**
+   * The agent closed its side. It may have meant "that was all" and still be listening, but so looks a program that was
+   * killed, and on behalf of one that is gone nothing more is to be done with a credential. nginx decides the same way.
+   */
   readonly #onEnd = (): void => this.destroy();
 
   readonly #onDrain = (): void => {

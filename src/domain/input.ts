@@ -35,8 +35,10 @@ export class InputObject {
 
   string(name: string): string | undefined {
     const value = this.value(name);
-    if (value === undefined || typeof value === "string") return value;
-    throw this.wrongType(name, "a string");
+    if (value === undefined) return undefined;
+    if (typeof value !== "string") throw this.wrongType(name, "a string");
+    if (!isStorable(value)) throw this.wrongType(name, "text without NUL and without half characters");
+    return value;
   }
 
   boolean(name: string): boolean | undefined {
@@ -76,6 +78,11 @@ export class InputObject {
   protected wrongType(name: string, expected: string): InvalidInput {
     return new InvalidInput(this.#code, `${this.#prefix}"${name}" must be ${expected}`);
   }
+}
+
+/** PostgreSQL has no NUL in texts, and half of a surrogate pair would be stored as another character. */
+function isStorable(text: string): boolean {
+  return !text.includes("\u0000") && text.isWellFormed();
 }
 
 /** A text in double quotes for a message, with control characters escaped. */

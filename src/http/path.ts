@@ -1,6 +1,7 @@
 /** Request targets as the API reads them (spec, section 1.4). */
 
-const malformedEscape = /%(?![0-9a-fA-F]{2})/;
+/** NUL counts: nothing here has it in its name, and PostgreSQL takes a query for it as broken. */
+const malformedEscape = /%(?![0-9a-fA-F]{2})|%00/;
 
 /** The path of a request target as it is on the wire, and its query without the question mark. */
 export interface RawTarget {

@@ -13,6 +13,8 @@ describe("Fields", () => {
 
   it.each([
     ["string", (fields: Fields) => fields.string("x"), 1],
+    ["string", (fields: Fields) => fields.string("x"), "a\u0000b"],
+    ["string", (fields: Fields) => fields.string("x"), "a\ud800b"],
     ["boolean", (fields: Fields) => fields.boolean("x"), "true"],
     ["integer", (fields: Fields) => fields.integer("x"), 1.5],
     ["integer", (fields: Fields) => fields.integer("x"), "1"],

@@ -46,6 +46,8 @@ describe("hasMalformedEscape", () => {
     ["/a%2", true],
     ["/a%", true],
     ["/a%2F%ff", false],
+    ["/a%00", true],
+    ["/a%2500", false],
   ])("says of %s: %s", (path, expected) => {
     expect(hasMalformedEscape(path)).toBe(expected);
   });
@@ -56,6 +58,7 @@ describe("parseQuery", () => {
     ["a=1&a=2", { a: "1" }, "of a repeated name the first wins"],
     ["a=x+y", { a: "x y" }, "a plus is a blank"],
     ["a=%zz&b=1", { b: "1" }, "a malformed escape drops its pair"],
+    ["a=x%00&b=1", { b: "1" }, "so does a NUL"],
     ["a=1;b=2&c=3", { c: "3" }, "a semicolon drops its pair"],
     ["a&b=", { a: "", b: "" }, "a name without value"],
     ["vault=%C3%A9", { vault: "é" }, "UTF-8"],

@@ -3,7 +3,9 @@ import { InvalidInput } from "../../errors.ts";
 /** RFC 5321, section 4.5.3.1. */
 const maxAddressLength = 254;
 const maxLocalLength = 64;
-const bareAddress = /^[^\s@<>()[\]\\,;:"\p{Cc}]+@[^\s@<>()[\]\\,;:"_\p{Cc}.]+(\.[^\s@<>()[\]\\,;:"_\p{Cc}.]+)*$/u;
+/** Control and format characters would turn or hide a part of the address wherever it is shown. */
+const bareAddress =
+  /^[^\s@<>()[\]\\,;:"\p{Cc}\p{Cf}\p{Cs}]+@[^\s@<>()[\]\\,;:"_\p{Cc}\p{Cf}\p{Cs}.]+(\.[^\s@<>()[\]\\,;:"_\p{Cc}\p{Cf}\p{Cs}.]+)*$/u;
 
 /** Addresses are stored and compared trimmed and in lower case. */
 export function normalizeEmail(text: string): string {

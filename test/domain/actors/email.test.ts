@@ -23,6 +23,9 @@ describe("an email address", () => {
     ["a@b@c", "two at signs"],
     ["a@.com", "an empty label"],
     ["a@example.com\r\nBcc: x@y", "a second header"],
+    ["a\u202eb@example.com", "letters that turn the rest around"],
+    ["a\u200bb@example.com", "a letter that nobody sees"],
+    ["\ud800@example.com", "half a character"],
     [`${"a".repeat(65)}@example.com`, "a local part over 64 characters (RFC 5321)"],
     [`a@${"b".repeat(254)}.com`, "more than 254 characters (RFC 5321)"],
   ])("%j is refused: %s", (text, _because) => {

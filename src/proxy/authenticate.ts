@@ -28,6 +28,7 @@ export function parseProxyAuthorization(value: string): ProxyCredentials | undef
   if (scheme !== "basic" || !/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(rest))
     return undefined;
   const decoded = Buffer.from(rest, "base64").toString("utf8");
+  if (/\p{Cc}/u.test(decoded)) return undefined; // RFC 7617, section 2
   const colon = decoded.indexOf(":");
   const token = colon === -1 ? decoded : decoded.slice(0, colon);
   const vaultHint = colon === -1 ? "" : decoded.slice(colon + 1);

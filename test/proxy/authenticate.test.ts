@@ -22,6 +22,8 @@ describe("Proxy-Authorization", () => {
     "Basic ",
     `Basic ${base64("t")}x`,
     "Basic dA",
+    `Basic ${base64("t:a\u0000b")}`,
+    `Basic ${base64("t\n:a")}`,
     "Digest x",
     "Bearer",
     "Bearer ",

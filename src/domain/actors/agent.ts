@@ -11,6 +11,7 @@ import { requireAnotherOwner } from "./owners.ts";
 import { type AssignedVault, parseAssignments, type RequestedVault } from "./preassignment.ts";
 import type { Actor, InstanceRole, VaultRole } from "./principal.ts";
 import { parseInstanceRole, parseVaultRole } from "./roles.ts";
+import { insertSession } from "./session-rows.ts";
 import type { VaultGrant } from "./user.ts";
 
 export interface Agent {
@@ -264,28 +265,14 @@ export class Agents {
 
   async #issueToken(tx: Transaction<Schema>, agentId: string): Promise<string> {
     const token = mintToken("av_agt_");
-    await tx
-      .insertInto("sessions")
-      .values({
-        digest: tokenDigest(token),
-        public_id: randomHex(10),
-        kind: "agent",
-        user_id: null,
-        agent_id: agentId,
-        vault_id: null,
-        vault_role: null,
-        label: null,
-        device_label: null,
-        last_ip: null,
-        last_user_agent: null,
-        created_by_user_id: null,
-        created_by_agent_id: null,
-        idle_ttl_seconds: null,
-        expires_at: null,
-        last_used_at: null,
-        created_at: this.#now(),
-      })
-      .execute();
+    await insertSession(tx, {
+      digest: tokenDigest(token),
+      public_id: randomHex(10),
+      kind: "agent",
+      agent_id: agentId,
+      expires_at: null,
+      created_at: this.#now(),
+    });
     return token;
   }
 

@@ -7,6 +7,7 @@ import type { Clock } from "../clock.ts";
 import { cleanLabel } from "./label.ts";
 import type { Principal, VaultRole } from "./principal.ts";
 import type { IssuedSession } from "./session.ts";
+import { insertSession } from "./session-rows.ts";
 
 const minTtlSeconds = 300;
 const maxTtlSeconds = 604_800;
@@ -72,28 +73,18 @@ export class ScopedTokens {
     const expiresAt = new Date(now + request.ttlSeconds * 1000).toISOString();
     // A scoped token that mints another passes its own minter on, so that a chain ends with the actor who began it.
     const by = minter.kind === "scoped" ? minter.createdBy : { type: minter.kind, id: minter.id };
-    await this.#database.db
-      .insertInto("sessions")
-      .values({
-        digest: tokenDigest(token),
-        public_id: id,
-        kind: "scoped",
-        user_id: null,
-        agent_id: null,
-        vault_id: vaultId,
-        vault_role: "proxy",
-        label: request.label || null,
-        device_label: null,
-        last_ip: null,
-        last_user_agent: null,
-        created_by_user_id: by.type === "user" ? by.id : null,
-        created_by_agent_id: by.type === "agent" ? by.id : null,
-        idle_ttl_seconds: null,
-        expires_at: expiresAt,
-        last_used_at: null,
-        created_at: new Date(now).toISOString(),
-      })
-      .execute();
+    await insertSession(this.#database.db, {
+      digest: tokenDigest(token),
+      public_id: id,
+      kind: "scoped",
+      vault_id: vaultId,
+      vault_role: "proxy",
+      label: request.label || null,
+      created_by_user_id: by.type === "user" ? by.id : null,
+      created_by_agent_id: by.type === "agent" ? by.id : null,
+      expires_at: expiresAt,
+      created_at: new Date(now).toISOString(),
+    });
     return { id, token, expiresAt };
   }
 

@@ -9,6 +9,7 @@ import type { Schema } from "../../storage/schema.ts";
 import type { Clock } from "../clock.ts";
 import { cleanLabel } from "./label.ts";
 import { hasVaultRole, type InstanceRole, type Principal, type ScopedPrincipal, type VaultRole } from "./principal.ts";
+import { insertSession } from "./session-rows.ts";
 
 const loginLifetimeMs = 365 * 86_400_000;
 const loginIdleSeconds = 30 * 86_400;
@@ -73,28 +74,19 @@ export class Sessions {
     const token = mintToken("av_sess_");
     const now = this.#clock.now();
     const expiresAt = new Date(now + loginLifetimeMs).toISOString();
-    await tx
-      .insertInto("sessions")
-      .values({
-        digest: tokenDigest(token),
-        public_id: randomHex(10),
-        kind: "user",
-        user_id: login.userId,
-        agent_id: null,
-        vault_id: null,
-        vault_role: null,
-        label: null,
-        device_label: cleanLabel(login.deviceLabel).slice(0, maxDeviceLabel).join("") || null,
-        last_ip: login.caller.ip || null,
-        last_user_agent: login.caller.userAgent.slice(0, maxUserAgent) || null,
-        created_by_user_id: null,
-        created_by_agent_id: null,
-        idle_ttl_seconds: loginIdleSeconds,
-        expires_at: expiresAt,
-        last_used_at: new Date(now).toISOString(),
-        created_at: new Date(now).toISOString(),
-      })
-      .execute();
+    await insertSession(tx, {
+      digest: tokenDigest(token),
+      public_id: randomHex(10),
+      kind: "user",
+      user_id: login.userId,
+      device_label: cleanLabel(login.deviceLabel).slice(0, maxDeviceLabel).join("") || null,
+      last_ip: login.caller.ip || null,
+      last_user_agent: login.caller.userAgent.slice(0, maxUserAgent) || null,
+      idle_ttl_seconds: loginIdleSeconds,
+      expires_at: expiresAt,
+      last_used_at: new Date(now).toISOString(),
+      created_at: new Date(now).toISOString(),
+    });
     return { token, expiresAt };
   }
 

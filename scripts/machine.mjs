@@ -28,6 +28,9 @@ const testPackages = {
   wget: () => isOnPath("wget"),
 };
 
+/** What `npm run demo` needs of them. */
+export const demoPackages = { curl: testPackages.curl };
+
 /** The environment of a child that should find our pinned runtimes (bun, deno, node 24) before the machine's. */
 export function pinnedEnvironment(extra = {}) {
   return { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH ?? ""}`, ...extra };

@@ -1,16 +1,15 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { NotFound } from "../errors.ts";
+import { isInsideBinary } from "./build-info.ts";
 
 /**
  * Where the files that ship with the product are.
  *
- * `bun build --compile --asset DIR` puts them beside the bundled modules, whose folder has a name that no real one
- * has; in a checkout they are two levels above this file.
+ * `bun build --compile --asset DIR` puts them beside the bundled modules; in a checkout they are two levels above this
+ * file.
  */
-const root = /[\\/]\$bunfs[\\/]|[\\/]~BUN[\\/]/.test(`${import.meta.dirname}/`)
-  ? import.meta.dirname
-  : join(import.meta.dirname, "..", "..");
+const root = isInsideBinary(`${import.meta.dirname}/`) ? import.meta.dirname : join(import.meta.dirname, "..", "..");
 
 /**
  * Paths of all files below a folder such as `catalog` or `web/dist`, relative to it, with `/`, sorted.

@@ -5,6 +5,11 @@ declare const AGENT_VAULT_BUILD: { readonly commit: string; readonly date: strin
 
 const stamp = typeof AGENT_VAULT_BUILD === "undefined" ? undefined : AGENT_VAULT_BUILD;
 
+/** Is this a path inside of a compiled binary? Its modules are in a folder whose name no real one has. */
+export function isInsideBinary(path: string): boolean {
+  return /[\\/]\$bunfs[\\/]|[\\/]~BUN[\\/]/.test(path);
+}
+
 /** What this program is: version of package.json, short commit and its time (RFC 3339, UTC), or `source`. */
 export const buildInfo = {
   version: packageJson.version,

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { accessSync, constants, readFileSync, statSync } from "node:fs";
 import { constants as osConstants } from "node:os";
 import { basename, delimiter, join, resolve } from "node:path";
+import { isInsideBinary } from "./build-info.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -44,7 +45,7 @@ export function isOurServer(pid: number): boolean | undefined {
 /** How to start this program again: the compiled binary alone, or the runtime with its script. */
 export function ownCommand(): readonly [string, ...string[]] {
   const script = process.argv[1];
-  const isCompiled = script === undefined || /[\\/]\$bunfs[\\/]|[\\/]~BUN[\\/]/.test(script);
+  const isCompiled = script === undefined || isInsideBinary(script);
   if (isCompiled) return [process.execPath];
   return "Deno" in globalThis ? [process.execPath, "run", "-A", script] : [process.execPath, script];
 }

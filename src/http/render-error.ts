@@ -3,8 +3,7 @@
  *
  * One rule: `{"code": <stable word>, "error": <sentence>, …details}`. The existing clients read `error` only, and the
  * coded errors of the specification have exactly this form. Two answers put the word into `error` and the sentence into
- * `message`, because clients branch on it there: `not_initialized` and `too_many_requests`; `brokerError` gives the same
- * form to the routes that stand in for the proxy.
+ * `message`, because clients branch on it there: `not_initialized` and `too_many_requests`.
  */
 import { AppError, messageOf } from "../errors.ts";
 import type { Logger } from "../log.ts";
@@ -32,9 +31,9 @@ export function renderError(error: unknown, requestId: string, log: Logger): Res
 }
 
 /** The form of proxy-side errors: `{"error": <word>, "message": <sentence>}`. */
-export function brokerError(error: AppError, headers: Readonly<Record<string, string>> = {}): Response {
+function brokerError(error: AppError): Response {
   const body = { error: error.code, message: error.message, ...error.details, ...hintOf(error) };
-  return json(body, { status: error.status, headers: { ...headersOf(error), ...headers } });
+  return json(body, { status: error.status, headers: headersOf(error) });
 }
 
 function hintOf(error: AppError): { hint?: string } {

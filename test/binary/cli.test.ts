@@ -95,6 +95,17 @@ describe("the command line of the binary", () => {
     expect(await current([], {}, tmpdir())).toBe("default");
   });
 
+  it("says how to find the vaults when the one that is named is not there", async () => {
+    for (const command of [
+      ["vault", "service", "list"],
+      ["run", "--", "true"],
+    ]) {
+      const result = await server.run([...command.slice(0, 1), "--vault", "nope", ...command.slice(1)]);
+      expect(result).toMatchObject({ code: 1 });
+      expect(result.stderr).toContain("agent-vault vault list");
+    }
+  });
+
   it("gives a command its token and takes it back when the command ends", async () => {
     const said = await server.run([
       "run",

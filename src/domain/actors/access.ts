@@ -163,7 +163,7 @@ export class Access {
 }
 
 export function vaultNotFound(name: string): NotFound {
-  return new NotFound("vault_not_found", `Vault "${name}" not found`);
+  return new NotFound("vault_not_found", `Vault "${name}" not found`, { hint: "agent-vault vault list" });
 }
 
 function noAccess(principal: Principal, vaultName: string, hidesExistence: boolean) {

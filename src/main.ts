@@ -25,6 +25,10 @@ async function main(words: readonly string[]): Promise<number> {
   }
 }
 
-// A reader that went away (`| head`) is no failure of ours.
-process.stdout.on("error", () => process.exit());
+// A reader that went away (`| head`) is no failure of ours. What promised to end in order on a signal, such as the
+// server, goes on without being read.
+process.stdout.on("error", () => {
+  if (process.listenerCount("SIGTERM") === 0) process.exit();
+});
+process.stderr.on("error", () => undefined);
 process.exitCode = await main(process.argv.slice(2));

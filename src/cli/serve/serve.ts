@@ -111,11 +111,13 @@ async function serveHere(
       throw error;
     },
   );
+  // Before the first line: from here on a reader of our output that goes away ends nothing.
+  const stopping = stopSignal();
   say(`agent-vault listens on ${config.baseUrl}`);
   if (server.proxyPort !== undefined) say(`Proxy for agents on port ${server.proxyPort}`);
   if (!(await server.isInitialized())) say("There is no owner yet: agent-vault auth register");
   outliveBugs(log);
-  const signal = await stopSignal();
+  const signal = await stopping;
   say(`Stopping (${signal}) …`);
   await server.close();
   await claim.release();

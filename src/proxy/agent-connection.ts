@@ -2,10 +2,12 @@ import type { Socket } from "node:net";
 import type { AppError } from "../errors.ts";
 import type { Deadlines, Expiring, ProxyTimeouts } from "./deadlines.ts";
 import { BodyReader } from "./http1/body.ts";
+import type { HeaderList } from "./http1/fields.ts";
 import { type Framing, requestFraming } from "./http1/framing.ts";
 import { FramingError } from "./http1/framing-error.ts";
-import { type HeaderList, HeadReader, parseRequestHead, type RequestHead } from "./http1/head.ts";
-import { Outbox } from "./outbox.ts";
+import { RequestHead } from "./http1/head.ts";
+import { HeadReader } from "./http1/head-reader.ts";
+import { Outbox, type Slab } from "./outbox.ts";
 import { RefusedRequest } from "./refusal.ts";
 
 /** One request while it is served. It ends itself with `AgentConnection.done`. */
@@ -28,7 +30,10 @@ export interface RequestHandler {
 }
 
 export interface RequestServer {
-  /** Starts to serve a request; undefined when it is already answered or the socket was taken over. */
+  /**
+   * Starts to serve a request; undefined when it is already answered or the socket was taken over. The head is good
+   * until `AgentConnection.done`: it is used again for the next request.
+   */
   serve(head: RequestHead, framing: Framing, connection: AgentConnection): RequestHandler | undefined;
   /** A head that cannot be read, or did not come in time. Answers and closes. */
   refuse(error: unknown, connection: AgentConnection): void;
@@ -50,8 +55,11 @@ export class AgentConnection implements Expiring {
   readonly #deadlines: Deadlines;
   readonly #timeouts: ProxyTimeouts;
   readonly #reader = new HeadReader(headLimits);
+  readonly #head = new RequestHead();
+  readonly #body: BodyReader;
   #handler: RequestHandler | undefined;
-  #body: BodyReader | undefined;
+  /** The end of the current body will never be known. */
+  #isBodyBroken = false;
   #held: Buffer | undefined;
   #isReading = false;
   /** `lingering`: answered, and the rest of a request is read and dropped so that the answer is not reset away. */
@@ -64,11 +72,16 @@ export class AgentConnection implements Expiring {
     readonly server: RequestServer;
     readonly deadlines: Deadlines;
     readonly timeouts: ProxyTimeouts;
+    readonly slab: Slab;
   }) {
     const { socket } = options;
     this.socket = socket;
     this.clientIp = options.clientIp;
-    this.out = new Outbox(socket);
+    this.out = new Outbox(socket, options.slab);
+    this.#body = new BodyReader({
+      data: (data) => this.#handler?.onBody(data),
+      trailers: (trailers) => this.#handler?.onTrailers(trailers),
+    });
     this.#server = options.server;
     this.#deadlines = options.deadlines;
     this.#timeouts = options.timeouts;
@@ -83,7 +96,7 @@ export class AgentConnection implements Expiring {
 
   /** Has the whole request arrived? */
   get isRequestComplete(): boolean {
-    return this.#body?.done ?? true;
+    return this.#body.done;
   }
 
   /** Inside of a data event, whose output is written when it is through. */
@@ -122,11 +135,11 @@ export class AgentConnection implements Expiring {
       this.#linger();
       return;
     }
-    this.#body = undefined;
     if (closes || this.#drains) {
       this.end();
       return;
     }
+    this.#head.fields.release();
     this.deadlineMs = this.#deadlines.now + this.#timeouts.idleMs;
     if (!this.#isReading && this.#held) this.#readHeld();
   }
@@ -223,13 +236,13 @@ export class AgentConnection implements Expiring {
 
   /** While lingering: once the request has ended there is nothing left to wait for. */
   #drop(chunk: Buffer): void {
-    if (this.#state !== "lingering" || !this.#body || this.#body.done) return;
+    if (this.#state !== "lingering" || this.#isBodyBroken || this.#body.done) return;
     try {
       this.#body.push(chunk);
     } catch {
-      this.#body = undefined; // its end will never be known: everything is dropped until the deadline
+      this.#isBodyBroken = true; // everything is dropped until the deadline
     }
-    if (this.#body?.done) this.socket.end();
+    if (this.#body.done) this.socket.end();
   }
 
   #readHeld(): void {
@@ -265,11 +278,10 @@ export class AgentConnection implements Expiring {
   #consume(chunk: Buffer): void {
     let at = 0;
     while (at < chunk.length && this.#state === "open") {
-      const rest = at === 0 ? chunk : chunk.subarray(at);
       const handler = this.#handler;
       if (!handler) {
         const wasStarted = this.#reader.started;
-        const used = this.#reader.push(rest);
+        const used = this.#reader.push(chunk, at);
         if (used === -1) {
           if (!wasStarted) this.deadlineMs = this.#deadlines.now + this.#timeouts.requestHeadMs;
           return;
@@ -278,26 +290,21 @@ export class AgentConnection implements Expiring {
         this.#start();
         if (this.#state !== "open") return;
       } else if (this.isRequestComplete || !handler.acceptsBody) {
-        this.#hold(rest);
+        this.#hold(at === 0 ? chunk : chunk.subarray(at));
         return;
-      } else if (this.#body) {
-        at += this.#body.push(rest);
+      } else {
+        at += this.#body.push(at === 0 ? chunk : chunk.subarray(at));
         if (this.#body.done) this.#handler?.onRequestEnd();
       }
     }
   }
 
   #start(): void {
-    const head = parseRequestHead(this.#reader.text);
+    const head = this.#head;
+    head.parse(this.#reader.bytes, 0, this.#reader.end);
     this.#reader.reset();
     const framing = requestFraming(head);
-    this.#body =
-      framing.kind === "none"
-        ? undefined
-        : new BodyReader(framing, {
-            data: (data) => this.#handler?.onBody(data),
-            trailers: (trailers) => this.#handler?.onTrailers(trailers),
-          });
+    this.#body.begin(framing);
     const handler = this.#server.serve(head, framing, this);
     if (handler && this.#state === "open") this.#handler = handler;
   }

@@ -1,8 +1,6 @@
 import type { ScopeLease, ScopeResolver } from "../domain/actors/scope.ts";
 import { RateLimited, Unauthenticated } from "../errors.ts";
 import { isLoopback, parseIp } from "../net/address.ts";
-import type { HeaderList } from "./http1/head.ts";
-import { header } from "./http1/headers.ts";
 
 /** Who is behind a connection: `Proxy-Authorization` to a scope (spec of the proxy, sections 7 to 9). */
 
@@ -50,17 +48,17 @@ export class Authenticator {
   }
 
   /**
+   * @param value of `Proxy-Authorization`.
    * @throws {Unauthenticated} without a usable token; a missing one is a free challenge, a wrong one is counted.
    * @throws {RateLimited} when this address has tried too many wrong ones.
    * @throws what `ScopeResolver.resolve` throws.
    */
-  async authenticate(headers: HeaderList, clientIp: string): Promise<ScopeLease> {
+  async authenticate(value: string | undefined, clientIp: string): Promise<ScopeLease> {
     const failures = this.#countsFor(clientIp);
     const retryAfterSeconds = failures?.check(clientIp);
     if (retryAfterSeconds !== undefined) {
       throw new RateLimited("too_many_requests", "Too many wrong tokens came from this address", { retryAfterSeconds });
     }
-    const value = header(headers, "proxy-authorization");
     if (value === undefined) {
       throw new Unauthenticated(
         "proxy_auth_required",

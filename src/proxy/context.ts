@@ -4,6 +4,7 @@ import type { SnapshotSource } from "../domain/vaults/snapshot.ts";
 import type { Logger } from "../log.ts";
 import type { Authenticator } from "./authenticate.ts";
 import type { Deadlines, ProxyTimeouts } from "./deadlines.ts";
+import type { Slab } from "./outbox.ts";
 import type { Pool } from "./pool.ts";
 
 /** What every exchange of a proxy works with. */
@@ -16,6 +17,7 @@ export interface ProxyContext {
   readonly clock: Clock;
   readonly deadlines: Deadlines;
   readonly timeouts: ProxyTimeouts;
+  readonly slab: Slab;
   /** Where the API is, for the `help` of refusals. */
   readonly baseUrl: string | undefined;
   readonly maxRequestBytes: number;

@@ -1,21 +1,20 @@
 import { uuidv7 } from "../crypto/token.ts";
 import type { ScopeLease } from "../domain/actors/scope.ts";
-import type { InjectedHeader, Target, VaultSnapshot } from "../domain/vaults/snapshot.ts";
+import type { InjectedHeader, VaultSnapshot } from "../domain/vaults/snapshot.ts";
 import { AppError, messageOf, TooLarge, Unavailable, UpstreamFailed } from "../errors.ts";
-import { bracketed } from "../net/address.ts";
 import type { AgentConnection, RequestHandler } from "./agent-connection.ts";
 import type { ProxyContext } from "./context.ts";
-import { outgoingHeaders, outgoingTrailers, sniffAuthentication } from "./headers.ts";
+import { outgoingTrailers, sniffAuthentication } from "./headers.ts";
+import { Field } from "./http1/field-names.ts";
+import type { HeaderList } from "./http1/fields.ts";
 import { type Framing, keepsAlive } from "./http1/framing.ts";
 import { FramingError } from "./http1/framing-error.ts";
-import type { HeaderList, RequestHead, ResponseHead } from "./http1/head.ts";
-import { hasToken } from "./http1/headers.ts";
-import { serializeRequestHead } from "./http1/serialize.ts";
+import type { RequestHead, ResponseHead } from "./http1/head.ts";
 import { OutgoingRequest } from "./outgoing.ts";
 import { type Plan, planFor } from "./plan.ts";
-import { type Origin, originKey } from "./pool.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
 import { AnswerRelay } from "./relay.ts";
+import type { Route, RouteOrigin } from "./route.ts";
 import type { UpstreamConnection, UpstreamUser } from "./upstream.ts";
 import { acceptsUpgrade, relayUpgraded, wantsWebSocket } from "./websocket.ts";
 
@@ -23,9 +22,7 @@ import { acceptsUpgrade, relayUpgraded, wantsWebSocket } from "./websocket.ts";
 export interface Inbound {
   readonly head: RequestHead;
   readonly framing: Framing;
-  readonly scheme: "https" | "http";
-  readonly host: string;
-  readonly port: number;
+  readonly route: Route;
   /** Origin form, byte for byte as the agent sent it. */
   readonly target: string;
   /** Of the tunnel; undefined where the request brings its own credentials. */
@@ -35,6 +32,7 @@ export interface Inbound {
 }
 
 const noHeaders: readonly InjectedHeader[] = [];
+const noTrailers: HeaderList = [];
 
 /** One request, from its head to its journal line. */
 export class Exchange implements RequestHandler, UpstreamUser {
@@ -45,14 +43,13 @@ export class Exchange implements RequestHandler, UpstreamUser {
   readonly #startedAtMs: number;
   readonly #startedAt = performance.now();
   readonly #upgrades: boolean;
+  readonly #path: string;
   #requestId = "";
   #lease: ScopeLease | undefined;
   #plan: Plan | undefined;
-  #injected: readonly InjectedHeader[] = noHeaders;
-  #origin: Origin | undefined;
-  #originKey = "";
+  #origin: RouteOrigin | undefined;
   #request: OutgoingRequest | undefined;
-  #trailers: HeaderList = [];
+  #trailers = noTrailers;
   #upstream: UpstreamConnection | undefined;
   #hasReplayed = false;
   #isOver = false;
@@ -69,6 +66,7 @@ export class Exchange implements RequestHandler, UpstreamUser {
     this.#startedAtMs = context.clock.now();
     this.#answer = new AnswerRelay(connection, inbound.head, context.maxResponseBytes);
     this.#upgrades = inbound.framing.kind === "none" && wantsWebSocket(inbound.head);
+    this.#path = withoutQuery(inbound.target);
   }
 
   /** Serves a request. Undefined when it was answered at once. */
@@ -89,7 +87,7 @@ export class Exchange implements RequestHandler, UpstreamUser {
   #checkRequest(): void {
     const { head, framing } = this.#inbound;
     // Methods are case-sensitive, but not to every server; TRACK is TRACE to some.
-    if (/^(trace|track|connect)$/i.test(head.method)) {
+    if (!ordinaryMethods.has(head.method) && /^(trace|track|connect)$/i.test(head.method)) {
       // TRACE would echo the injected credential; a CONNECT inside of a tunnel would leave every rule behind.
       throw new RefusedRequest(405, "method_not_allowed", `${head.method} is not served here`);
     }
@@ -110,7 +108,7 @@ export class Exchange implements RequestHandler, UpstreamUser {
       return false;
     }
     this.#compose(lease, plan, injected);
-    const upstream = this.#context.pool.take(this.#originKey);
+    const upstream = this.#origin && this.#context.pool.take(this.#origin.key);
     if (!upstream) return false;
     this.#send(upstream);
     return true;
@@ -120,7 +118,8 @@ export class Exchange implements RequestHandler, UpstreamUser {
     try {
       const { snapshots, authenticator, clock } = this.#context;
       if (!this.#lease) {
-        this.#lease = await authenticator.authenticate(this.#inbound.head.headers, this.#connection.clientIp);
+        const credentials = this.#inbound.head.fields.valueOf(Field.proxyAuthorization);
+        this.#lease = await authenticator.authenticate(credentials, this.#connection.clientIp);
         this.#inbound.onLease?.(this.#lease);
       }
       const lease = this.#lease;
@@ -138,28 +137,23 @@ export class Exchange implements RequestHandler, UpstreamUser {
   }
 
   #decide(snapshot: VaultSnapshot): Plan {
-    const { scheme, host, port, head } = this.#inbound;
-    const target: Target = { scheme, host, port, path: this.#path, method: head.method };
-    this.#plan = planFor(snapshot, target);
+    const { route, head } = this.#inbound;
+    const { scheme, host, port } = route;
+    this.#plan = planFor(snapshot, { scheme, host, port, path: this.#path, method: head.method });
     return this.#plan;
   }
 
-  /** Everything that goes upstream but the body. */
+  /** What goes upstream, and where; the head itself is written when there is a connection. */
   #compose(lease: ScopeLease, plan: Plan, injected: readonly InjectedHeader[]): void {
-    const { head, framing, scheme, host, port, target } = this.#inbound;
-    const isDefaultPort = port === (scheme === "https" ? 443 : 80);
-    const isChunked = framing.kind === "chunked";
-    const headers = outgoingHeaders(head.headers, {
-      host: isDefaultPort ? bracketed(host) : `${bracketed(host)}:${port}`,
-      injected,
-      stripped: plan.stripped,
-      isChunked,
+    const { head, framing, route, target } = this.#inbound;
+    this.#origin = route.originFor(lease.scope.vaultId);
+    this.#request = new OutgoingRequest(head, {
+      target,
+      host: route.hostHeader,
+      rules: route.rulesFor(plan, injected),
+      isChunked: framing.kind === "chunked",
       upgrades: this.#upgrades,
     });
-    this.#injected = injected;
-    this.#origin = { vaultId: lease.scope.vaultId, scheme, host, port };
-    this.#originKey = originKey(this.#origin);
-    this.#request = new OutgoingRequest(head.method, serializeRequestHead(head.method, target, headers), isChunked);
   }
 
   // --- sending ----------------------------------------------------------------------------------------------------
@@ -168,8 +162,8 @@ export class Exchange implements RequestHandler, UpstreamUser {
     const { pool } = this.#context;
     const origin = this.#origin;
     if (!origin) return;
-    const key = this.#originKey;
-    const upstream = (isReplay ? undefined : pool.take(key)) ?? (await pool.dial(key, origin));
+    const { key } = origin;
+    const upstream = (isReplay ? undefined : pool.take(key)) ?? (await pool.dial(key, origin.origin));
     if (this.#isOver) pool.release(key, upstream);
     else this.#send(upstream);
   }
@@ -178,7 +172,7 @@ export class Exchange implements RequestHandler, UpstreamUser {
     const request = this.#request;
     if (!request) return;
     this.#upstream = upstream;
-    upstream.begin(this, request.method);
+    upstream.begin(this, request.head.method);
     request.sendOn(upstream);
     this.#sentAt = performance.now();
     this.#touch(this.#context.timeouts.responseHeadMs);
@@ -200,7 +194,7 @@ export class Exchange implements RequestHandler, UpstreamUser {
   }
 
   onTrailers(trailers: HeaderList): void {
-    this.#trailers = outgoingTrailers(trailers, { injected: this.#injected, stripped: this.#plan?.stripped });
+    if (this.#request) this.#trailers = outgoingTrailers(trailers, this.#request.options.rules);
   }
 
   onRequestEnd(): void {
@@ -219,7 +213,7 @@ export class Exchange implements RequestHandler, UpstreamUser {
   // --- answering --------------------------------------------------------------------------------------------------
 
   onInformational(head: ResponseHead): void {
-    const wantsContinue = hasToken(this.#inbound.head.headers, "expect", "100-continue");
+    const wantsContinue = this.#inbound.head.fields.hasToken(Field.expect, "100-continue");
     this.#answer.informational(head, wantsContinue);
   }
 
@@ -267,9 +261,9 @@ export class Exchange implements RequestHandler, UpstreamUser {
     const { head } = this.#inbound;
     const upstream = this.#upstream;
     this.#upstream = undefined;
-    if (upstream?.isReusable && this.#connection.isRequestComplete) {
-      upstream.socket.resume();
-      this.#context.pool.release(this.#originKey, upstream);
+    if (upstream?.isReusable && this.#origin && this.#connection.isRequestComplete) {
+      if (upstream.socket.isPaused()) upstream.socket.resume();
+      this.#context.pool.release(this.#origin.key, upstream);
     } else upstream?.destroy();
     this.#finish(this.#answer.status, "");
     this.#connection.done(!keepsAlive(head) || this.#answer.endsWithConnection);
@@ -412,12 +406,6 @@ export class Exchange implements RequestHandler, UpstreamUser {
     return this.#requestId;
   }
 
-  get #path(): string {
-    const { target } = this.#inbound;
-    const query = target.indexOf("?");
-    return query === -1 ? target : target.slice(0, query);
-  }
-
   #touch(idleMs: number): void {
     this.#connection.deadlineMs = this.#context.deadlines.now + idleMs;
   }
@@ -426,18 +414,18 @@ export class Exchange implements RequestHandler, UpstreamUser {
     if (this.#isOver) return;
     this.#isOver = true;
     const scope = this.#lease?.scope;
-    const { head, scheme, host, port } = this.#inbound;
+    const { head, route } = this.#inbound;
     const { log } = this.#context;
     const latencyMs = Math.round(performance.now() - this.#startedAt);
-    const errorCode = journalCodes[code] ?? code;
+    const errorCode = code === "" ? "" : (journalCodes[code] ?? code);
+    const service = this.#plan?.service?.name;
     if (log.enabled("debug")) {
-      const service = this.#plan?.service?.name;
       log.debug("proxy_request", {
         requestId: this.requestId,
         vault: scope?.vaultName,
         method: head.method,
-        scheme,
-        host: `${bracketed(host)}:${port}`,
+        scheme: route.scheme,
+        host: route.authority,
         path: this.#path,
         service,
         status,
@@ -447,7 +435,7 @@ export class Exchange implements RequestHandler, UpstreamUser {
     }
     // Without a vault there is no journal to write to.
     if (!scope) return;
-    const authentication = sniffAuthentication(head.headers);
+    const authentication = sniffAuthentication(head.fields);
     this.#context.journal.record({
       requestId: this.requestId,
       vaultId: scope.vaultId,
@@ -455,11 +443,11 @@ export class Exchange implements RequestHandler, UpstreamUser {
       actorId: scope.actorId,
       sessionId: scope.sessionId,
       method: head.method,
-      scheme,
-      host: `${bracketed(host)}:${port}`,
+      scheme: route.scheme,
+      host: route.authority,
       path: this.#path,
-      matchedService: this.#plan?.service?.name ?? "",
-      credentialKeys: this.#plan?.credentialKeys ?? [],
+      matchedService: service ?? "",
+      credentialKeys: this.#plan?.credentialKeys ?? noKeys,
       status,
       errorCode,
       authScheme: authentication.scheme,
@@ -476,3 +464,10 @@ export class Exchange implements RequestHandler, UpstreamUser {
 
 /** Codes that the readers of the journal know by another name (spec of the proxy, section 22.1). */
 const journalCodes: Readonly<Record<string, string>> = { forbidden: "no_match" };
+const noKeys: readonly string[] = [];
+const ordinaryMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
+
+function withoutQuery(target: string): string {
+  const query = target.indexOf("?");
+  return query === -1 ? target : target.slice(0, query);
+}

@@ -1,200 +1,286 @@
 import type { InjectedHeader } from "../domain/vaults/snapshot.ts";
-import type { HeaderList } from "./http1/head.ts";
-import { hasToken, isNamed, listValues } from "./http1/headers.ts";
-
-/** What is forwarded, dropped and replaced, in each direction (spec of the proxy, section 14). Order and case stay. */
+import { nameBytes, targetBytes, valueBytes } from "./http1/bytes.ts";
+import { comparableName, Field, type FieldId, fieldSet, fieldTable, NameTable } from "./http1/field-names.ts";
+import type { Fields, HeaderList } from "./http1/fields.ts";
+import type { RequestHead, ResponseHead } from "./http1/head.ts";
+import { consistsOf, UnwritableHead } from "./http1/serialize.ts";
+import type { Outbox } from "./outbox.ts";
 
 /**
- * How a name is compared: in lower case, and everything but letters and digits as `-`. CGI and its descendants make
- * `_` of some of those or of all, so `X_Api_Key` and `X.Api.Key` beside an injected `X-Api-Key` would be a second
- * opinion on who is calling.
+ * What is forwarded, dropped and replaced, in each direction (spec of the proxy, section 14). Order, case and bytes of
+ * what stays are those that arrived: lines that nobody touches are copied in one piece from the head they came in.
  */
-export function comparableName(name: string): string {
-  const known = comparable.get(name);
-  if (known !== undefined) return known;
-  const key = name.toLowerCase().replaceAll(/[^a-z0-9]/g, "-");
-  // Agents could send names without end; the usual ones are all that is worth remembering.
-  if (comparable.size < 1024 && name.length <= 64) comparable.set(name, key);
-  return key;
-}
-
-const comparable = new Map<string, string>();
 
 /** RFC 9110, section 7.6.1, its predecessors, and what is between agent and broker only. */
-const neverForwarded: ReadonlySet<string> = new Set([
-  "connection",
-  "keep-alive",
-  "proxy-authenticate",
-  "proxy-authorization",
-  "proxy-connection",
-  "te",
-  "transfer-encoding",
-  "upgrade",
-  "x-vault",
-]);
+const hopByHop: readonly FieldId[] = [
+  Field.connection,
+  Field.keepAlive,
+  Field.proxyAuthenticate,
+  Field.proxyAuthorization,
+  Field.proxyConnection,
+  Field.te,
+  Field.transferEncoding,
+  Field.upgrade,
+  Field.vault,
+];
+const neverForwarded = fieldSet(...hopByHop);
+const neverAnswered = neverForwarded | fieldSet(Field.altSvc);
 
 /** Nobody may drop these by naming them in `Connection`, or set them as a credential. */
-const structural: ReadonlySet<string> = new Set(["host", "content-length", "transfer-encoding", "trailer"]);
+const structural = fieldSet(Field.host, Field.contentLength, Field.transferEncoding, Field.trailer);
 
-export interface OutgoingOptions {
+function isIn(set: number, id: number): boolean {
+  return id !== 0 && (set & (1 << id)) !== 0;
+}
+
+/** In `RequestRules`: removed. Smaller numbers are places in `lines`, counted from 1. */
+const removed = 0x1000;
+
+/** What a service does to the headers of a request: those that it sets, and those that it takes out. */
+export class RequestRules {
+  /** `Name: value` and CRLF. Credentials in the clear: as short-lived as the headers they were made from. */
+  readonly lines: readonly Buffer[];
+  readonly #table: NameTable | undefined;
+
+  /**
+   * @param removedNames comparable names that are taken out of the agent's request.
+   * @throws {UnwritableHead} when a header would change the structure of the head.
+   */
+  constructor(injected: readonly InjectedHeader[], removedNames: ReadonlySet<string> | undefined) {
+    const lines: Buffer[] = [];
+    const rules: [string, number][] = [...(removedNames ?? [])].map((name) => [name, removed]);
+    for (const { name, value } of injected) {
+      const comparable = comparableName(name);
+      if (isIn(structural, fieldTable.findName(comparable))) continue;
+      lines.push(headerLine(name, value));
+      rules.push([comparable, lines.length]);
+    }
+    this.lines = lines;
+    this.#table = rules.length === 0 ? undefined : new NameTable(rules);
+  }
+
+  /** 0: none of this service's business. */
+  ruleFor(fields: Fields, line: number): number {
+    if (this.#table === undefined) return 0;
+    return this.#table.find(fields.hashAt(line), fields.bytes, fields.nameStart(line), fields.nameEnd(line));
+  }
+
+  concerns(name: string): boolean {
+    return this.#table !== undefined && this.#table.findName(name) !== 0;
+  }
+}
+
+/** Where no service matches and the vault lets such requests pass. */
+export const noRules = new RequestRules([], undefined);
+
+function headerLine(name: string, value: string): Buffer {
+  if (name === "" || !consistsOf(name, nameBytes)) throw new UnwritableHead("A header name is not a token");
+  if (!consistsOf(value, valueBytes)) {
+    throw new UnwritableHead(`The value of header ${name} holds a byte that headers must not`);
+  }
+  return Buffer.from(`${name}: ${value}\r\n`, "latin1");
+}
+
+export interface RequestOptions {
+  /** Origin form. */
+  readonly target: string;
+  /** The value of `Host`. */
   readonly host: string;
-  readonly injected: readonly InjectedHeader[];
-  /** Comparable names that the service removes from the agent's request. */
-  readonly stripped: ReadonlySet<string> | undefined;
+  readonly rules: RequestRules;
   readonly isChunked: boolean;
   /** Keep the upgrade to WebSocket. */
   readonly upgrades: boolean;
 }
 
-/** The headers of a request as they go upstream. */
-export function outgoingHeaders(headers: HeaderList, options: OutgoingOptions): string[] {
-  const { injected, stripped } = options;
-  const nominated = nominatedNames(headers);
-  const outgoing: string[] = [];
+/**
+ * Writes the head of a request as it goes upstream.
+ *
+ * @throws {UnwritableHead} when the target was changed into something that is none.
+ */
+export function writeRequestHead(out: Outbox, head: RequestHead, options: RequestOptions): void {
+  const { fields } = head;
+  const { bytes } = fields;
+  const { rules, isChunked } = options;
+  const nominated = nominatedNames(fields);
+  let copied = head.lineStart; // everything before is written, or dropped
+  if (head.minor === 0 || head.target !== options.target) {
+    out.text(requestLine(head.method, options.target));
+    copied = head.fieldsStart;
+  }
+  if (!fields.has(Field.host)) {
+    out.copy(bytes, copied, head.fieldsStart);
+    copied = head.fieldsStart;
+    out.text(`Host: ${options.host}\r\n`);
+  }
   let hasHost = false;
   let takesTrailers = false;
+  let declaresChunks = false;
   let placed = 0; // one bit per injected header, of which there are at most 20
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i] ?? "";
-    const key = comparableName(name);
-    const slot = injected.length === 0 ? -1 : slotOf(injected, key);
-    if (slot !== -1) {
-      const set = injected[slot];
-      if (set && (placed & (1 << slot)) === 0) outgoing.push(set.name, set.value);
-      placed |= 1 << slot;
-      continue;
-    }
-    if (stripped?.has(key)) continue;
-    if (neverForwarded.has(key)) {
-      if (key === "te") takesTrailers ||= hasToken(headers, "te", "trailers");
-      continue;
-    }
-    if (structural.has(key)) {
+  for (let line = 0; line < fields.count; line += 1) {
+    const rule = rules.ruleFor(fields, line);
+    const id = fields.idAt(line);
+    if (rule === 0 && id === 0 && nominated === undefined && fields.isPlainAt(line)) continue;
+
+    let keeps = rule === 0;
+    let isHost = false;
+    if (rule === 0 && id !== 0) {
       // Spelled differently, it would be a second, hidden declaration.
-      if (!isNamed(name, key)) continue;
-      if (key === "host") {
-        if (!hasHost) outgoing.push(name, options.host);
+      if (isIn(structural, id) && !fields.isUsualAt(line)) keeps = false;
+      else if (id === Field.transferEncoding) {
+        keeps = isChunked && !declaresChunks;
+        declaresChunks ||= keeps;
+      } else if (isIn(neverForwarded, id)) {
+        keeps = false;
+        if (id === Field.te) takesTrailers ||= fields.hasToken(Field.te, "trailers");
+      } else if (id === Field.host) {
+        isHost = !hasHost;
         hasHost = true;
-        continue;
-      }
-      if (key === "trailer" && !options.isChunked) continue;
-    } else if (nominated?.has(key)) continue;
-    outgoing.push(name, headers[i + 1] ?? "");
+        keeps = isHost && fields.isExactly(line, options.host);
+      } else if (id === Field.trailer) keeps = isChunked;
+    }
+    if (keeps && nominated !== undefined && !isIn(structural, id) && nominated.has(comparableName(fields.name(line))))
+      keeps = false;
+    if (keeps && fields.isPlainAt(line)) continue;
+
+    out.copy(bytes, copied, fields.nameStart(line));
+    copied = fields.lineEnd(line);
+    if (keeps) writeLine(out, fields, line);
+    else if (isHost) {
+      out.copy(bytes, fields.nameStart(line), fields.nameEnd(line));
+      out.text(`: ${options.host}\r\n`);
+    } else if (rule !== 0 && rule !== removed && (placed & (1 << rule)) === 0) {
+      placed |= 1 << rule;
+      const set = rules.lines[rule - 1];
+      if (set !== undefined) out.copy(set, 0, set.length);
+    }
   }
-  if (!hasHost) outgoing.unshift("Host", options.host);
-  for (let slot = 0; slot < injected.length; slot += 1) {
-    const set = injected[slot];
-    if (set && (placed & (1 << slot)) === 0 && !structural.has(comparableName(set.name)))
-      outgoing.push(set.name, set.value);
+  out.copy(bytes, copied, fields.end);
+  for (let i = 0; i < rules.lines.length; i += 1) {
+    const set = rules.lines[i];
+    if (set !== undefined && (placed & (1 << (i + 1))) === 0) out.copy(set, 0, set.length);
   }
-  if (options.isChunked) outgoing.push("Transfer-Encoding", "chunked");
+  if (isChunked && !declaresChunks) out.text("Transfer-Encoding: chunked\r\n");
   // Trailers are relayed, so an agent that takes them may say so; codings of this hop are ours (RFC 9110, 10.1.4).
-  if (takesTrailers) outgoing.push("TE", "trailers");
-  if (options.upgrades) outgoing.push("Upgrade", "websocket");
+  if (takesTrailers) out.text("TE: trailers\r\n");
+  if (options.upgrades) out.text("Upgrade: websocket\r\n");
   if (takesTrailers || options.upgrades) {
-    outgoing.push("Connection", options.upgrades ? (takesTrailers ? "Upgrade, TE" : "Upgrade") : "TE");
+    out.text(`Connection: ${options.upgrades ? (takesTrailers ? "Upgrade, TE" : "Upgrade") : "TE"}\r\n`);
   }
-  return outgoing;
+  out.text("\r\n");
 }
 
-function slotOf(injected: readonly InjectedHeader[], key: string): number {
-  for (let slot = 0; slot < injected.length; slot += 1) {
-    const set = injected[slot];
-    if (set && comparableName(set.name) === key && !structural.has(key)) return slot;
+function requestLine(method: string, target: string): string {
+  if (target === "" || !consistsOf(target, targetBytes)) {
+    throw new UnwritableHead("The target must be visible ASCII without a fragment");
   }
-  return -1;
+  return `${method} ${target} HTTP/1.1\r\n`;
+}
+
+function writeLine(out: Outbox, fields: Fields, line: number): void {
+  out.copy(fields.bytes, fields.nameStart(line), fields.nameEnd(line));
+  out.text(": ");
+  out.copy(fields.bytes, fields.valueStart(line), fields.valueEnd(line));
+  out.text("\r\n");
 }
 
 /** What the sender's `Connection` names as meant for the next hop only; undefined for the usual cases. */
-function nominatedNames(headers: HeaderList): ReadonlySet<string> | undefined {
+function nominatedNames(fields: Fields): ReadonlySet<string> | undefined {
+  if (!fields.has(Field.connection)) return undefined;
   let names: Set<string> | undefined;
-  for (let i = 0; i < headers.length; i += 2) {
-    if ((headers[i] ?? "").length !== 10 || comparableName(headers[i] ?? "") !== "connection") continue;
-    const value = headers[i + 1] ?? "";
-    if (value === "keep-alive" || value === "close" || value === "Keep-Alive") continue;
-    names ??= new Set(listValues(headers, "connection").map(comparableName));
+  for (let line = 0; line < fields.count; line += 1) {
+    if (fields.idAt(line) !== Field.connection || !fields.isUsualAt(line)) continue;
+    if (fields.isValue(line, "keep-alive") || fields.isValue(line, "close")) continue;
+    names ??= new Set();
+    for (const element of fields.value(line).split(",")) {
+      if (element.trim() !== "") names.add(comparableName(element.trim()));
+    }
   }
   return names;
 }
 
 export interface AnswerOptions {
   readonly stripsCookies: boolean;
-  /** How the body goes to the agent; undefined leaves what the upstream declared. */
+  /** How the body goes to the agent. */
   readonly isChunked: boolean;
   /** 1xx and 204: a length means nothing there, and some clients wait for it. */
   readonly dropsLength: boolean;
-  readonly connection: "close" | "keep-alive" | undefined;
+  readonly connection: "close" | "keep-alive" | "Upgrade" | undefined;
 }
 
-const neverAnswered: ReadonlySet<string> = new Set([
-  ...neverForwarded,
-  "alt-svc",
-  "content-length",
-  "set-cookie",
-  "set-cookie2",
-  "trailer",
-]);
-
-/** The headers of an answer as they go to the agent. */
-export function answerHeaders(headers: HeaderList, options: AnswerOptions): string[] {
-  const nominated = nominatedNames(headers);
-  const answer: string[] = [];
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i] ?? "";
-    const key = comparableName(name);
-    if (key.startsWith("x-agent-vault-")) continue;
-    if (neverAnswered.has(key) && !survives(key, options)) continue;
-    if (nominated?.has(key) && !structural.has(key)) continue;
-    answer.push(name, headers[i + 1] ?? "");
+/** Writes the head of an answer as it goes to the agent, 1xx included. */
+export function writeAnswerHead(out: Outbox, head: ResponseHead, options: AnswerOptions): void {
+  const { fields } = head;
+  const { bytes } = fields;
+  const nominated = nominatedNames(fields);
+  let copied = head.statusStart - 9;
+  if (head.minor === 0 || bytes[head.statusStart + 3] !== 0x20) {
+    out.text(`HTTP/1.1 ${head.status} ${head.reason}\r\n`);
+    copied = head.fieldsStart;
   }
-  if (options.isChunked) answer.push("Transfer-Encoding", "chunked");
-  if (options.connection !== undefined) answer.push("Connection", options.connection);
-  return answer;
-}
+  let declaresChunks = false;
+  for (let line = 0; line < fields.count; line += 1) {
+    const id = fields.idAt(line);
+    const isPlain = fields.isPlainAt(line);
+    // Nobody but the broker speaks for the broker.
+    const isOurs = id === 0 && fields.nameStartsWith(line, "x-agent-vault-");
+    if (id === 0 && isPlain && nominated === undefined && !isOurs) continue;
 
-function survives(key: string, options: AnswerOptions): boolean {
-  if (key === "content-length") return !options.dropsLength;
-  if (key === "set-cookie" || key === "set-cookie2") return !options.stripsCookies;
-  return key === "trailer" && options.isChunked;
+    let keeps = !isOurs;
+    if (id === Field.transferEncoding) {
+      keeps = options.isChunked && !declaresChunks && fields.isUsualAt(line);
+      declaresChunks ||= keeps;
+    } else if (isIn(neverAnswered, id)) keeps = false;
+    else if (id === Field.contentLength) keeps = !options.dropsLength && fields.isUsualAt(line);
+    else if (id === Field.setCookie || id === Field.setCookie2) keeps = !options.stripsCookies;
+    else if (id === Field.trailer) keeps = options.isChunked && fields.isUsualAt(line);
+    if (keeps && nominated !== undefined && !isIn(structural, id) && nominated.has(comparableName(fields.name(line))))
+      keeps = false;
+    if (keeps && isPlain) continue;
+
+    out.copy(bytes, copied, fields.nameStart(line));
+    copied = fields.lineEnd(line);
+    if (keeps) writeLine(out, fields, line);
+  }
+  out.copy(bytes, copied, fields.end);
+  if (options.isChunked && !declaresChunks) out.text("Transfer-Encoding: chunked\r\n");
+  if (options.connection !== undefined) out.text(`Connection: ${options.connection}\r\n`);
+  if (options.connection === "Upgrade") out.text("Upgrade: websocket\r\n");
+  out.text("\r\n");
 }
 
 /** Trailers of a request, without anything that a header could not have been. */
-export function outgoingTrailers(
-  trailers: HeaderList,
-  { injected, stripped }: Pick<OutgoingOptions, "injected" | "stripped">,
-): string[] {
-  return keep(trailers, (key) => {
-    return !neverForwarded.has(key) && !structural.has(key) && !stripped?.has(key) && slotOf(injected, key) === -1;
-  });
+export function outgoingTrailers(trailers: HeaderList, rules: RequestRules): string[] {
+  return keep(trailers, (name, id) => !isIn(neverForwarded | structural, id) && !rules.concerns(name));
 }
 
 export function answerTrailers(trailers: HeaderList): string[] {
-  return keep(trailers, (key) => !neverAnswered.has(key) && !key.startsWith("x-agent-vault-"));
+  const never = neverAnswered | fieldSet(Field.contentLength, Field.setCookie, Field.setCookie2, Field.trailer);
+  return keep(trailers, (name, id) => !isIn(never, id) && !comparableName(name).startsWith("x-agent-vault-"));
 }
 
-function keep(headers: HeaderList, holds: (key: string) => boolean): string[] {
+function keep(headers: HeaderList, holds: (name: string, id: number) => boolean): string[] {
   return headers.flatMap((name, at) =>
-    at % 2 === 0 && holds(comparableName(name)) ? [name, headers[at + 1] ?? ""] : [],
+    at % 2 === 0 && holds(name, fieldTable.findName(name)) ? [name, headers[at + 1] ?? ""] : [],
   );
 }
 
 /** How the agent tried to authenticate by itself, for the journal: never the value. */
-export function sniffAuthentication(headers: HeaderList): { readonly scheme: string; readonly header: string } {
-  let apiKey = "";
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i] ?? "";
-    const key = comparableName(name);
-    if (key === "authorization") {
-      const value = headers[i + 1] ?? "";
-      if (/^bearer /i.test(value)) return bearer;
-      return /^basic /i.test(value) ? basic : { scheme: "api-key", header: "Authorization" };
-    }
-    if (key === "x-api-key" || (key === "api-key" && apiKey === ""))
-      apiKey = key === "x-api-key" ? "X-Api-Key" : "Api-Key";
-  }
-  return apiKey === "" ? nothing : { scheme: "api-key", header: apiKey };
+export interface SniffedAuthentication {
+  readonly scheme: "bearer" | "basic" | "api-key" | "";
+  readonly header: "Authorization" | "X-Api-Key" | "Api-Key" | "";
 }
 
-const bearer = { scheme: "bearer", header: "Authorization" };
-const basic = { scheme: "basic", header: "Authorization" };
-const nothing = { scheme: "", header: "" };
+export function sniffAuthentication(fields: Fields): SniffedAuthentication {
+  const line = fields.lineOf(Field.authorization);
+  if (line !== -1)
+    return fields.startsWith(line, "bearer ") ? bearer : fields.startsWith(line, "basic ") ? basic : other;
+  if (fields.has(Field.xApiKey)) return xApiKey;
+  return fields.has(Field.apiKey) ? apiKey : nothing;
+}
+
+const bearer: SniffedAuthentication = { scheme: "bearer", header: "Authorization" };
+const basic: SniffedAuthentication = { scheme: "basic", header: "Authorization" };
+const other: SniffedAuthentication = { scheme: "api-key", header: "Authorization" };
+const xApiKey: SniffedAuthentication = { scheme: "api-key", header: "X-Api-Key" };
+const apiKey: SniffedAuthentication = { scheme: "api-key", header: "Api-Key" };
+const nothing: SniffedAuthentication = { scheme: "", header: "" };

@@ -14,11 +14,14 @@ import { Authenticator, type AuthFailures } from "./authenticate.ts";
 import type { ProxyContext } from "./context.ts";
 import { Deadlines, defaultTimeouts, type ProxyTimeouts } from "./deadlines.ts";
 import { Exchange } from "./exchange.ts";
+import { Field } from "./http1/field-names.ts";
 import type { Framing } from "./http1/framing.ts";
 import type { RequestHead } from "./http1/head.ts";
-import { header, hostOf } from "./http1/headers.ts";
+import { hostOf } from "./http1/host.ts";
+import { Slab } from "./outbox.ts";
 import { Pool } from "./pool.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
+import { Route } from "./route.ts";
 import { Tunnel } from "./tunnel.ts";
 
 export interface ProxyOptions {
@@ -51,15 +54,17 @@ export interface ProxyListener {
 export async function startProxy(options: ProxyOptions): Promise<ProxyListener> {
   const timeouts = Object.freeze({ ...defaultTimeouts, ...options.timeouts });
   const deadlines = new Deadlines(timeouts);
+  const slab = new Slab();
   const context: ProxyContext = {
     authenticator: new Authenticator(options),
     snapshots: options.snapshots,
-    pool: new Pool(options.outbound, deadlines, timeouts),
+    pool: new Pool(options.outbound, deadlines, timeouts, slab),
     journal: options.journal,
     log: options.log,
     clock: options.clock,
     deadlines,
     timeouts,
+    slab,
     baseUrl: options.baseUrl,
     maxRequestBytes: options.maxRequestBytes,
     maxResponseBytes: options.maxResponseBytes,
@@ -126,7 +131,7 @@ class Door {
     socket.setNoDelay(true);
     this.#sockets.add(socket);
     socket.once("close", () => this.#sockets.delete(socket));
-    const { deadlines, timeouts } = this.#context;
+    const { deadlines, timeouts, slab } = this.#context;
     this.track(
       new AgentConnection({
         socket,
@@ -134,6 +139,7 @@ class Door {
         server: new PlainServer(this.#context, this.#authority, this),
         deadlines,
         timeouts,
+        slab,
       }),
     );
   }
@@ -204,7 +210,8 @@ class PlainServer implements RequestServer {
     pending: PendingConnect,
   ): Promise<void> {
     const context = this.#context;
-    const lease = await context.authenticator.authenticate(head.headers, connection.clientIp);
+    const credentials = head.fields.valueOf(Field.proxyAuthorization);
+    const lease = await context.authenticator.authenticate(credentials, connection.clientIp);
     const leaf = await this.#authority.leafFor(authority.host);
     if (pending.isGone) return;
     const early = connection.takeOver();
@@ -219,13 +226,11 @@ class PlainServer implements RequestServer {
     hostOf(head); // its value is ignored (RFC 9112, section 3.2.2), its form is not
     const { host, port } = parseAuthority(match[1] ?? "", 80);
     const path = match[2] ?? "";
-    const credentials = header(head.headers, "proxy-authorization") ?? "";
+    const credentials = head.fields.valueOf(Field.proxyAuthorization) ?? "";
     return Exchange.start(this.#context, connection, {
       head,
       framing,
-      scheme: "http",
-      host,
-      port,
+      route: new Route("http", host, port),
       target: path.startsWith("/") ? path : `/${path}`,
       lease: this.#known?.credentials === credentials ? this.#known.lease : undefined,
       onLease: (lease) => {

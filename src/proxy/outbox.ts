@@ -1,57 +1,109 @@
 import type { Socket } from "node:net";
 
 /** Parts above this size are written on their own: copying them costs more than a system call. */
-const maxJoinedBytes = 48 * 1024;
+const maxJoinedBytes = 20 * 1024;
 /** What may wait in a socket for a slow peer before its source is stopped. */
 const maxWaitingBytes = 128 * 1024;
+const slabBytes = 64 * 1024;
+
+/**
+ * Memory that the outboxes of one proxy write into, one after the other. What was handed to a socket is never written
+ * again; a slab goes when the last socket has sent its part.
+ */
+export class Slab {
+  bytes: Buffer = Buffer.allocUnsafeSlow(slabBytes);
+  at = 0;
+
+  renew(atLeast: number): void {
+    this.bytes = Buffer.allocUnsafeSlow(Math.max(slabBytes, atLeast));
+    this.at = 0;
+  }
+}
 
 /** Collects what one event produces, so that a head and the first bytes of its body leave in one write. */
 export class Outbox {
   readonly #socket: Socket;
-  #parts: (string | Buffer)[] = [];
-  #length = 0;
+  readonly #slab: Slab;
+  /** Parts that are complete; behind them comes the open one. */
+  #parts: Buffer[] | undefined;
+  /** The open part: from `#start` to `#end` in `#bytes`, which is the slab's memory of then. */
+  #bytes: Buffer;
+  #start = 0;
+  #end = 0;
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, slab: Slab) {
     this.#socket = socket;
+    this.#slab = slab;
+    this.#bytes = slab.bytes;
   }
 
   /** @param text one character per byte. */
   text(text: string): void {
-    this.#parts.push(text);
-    this.#length += text.length;
+    const { length } = text;
+    this.#reserve(length);
+    const bytes = this.#bytes;
+    let end = this.#end;
+    if (length > 64) bytes.write(text, end, length, "latin1");
+    else for (let i = 0; i < length; i += 1) bytes[end + i] = text.charCodeAt(i);
+    end += length;
+    this.#end = end;
+    this.#slab.at = end;
   }
 
+  /** A part of somebody else's bytes, copied. */
+  copy(from: Buffer, start: number, end: number): void {
+    const length = end - start;
+    if (length <= 0) return;
+    this.#reserve(length);
+    from.copy(this.#bytes, this.#end, start, end);
+    this.#end += length;
+    this.#slab.at = this.#end;
+  }
+
+  /** A part of a body. It must not change any more: a large one is handed to the socket as it is. */
   bytes(chunk: Buffer): void {
+    if (this.#end - this.#start + chunk.length <= maxJoinedBytes) {
+      this.copy(chunk, 0, chunk.length);
+      return;
+    }
+    this.#closePart();
+    this.#parts ??= [];
     this.#parts.push(chunk);
-    this.#length += chunk.length;
   }
 
   /** Writes it all. False when the peer is slow: stop producing until the socket's `drain`. */
   flush(): boolean {
     const parts = this.#parts;
-    if (parts.length === 0) return true;
-    const length = this.#length;
-    this.#parts = [];
-    this.#length = 0;
-    if (!this.#socket.writable) return true;
-    if (parts.length > 1 && length <= maxJoinedBytes) this.#socket.write(join(parts, length));
-    else for (const part of parts) this.#writePart(part);
+    if (parts === undefined && this.#start === this.#end) return true;
+    this.#parts = undefined;
+    const start = this.#start;
+    this.#start = this.#end;
+    const socket = this.#socket;
+    if (!socket.writable) return true;
+    if (parts !== undefined) for (const part of parts) socket.write(part);
+    if (start !== this.#end) socket.write(this.#bytes.subarray(start, this.#end));
     // `write` says no to everything above its high-water mark, also when the system took it at once. Stopping the
     // source then costs four system calls for nothing; what still waits is what tells a slow peer.
-    return this.#socket.writableLength <= maxWaitingBytes;
+    return socket.writableLength <= maxWaitingBytes;
   }
 
-  #writePart(part: string | Buffer): void {
-    if (typeof part === "string") this.#socket.write(part, "latin1");
-    else this.#socket.write(part);
+  /** Makes the open part the last thing in the slab, with room for `count` bytes behind it. */
+  #reserve(count: number): void {
+    const slab = this.#slab;
+    const isLast = this.#bytes === slab.bytes && this.#end === slab.at;
+    const fits = slab.bytes.length - slab.at >= count;
+    if (isLast && fits) return;
+    this.#closePart();
+    if (!fits) slab.renew(count);
+    this.#bytes = slab.bytes;
+    this.#start = slab.at;
+    this.#end = slab.at;
   }
-}
 
-function join(parts: readonly (string | Buffer)[], length: number): Buffer {
-  const joined = Buffer.allocUnsafe(length);
-  let at = 0;
-  for (const part of parts) {
-    at += typeof part === "string" ? joined.write(part, at, "latin1") : part.copy(joined, at);
+  #closePart(): void {
+    if (this.#start === this.#end) return;
+    this.#parts ??= [];
+    this.#parts.push(this.#bytes.subarray(this.#start, this.#end));
+    this.#start = this.#end;
   }
-  return joined;
 }

@@ -1,3 +1,5 @@
+import { type RequestOptions, writeRequestHead } from "./headers.ts";
+import type { RequestHead } from "./http1/head.ts";
 import { chunkEnd, chunkPrefix, lastChunk } from "./http1/serialize.ts";
 import type { UpstreamConnection } from "./upstream.ts";
 
@@ -7,21 +9,22 @@ const maxRetainedBytes = 64 * 1024;
 /** RFC 9110, section 9.2.2. */
 const idempotent: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 
+/** Shared by all that have sent no body: never written to. */
+const nothingYet: (Buffer | string)[] = [];
+
 /** A request on its way upstream: its head, and as much of its body as may have to be sent again. */
 export class OutgoingRequest {
-  readonly method: string;
+  readonly head: RequestHead;
+  readonly options: RequestOptions;
   /** Body bytes sent, without framing. */
   bytes = 0;
-  readonly #head: string;
-  readonly #isChunked: boolean;
   /** Undefined when the body grew too large to be repeated, or is not worth keeping. */
-  #retained: (Buffer | string)[] | undefined = [];
+  #retained: (Buffer | string)[] | undefined = nothingYet;
   #connection: UpstreamConnection | undefined;
 
-  constructor(method: string, head: string, isChunked: boolean) {
-    this.method = method;
-    this.#head = head;
-    this.#isChunked = isChunked;
+  constructor(head: RequestHead, options: RequestOptions) {
+    this.head = head;
+    this.options = options;
   }
 
   /**
@@ -29,16 +32,22 @@ export class OutgoingRequest {
    * where the upstream most likely closed it before it saw the request.
    */
   get isReplayable(): boolean {
-    return this.#retained !== undefined && idempotent.has(this.method);
+    return this.#retained !== undefined && idempotent.has(this.head.method);
   }
 
-  /** Starts, or starts again, on a connection. */
+  /**
+   * Starts, or starts again, on a connection.
+   *
+   * @throws {UnwritableHead}
+   */
   sendOn(connection: UpstreamConnection): void {
     this.#connection = connection;
-    connection.out.text(this.#head);
-    for (const part of this.#retained ?? []) {
-      if (typeof part === "string") connection.out.text(part);
-      else connection.out.bytes(part);
+    writeRequestHead(connection.out, this.head, this.options);
+    if (this.#retained !== undefined) {
+      for (const part of this.#retained) {
+        if (typeof part === "string") connection.out.text(part);
+        else connection.out.bytes(part);
+      }
     }
     // A new connection that dies has no excuse: nothing is kept for a second try.
     if (!connection.isReused) this.#retained = undefined;
@@ -46,14 +55,14 @@ export class OutgoingRequest {
 
   body(chunk: Buffer): void {
     this.bytes += chunk.length;
-    if (this.#isChunked) this.#text(chunkPrefix(chunk.length));
+    if (this.options.isChunked) this.#text(chunkPrefix(chunk.length));
     this.#connection?.out.bytes(chunk);
     this.#retain(chunk);
-    if (this.#isChunked) this.#text(chunkEnd);
+    if (this.options.isChunked) this.#text(chunkEnd);
   }
 
   end(trailers: readonly string[]): void {
-    if (this.#isChunked) this.#text(lastChunk(trailers));
+    if (this.options.isChunked) this.#text(lastChunk(trailers));
   }
 
   #text(text: string): void {
@@ -64,6 +73,7 @@ export class OutgoingRequest {
   #retain(part: Buffer | string): void {
     if (!this.#retained) return;
     if (this.bytes > maxRetainedBytes || !this.isReplayable) this.#retained = undefined;
+    else if (this.#retained === nothingYet) this.#retained = [part];
     else this.#retained.push(part);
   }
 }

@@ -3,7 +3,7 @@ import type { CredentialKey, Service } from "../domain/services/service.ts";
 import type { Target, VaultSnapshot } from "../domain/vaults/snapshot.ts";
 import { Forbidden } from "../errors.ts";
 import { bracketed } from "../net/address.ts";
-import { comparableName } from "./headers.ts";
+import { comparableName } from "./http1/field-names.ts";
 import { RefusedRequest } from "./refusal.ts";
 
 /** What is to happen to one request, decided from the vault's snapshot and the target alone. */

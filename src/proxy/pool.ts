@@ -1,6 +1,7 @@
 import type { Authority } from "../net/address.ts";
 import type { Outbound, SessionStore } from "../net/outbound.ts";
 import type { Deadlines, ProxyTimeouts } from "./deadlines.ts";
+import type { Slab } from "./outbox.ts";
 import { UpstreamConnection } from "./upstream.ts";
 
 /** Where a connection may be used again: never by another vault, because some servers tie state to it. */
@@ -28,10 +29,12 @@ export class Pool {
   readonly #outbound: Outbound;
   readonly #deadlines: Deadlines;
   readonly #idleMs: number;
+  readonly #slab: Slab;
   readonly #origins = new Map<string, OriginPool>();
   #isClosed = false;
 
-  constructor(outbound: Outbound, deadlines: Deadlines, timeouts: ProxyTimeouts) {
+  constructor(outbound: Outbound, deadlines: Deadlines, timeouts: ProxyTimeouts, slab: Slab) {
+    this.#slab = slab;
     this.#outbound = outbound;
     this.#deadlines = deadlines;
     this.#idleMs = timeouts.poolIdleMs;
@@ -54,7 +57,7 @@ export class Pool {
       origin.scheme === "https"
         ? await this.#outbound.connectTls(origin, this.#originFor(key))
         : await this.#outbound.connect(origin);
-    const connection = new UpstreamConnection(socket);
+    const connection = new UpstreamConnection(socket, this.#slab);
     this.#deadlines.watch(connection);
     socket.once("close", () => this.#drop(key, connection));
     return connection;

@@ -1,9 +1,10 @@
 import { UpstreamFailed } from "../errors.ts";
 import type { AgentConnection } from "./agent-connection.ts";
-import { answerHeaders, answerTrailers } from "./headers.ts";
+import { answerTrailers, writeAnswerHead } from "./headers.ts";
+import type { HeaderList } from "./http1/fields.ts";
 import type { Framing } from "./http1/framing.ts";
-import type { HeaderList, RequestHead, ResponseHead } from "./http1/head.ts";
-import { chunkEnd, chunkPrefix, lastChunk, serializeResponseHead } from "./http1/serialize.ts";
+import type { RequestHead, ResponseHead } from "./http1/head.ts";
+import { chunkEnd, chunkPrefix, lastChunk } from "./http1/serialize.ts";
 
 export interface AnswerRules {
   readonly stripsCookies: boolean;
@@ -24,7 +25,7 @@ export class AnswerRelay {
   /** 0 is unlimited. */
   readonly #maxBytes: number;
   #isChunked = false;
-  #trailers: HeaderList = [];
+  #trailers: HeaderList | undefined;
 
   constructor(connection: AgentConnection, request: RequestHead, maxBytes: number) {
     this.#connection = connection;
@@ -35,13 +36,12 @@ export class AnswerRelay {
   /** A 1xx, for agents that know them; a 100 only for those that asked. */
   informational(head: ResponseHead, wantsContinue: boolean): void {
     if (this.#request.minor === 0 || (head.status === 100 && !wantsContinue)) return;
-    const headers = answerHeaders(head.headers, {
+    writeAnswerHead(this.#connection.out, head, {
       stripsCookies: true,
       isChunked: false,
       dropsLength: true,
       connection: undefined,
     });
-    this.#connection.out.text(serializeResponseHead(head.status, head.reason, headers));
   }
 
   /** @throws {UpstreamFailed} `response_too_large` when the declared length is above the cap. */
@@ -56,13 +56,12 @@ export class AnswerRelay {
     this.#isChunked = hasUnknownLength && this.#request.minor === 1;
     this.endsWithConnection = hasUnknownLength && this.#request.minor === 0;
     const closes = rules.closes || this.endsWithConnection;
-    const headers = answerHeaders(head.headers, {
+    writeAnswerHead(this.#connection.out, head, {
       stripsCookies: rules.stripsCookies,
       isChunked: this.#isChunked,
       dropsLength: head.status === 204,
       connection: closes ? "close" : rules.keepsOldAgent ? "keep-alive" : undefined,
     });
-    this.#connection.out.text(serializeResponseHead(head.status, head.reason, headers));
     this.hasStarted = true;
     this.status = head.status;
   }

@@ -2,16 +2,18 @@ import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { uuidv7 } from "../crypto/token.ts";
 import type { ScopeLease } from "../domain/actors/scope.ts";
-import { type Authority as Address, bracketed, formatAuthority, isIpLiteral, parseAuthority } from "../net/address.ts";
+import { type Authority as Address, formatAuthority, isIpLiteral, parseAuthority } from "../net/address.ts";
 import { requestedName, type SecureContext, terminateTls } from "../runtime/tls.ts";
 import { AgentConnection, type RequestHandler, type RequestServer } from "./agent-connection.ts";
 import type { ProxyContext } from "./context.ts";
 import type { Expiring } from "./deadlines.ts";
 import { Exchange } from "./exchange.ts";
+import { Field } from "./http1/field-names.ts";
 import type { Framing } from "./http1/framing.ts";
 import type { RequestHead } from "./http1/head.ts";
-import { hostOf } from "./http1/headers.ts";
+import { hostOf } from "./http1/host.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
+import { Route } from "./route.ts";
 
 /** An accepted CONNECT: TLS is ended with a leaf for its host, and requests are served from inside. */
 export interface TunnelOptions {
@@ -36,8 +38,7 @@ export class Tunnel implements RequestServer, Expiring {
   readonly #context: ProxyContext;
   readonly #secure: TLSSocket;
   readonly #startedAtMs: number;
-  /** How agents spell the tunnel's authority in `Host`; anything else gets a closer look. */
-  readonly #usualHost: string;
+  readonly #route: Route;
   #isOpen = false;
 
   private constructor(options: TunnelOptions) {
@@ -46,7 +47,7 @@ export class Tunnel implements RequestServer, Expiring {
     this.#authority = authority;
     this.#context = context;
     this.#startedAtMs = context.clock.now();
-    this.#usualHost = authority.port === 443 ? bracketed(authority.host) : formatAuthority(authority);
+    this.#route = new Route("https", authority.host, authority.port);
     this.deadlineMs = performance.now() + context.timeouts.clientTlsMs;
     context.deadlines.watch(this);
     socket.write(established, "latin1");
@@ -70,13 +71,10 @@ export class Tunnel implements RequestServer, Expiring {
       this.refuse(error, connection);
       return undefined;
     }
-    const { host, port } = this.#authority;
     return Exchange.start(this.#context, connection, {
       head,
       framing,
-      scheme: "https",
-      host,
-      port,
+      route: this.#route,
       target,
       lease: this.#options.lease,
     });
@@ -100,9 +98,13 @@ export class Tunnel implements RequestServer, Expiring {
 
   /** @throws {RefusedRequest} 421 when the request names another authority than the tunnel's. */
   #originForm(head: RequestHead): string {
-    const host = hostOf(head);
-    if (host !== undefined && host !== this.#usualHost) this.#requireSame(host);
-    const { target } = head;
+    const { fields, target } = head;
+    const line = fields.lineOf(Field.host);
+    // Nearly every agent spells it this way; anything else gets a closer look.
+    if (line === -1 || fields.isRepeated(Field.host) || !fields.isExactly(line, this.#route.hostHeader)) {
+      const host = hostOf(head);
+      if (host !== undefined) this.#requireSame(host);
+    }
     if (target.startsWith("/")) return target;
     if (head.method === "CONNECT") return "/";
     if (target === "*") throw new RefusedRequest(400, "asterisk_form", "The target * is not served here");
@@ -140,6 +142,7 @@ export class Tunnel implements RequestServer, Expiring {
       server: this,
       deadlines: context.deadlines,
       timeouts: context.timeouts,
+      slab: context.slab,
     });
     connection.deadlineMs = context.deadlines.now + context.timeouts.idleMs;
     this.#options.onOpen(connection);

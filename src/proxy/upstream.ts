@@ -2,13 +2,15 @@ import type { Socket } from "node:net";
 import { UpstreamFailed } from "../errors.ts";
 import type { Expiring } from "./deadlines.ts";
 import { BodyReader } from "./http1/body.ts";
+import { Field } from "./http1/field-names.ts";
+import type { HeaderList } from "./http1/fields.ts";
 import { type Framing, keepsAlive, responseFraming } from "./http1/framing.ts";
 import { FramingError } from "./http1/framing-error.ts";
-import { type HeaderList, HeadReader, parseResponseHead, type ResponseHead } from "./http1/head.ts";
-import { header } from "./http1/headers.ts";
-import { Outbox } from "./outbox.ts";
+import { ResponseHead } from "./http1/head.ts";
+import { HeadReader } from "./http1/head-reader.ts";
+import { Outbox, type Slab } from "./outbox.ts";
 
-/** Whoever waits for an answer. Calls come in this order; after `onAnswerEnd` or `onFailure` there are none. */
+/** Whoever waits for an answer. A head is good until the call returns: it is used again for the next answer. Calls come in this order; after `onAnswerEnd` or `onFailure` there are none. */
 export interface UpstreamUser {
   onInformational(head: ResponseHead): void;
   /** 101: from here on the socket is the user's, which takes it with `detach`. */
@@ -42,15 +44,21 @@ export class UpstreamConnection implements Expiring {
   hasAnswered = false;
   readonly #reader = new HeadReader(headLimits);
   #user: UpstreamUser | undefined;
+  readonly #head = new ResponseHead();
+  readonly #body: BodyReader;
   #method = "";
-  #body: BodyReader | undefined;
+  #isInBody = false;
   #informational = 0;
   #isReusable = false;
   #isDetached = false;
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, slab: Slab) {
     this.socket = socket;
-    this.out = new Outbox(socket);
+    this.out = new Outbox(socket, slab);
+    this.#body = new BodyReader({
+      data: (data) => this.#user?.onAnswerBody(data),
+      trailers: (trailers) => this.#user?.onAnswerTrailers(trailers),
+    });
     socket.on("data", this.#onData);
     socket.on("end", this.#onEnd);
     socket.on("drain", this.#onDrain);
@@ -71,7 +79,7 @@ export class UpstreamConnection implements Expiring {
   begin(user: UpstreamUser, method: string): void {
     this.#user = user;
     this.#method = method;
-    this.#body = undefined;
+    this.#isInBody = false;
     this.#informational = 0;
     this.#isReusable = false;
     this.hasAnswered = false;
@@ -133,25 +141,25 @@ export class UpstreamConnection implements Expiring {
   #read(user: UpstreamUser, chunk: Buffer): void {
     let at = 0;
     while (at < chunk.length && this.#user === user) {
-      const rest = at === 0 ? chunk : chunk.subarray(at);
-      if (!this.#body) {
-        const used = this.#reader.push(rest);
+      if (this.#isInBody) at += this.#body.push(at === 0 ? chunk : chunk.subarray(at));
+      else {
+        const used = this.#reader.push(chunk, at);
         if (used === -1) return;
         at += used;
-        this.#readHead(user, chunk.subarray(at));
-      } else {
-        at += this.#body.push(rest);
+        this.#readHead(user, chunk, at);
       }
-      if (this.#body?.done && this.#user === user) this.#finish(user, at < chunk.length);
+      if (this.#isInBody && this.#body.done && this.#user === user) this.#finish(user, at < chunk.length);
     }
   }
 
-  #readHead(user: UpstreamUser, rest: Buffer): void {
-    const head = parseResponseHead(this.#reader.text);
+  /** @param at where the bytes behind the head start. */
+  #readHead(user: UpstreamUser, chunk: Buffer, at: number): void {
+    const head = this.#head;
+    head.parse(this.#reader.bytes, 0, this.#reader.end);
     this.#reader.reset();
     const framing = responseFraming(head, this.#method);
     if (head.status === 101) {
-      user.onSwitch(head, rest);
+      user.onSwitch(head, chunk.subarray(at));
       return;
     }
     if (head.status < 200) {
@@ -164,23 +172,23 @@ export class UpstreamConnection implements Expiring {
       return;
     }
     this.#isReusable = keepsAlive(head) && framing.kind !== "close" && !announcesForbiddenBody(head);
-    this.#body = new BodyReader(framing, {
-      data: (data) => user.onAnswerBody(data),
-      trailers: (trailers) => user.onAnswerTrailers(trailers),
-    });
+    this.#isInBody = true;
+    this.#body.begin(framing);
     user.onAnswer(head, framing);
   }
 
   #finish(user: UpstreamUser, hasSurplus: boolean): void {
     if (hasSurplus) this.#isReusable = false;
     this.#user = undefined;
+    this.#isInBody = false;
+    this.#head.fields.release();
     this.isReused = true;
     user.onAnswerEnd();
   }
 
   readonly #onEnd = (): void => {
     const user = this.#user;
-    if (!user || !this.#body) {
+    if (!user || !this.#isInBody) {
       this.#fail("upstream_closed", "The upstream closed the connection before it answered");
       this.destroy();
       return;
@@ -215,7 +223,7 @@ export class UpstreamConnection implements Expiring {
 }
 
 /** A 204 that announces a body may well send one, late enough to pass for the answer to the next request. */
-function announcesForbiddenBody({ status, headers }: ResponseHead): boolean {
+function announcesForbiddenBody({ status, fields }: ResponseHead): boolean {
   if (status !== 204) return false;
-  return header(headers, "transfer-encoding") !== undefined || (header(headers, "content-length") ?? "0") !== "0";
+  return fields.has(Field.transferEncoding) || (fields.valueOf(Field.contentLength) ?? "0") !== "0";
 }

@@ -2,33 +2,31 @@ import { createHash } from "node:crypto";
 import type { Socket } from "node:net";
 import type { AgentConnection } from "./agent-connection.ts";
 import type { Deadlines, Expiring } from "./deadlines.ts";
-import { answerHeaders } from "./headers.ts";
+import { writeAnswerHead } from "./headers.ts";
+import { Field } from "./http1/field-names.ts";
 import type { RequestHead, ResponseHead } from "./http1/head.ts";
-import { hasToken, header } from "./http1/headers.ts";
-import { serializeResponseHead } from "./http1/serialize.ts";
 import type { UpstreamConnection } from "./upstream.ts";
 
 /** Upgrades to WebSocket (RFC 6455, section 4), and the bytes behind them, both ways until one side closes. */
 
-export function wantsWebSocket(head: RequestHead): boolean {
+export function wantsWebSocket({ method, minor, fields }: RequestHead): boolean {
   return (
-    head.method === "GET" &&
-    head.minor === 1 &&
-    hasToken(head.headers, "upgrade", "websocket") &&
-    hasToken(head.headers, "connection", "upgrade")
+    fields.has(Field.upgrade) &&
+    method === "GET" &&
+    minor === 1 &&
+    fields.hasToken(Field.upgrade, "websocket") &&
+    fields.hasToken(Field.connection, "upgrade")
   );
 }
 
 const acceptSuffix = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /** Is this 101 the answer to that handshake? Anything else would open a pipe that nobody agreed on. */
-export function acceptsUpgrade(request: RequestHead, answer: ResponseHead): boolean {
-  const key = header(request.headers, "sec-websocket-key");
-  if (key === undefined || header(answer.headers, "upgrade")?.toLowerCase() !== "websocket") return false;
+export function acceptsUpgrade({ fields: asked }: RequestHead, { fields }: ResponseHead): boolean {
+  const key = asked.valueOf(Field.webSocketKey);
+  if (key === undefined || fields.valueOf(Field.upgrade)?.toLowerCase() !== "websocket") return false;
   const expected = createHash("sha1").update(`${key}${acceptSuffix}`).digest("base64");
-  return (
-    header(answer.headers, "sec-websocket-accept") === expected && hasToken(answer.headers, "connection", "upgrade")
-  );
+  return fields.valueOf(Field.webSocketAccept) === expected && fields.hasToken(Field.connection, "upgrade");
 }
 
 export interface Upgraded {
@@ -48,15 +46,12 @@ export interface Upgraded {
 /** Answers 101 and connects the two sockets. */
 export function relayUpgraded(upgraded: Upgraded): void {
   const { connection, upstream, head, early } = upgraded;
-  const headers = answerHeaders(head.headers, {
+  writeAnswerHead(connection.out, head, {
     stripsCookies: upgraded.stripsCookies,
     isChunked: false,
     dropsLength: true,
-    connection: undefined,
+    connection: "Upgrade",
   });
-  connection.out.text(
-    serializeResponseHead(101, head.reason, [...headers, "Connection", "Upgrade", "Upgrade", "websocket"]),
-  );
   if (early.length > 0) connection.out.bytes(early);
   const heldBack = connection.takeOver();
   new Pipe(connection.socket, upstream.detach(), upgraded, heldBack, early.length);

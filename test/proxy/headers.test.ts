@@ -1,15 +1,55 @@
+import type { Socket } from "node:net";
 import { describe, expect, it } from "vitest";
-import { answerHeaders, outgoingHeaders, sniffAuthentication } from "../../src/proxy/headers.ts";
+import type { InjectedHeader } from "../../src/domain/vaults/snapshot.ts";
+import {
+  type AnswerOptions,
+  type RequestOptions,
+  RequestRules,
+  sniffAuthentication,
+  writeAnswerHead,
+  writeRequestHead,
+} from "../../src/proxy/headers.ts";
+import { parseRequestHead, parseResponseHead } from "../../src/proxy/http1/head.ts";
+import { UnwritableHead } from "../../src/proxy/http1/serialize.ts";
+import { Outbox, Slab } from "../../src/proxy/outbox.ts";
 
-const outgoing = (headers: string[], more: Partial<Parameters<typeof outgoingHeaders>[1]> = {}) =>
-  outgoingHeaders(headers, {
-    host: "a.test",
-    injected: [],
-    stripped: undefined,
-    isChunked: false,
-    upgrades: false,
-    ...more,
-  });
+/** What is written to an outbox, as latin1. */
+function written(write: (out: Outbox) => void): string {
+  const parts: Buffer[] = [];
+  const socket = { writable: true, writableLength: 0, write: (part: Buffer) => parts.push(part) };
+  const out = new Outbox(socket as unknown as Socket, new Slab());
+  write(out);
+  out.flush();
+  return Buffer.concat(parts).toString("latin1");
+}
+
+function lines(headers: readonly string[]): string {
+  return headers.map((part, i) => (i % 2 === 0 ? `${part}: ` : `${part}\r\n`)).join("");
+}
+
+interface Sent extends Partial<RequestOptions> {
+  readonly injected?: readonly InjectedHeader[];
+  readonly stripped?: ReadonlySet<string>;
+}
+
+/** The head that goes upstream when this one arrives. */
+function forwarded(head: string, { injected = [], stripped, ...more }: Sent = {}): string {
+  const read = parseRequestHead(Buffer.from(head, "latin1"));
+  const rules = new RequestRules(injected, stripped);
+  const options = { target: read.target, host: "a.test", rules, isChunked: false, upgrades: false, ...more };
+  return written((out) => writeRequestHead(out, read, options));
+}
+
+const outgoing = (headers: readonly string[], more: Sent = {}) =>
+  parseRequestHead(Buffer.from(forwarded(`GET / HTTP/1.1\r\n${lines(headers)}\r\n`, more), "latin1")).headers;
+
+function answered(head: string, options: AnswerOptions): string {
+  const read = parseResponseHead(Buffer.from(head, "latin1"));
+  return written((out) => writeAnswerHead(out, read, options));
+}
+
+const answerHeaders = (headers: readonly string[], options: AnswerOptions) =>
+  parseResponseHead(Buffer.from(answered(`HTTP/1.1 200 OK\r\n${lines(headers)}\r\n`, options), "latin1")).headers;
 
 describe("headers on their way upstream", () => {
   it.each([
@@ -120,7 +160,57 @@ describe("headers on their way upstream", () => {
   });
 });
 
+describe("a head on its way upstream", () => {
+  it("is the one that arrived, to the byte, where nothing is to be changed", () => {
+    const head = "POST /a?b HTTP/1.1\r\nHost: a.test\r\nx-Y:  \u00e9 \t\r\nContent-Length: 0\r\nX:\r\n\r\n";
+    const spaced = "POST /a?b HTTP/1.1\r\nHost: a.test\r\nx-Y: \u00e9\r\nContent-Length: 0\r\nX: \r\n\r\n";
+    expect(forwarded(head)).toBe(spaced);
+    expect(forwarded(spaced)).toBe(spaced);
+  });
+
+  it("has the target that it is given, in HTTP/1.1, and a Host first where there was none", () => {
+    expect(forwarded("GET http://a.test/x HTTP/1.0\r\nA: b\r\n\r\n", { target: "/x" })).toBe(
+      "GET /x HTTP/1.1\r\nHost: a.test\r\nA: b\r\n\r\n",
+    );
+    expect(forwarded("GET / HTTP/1.0\r\n\r\n")).toBe("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    expect(forwarded("\r\nGET / HTTP/1.1\r\nHost: b\r\n\r\n")).toBe("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+  });
+
+  it("keeps Transfer-Encoding where it stands, once", () => {
+    const head = "POST / HTTP/1.1\r\nHost: a.test\r\ntransfer-encoding: Chunked\r\nA: b\r\n\r\n";
+    expect(forwarded(head, { isChunked: true })).toBe(head);
+  });
+
+  it.each(["", "/ HTTP/1.1\r\nX:", "/\r\nX: y", "/\u00e9", "/#"])("is not written with the target %j", (target) => {
+    expect(() => forwarded("GET / HTTP/1.1\r\n\r\n", { target })).toThrow(UnwritableHead);
+  });
+
+  it.each([
+    ["X\r\nY", "sk_live_1"],
+    ["", "sk_live_1"],
+    ["X:", "sk_live_1"],
+    ["X", "sk_live_1\r\nY: z"],
+    ["X", "sk_live_1\n"],
+    ["X", "sk_live_1\0"],
+    ["X", "sk_live_1\u010d\u010a"],
+  ])("is not written with the credential header %j: %j", (name, value) => {
+    const write = () => forwarded("GET / HTTP/1.1\r\n\r\n", { injected: [{ name, value }] });
+    expect(write).toThrow(UnwritableHead);
+    expect(write).not.toThrow("sk_live_1");
+  });
+});
+
 describe("headers on their way back", () => {
+  it.each([
+    ["HTTP/1.1 200 OK\r\nA: b\r\n\r\n", "HTTP/1.1 200 OK\r\nA: b\r\n\r\n", "nothing changes"],
+    ["HTTP/1.0 404 N\u00f6  \r\n\r\n", "HTTP/1.1 404 N\u00f6  \r\n\r\n", "the version is ours, the reason is not"],
+    ["HTTP/1.1 204\r\n\r\n", "HTTP/1.1 204 \r\n\r\n", "the blank that the grammar wants"],
+    ["HTTP/1.1 200 OK\r\nA:b\r\nC:\td \r\n\r\n", "HTTP/1.1 200 OK\r\nA: b\r\nC: d\r\n\r\n", "one blank each"],
+  ])("%j becomes %j: %s", (head, expected) => {
+    const options = { stripsCookies: false, isChunked: false, dropsLength: false, connection: undefined };
+    expect(answered(head, options)).toBe(expected);
+  });
+
   const rules = { stripsCookies: false, isChunked: false, dropsLength: false, connection: undefined } as const;
 
   it("lose what is hop-by-hop, nominated, or would speak for the broker or lead past it", () => {
@@ -153,6 +243,7 @@ describe("how an agent authenticates by itself", () => {
     [["Api-Key", "x", "X-Api-Key", "y"], "api-key", "X-Api-Key"],
     [["Accept", "x"], "", ""],
   ])("%j is %s in %s", (headers, scheme, header) => {
-    expect(sniffAuthentication(headers)).toEqual({ scheme, header });
+    const read = parseRequestHead(Buffer.from(`GET / HTTP/1.1\r\n${lines(headers)}\r\n`, "latin1"));
+    expect(sniffAuthentication(read.fields)).toEqual({ scheme, header });
   });
 });

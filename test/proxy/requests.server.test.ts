@@ -91,7 +91,7 @@ describe("what goes upstream", () => {
     );
     expect((await t.client.answer()).status).toBe(200);
     expect(t.upstream.received[0]).toMatch(
-      /Trailer: X-Sum\r\nAuthorization: Bearer sk_real\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 9\r\n\r\n$/,
+      /Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\nAuthorization: Bearer sk_real\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 9\r\n\r\n$/,
     );
     expect(t.upstream.connections).toBe(1);
   });

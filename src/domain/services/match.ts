@@ -42,7 +42,7 @@ export function compileMatcher(services: readonly Service[]): Matcher {
   for (const list of [...exact.values(), ...bySuffix.values()]) list.sort(byPrecedence);
   return {
     match: (target) => {
-      const dot = target.host.indexOf(".");
+      const dot = bySuffix.size === 0 ? -1 : target.host.indexOf(".");
       return choose(
         exact.get(target.host) ?? noCandidates,
         (dot > 0 ? bySuffix.get(target.host.slice(dot)) : undefined) ?? noCandidates,

@@ -1,7 +1,8 @@
 import { badExtension, ChunkExtension } from "./chunk-extension.ts";
+import { Fields, type HeaderList } from "./fields.ts";
 import type { Framing } from "./framing.ts";
 import { FramingError } from "./framing-error.ts";
-import { type HeaderList, HeadReader, parseHeaderLines } from "./head.ts";
+import { HeadReader } from "./head-reader.ts";
 import { acceptTrailers } from "./trailers.ts";
 
 export interface BodySink {
@@ -48,7 +49,7 @@ type State =
  */
 export class BodyReader {
   readonly #sink: BodySink;
-  #state: State;
+  #state: State = "done";
   /** Bytes still missing from the body, or from the current chunk. */
   #remaining = 0;
   #sizeDigits = 0;
@@ -56,11 +57,18 @@ export class BodyReader {
   #extension: ChunkExtension | undefined;
   #extensionExcess = 0;
   #trailers: HeadReader | undefined;
-  readonly #endsWithTransport: boolean;
+  #endsWithTransport = false;
 
-  constructor(framing: Framing, sink: BodySink) {
+  constructor(sink: BodySink) {
     this.#sink = sink;
+  }
+
+  /** Starts with the next body; an instance reads one after the other. */
+  begin(framing: Framing): void {
     this.#endsWithTransport = framing.kind === "close";
+    this.#trailers = undefined;
+    this.#extension = undefined;
+    this.#remaining = 0;
     switch (framing.kind) {
       case "none":
         this.#state = "done";
@@ -75,6 +83,8 @@ export class BodyReader {
         break;
       case "chunked":
         this.#state = "size";
+        this.#sizeDigits = 0;
+        this.#extensionExcess = 0;
         break;
     }
   }
@@ -154,7 +164,9 @@ export class BodyReader {
     this.#trailers ??= new HeadReader({ maxBytes: maxTrailerBytes, maxHeaders: maxTrailers });
     const used = this.#trailers.push(rest);
     if (used === -1) return rest.length;
-    const trailers = acceptTrailers(parseHeaderLines(this.#trailers.text, 0));
+    const fields = new Fields();
+    fields.parse(this.#trailers.bytes, 0, this.#trailers.end);
+    const trailers = acceptTrailers(fields.list());
     this.#state = "done";
     if (trailers.length > 0) this.#sink.trailers?.(trailers);
     return used;

@@ -1,6 +1,7 @@
+import { Field } from "./field-names.ts";
+import type { Fields } from "./fields.ts";
 import { FramingError } from "./framing-error.ts";
-import type { HeaderList, RequestHead, ResponseHead } from "./head.ts";
-import { hasToken, isNamed } from "./headers.ts";
+import type { RequestHead, ResponseHead } from "./head.ts";
 
 /**
  * Where a message ends (RFC 9112, section 6). `close`: when the connection does; only a response can be.
@@ -25,7 +26,7 @@ const close: Framing = { kind: "close" };
  * @throws {FramingError} on lengths or codings that are malformed, repeated, combined or unknown.
  */
 export function requestFraming(head: RequestHead): Framing {
-  const framing = declaredFraming(head.headers, head.minor);
+  const framing = declaredFraming(head.fields, head.minor);
   if (framing === undefined) return none;
   if (head.method === "CONNECT") {
     if (framing.kind === "length" && framing.length === 0) return none;
@@ -43,7 +44,7 @@ export function requestFraming(head: RequestHead): Framing {
  * @throws {FramingError} on lengths or codings that are malformed, repeated, combined or unknown.
  */
 export function responseFraming(head: ResponseHead, requestMethod: string): Framing {
-  const framing = declaredFraming(head.headers, head.minor);
+  const framing = declaredFraming(head.fields, head.minor);
   const { status } = head;
   if (requestMethod === "HEAD" || status < 200 || status === 204 || status === 304) return none;
   if (requestMethod === "CONNECT" && status < 300) return none;
@@ -54,56 +55,49 @@ export function responseFraming(head: ResponseHead, requestMethod: string): Fram
  * May another message follow on this connection (RFC 9112, section 9.3)? A response framed by `close` ends the
  * connection whatever this says.
  */
-export function keepsAlive(head: RequestHead | ResponseHead): boolean {
-  if (hasToken(head.headers, "connection", "close")) return false;
-  return head.minor === 1 || hasToken(head.headers, "connection", "keep-alive");
+export function keepsAlive({ fields, minor }: RequestHead | ResponseHead): boolean {
+  if (!fields.has(Field.connection)) return minor === 1;
+  if (fields.hasToken(Field.connection, "close")) return false;
+  return minor === 1 || fields.hasToken(Field.connection, "keep-alive");
 }
 
-/** One pass over the headers: most requests have neither. */
-function declaredFraming(headers: HeaderList, minor: 0 | 1): Framing | undefined {
-  let length: string | undefined;
-  let coding: string | undefined;
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i] ?? "";
-    if (name.length === contentLength.length && isNamed(name, contentLength)) {
-      if (length !== undefined) {
-        throw new FramingError("repeated_content_length", "A message must not have more than one Content-Length");
-      }
-      length = headers[i + 1] ?? "";
-    } else if (name.length === transferEncoding.length && isNamed(name, transferEncoding)) {
-      if (coding !== undefined) {
-        throw new FramingError("repeated_transfer_encoding", "A message must not have more than one Transfer-Encoding");
-      }
-      coding = headers[i + 1] ?? "";
-    }
+/** Most requests have neither. */
+function declaredFraming(fields: Fields, minor: 0 | 1): Framing | undefined {
+  const hasLength = fields.has(Field.contentLength);
+  const hasCoding = fields.has(Field.transferEncoding);
+  if (!hasLength && !hasCoding) return undefined;
+  if (fields.isRepeated(Field.contentLength)) {
+    throw new FramingError("repeated_content_length", "A message must not have more than one Content-Length");
   }
-  if (coding === undefined) return length === undefined ? undefined : { kind: "length", length: parseLength(length) };
-  if (length !== undefined) {
+  if (fields.isRepeated(Field.transferEncoding)) {
+    throw new FramingError("repeated_transfer_encoding", "A message must not have more than one Transfer-Encoding");
+  }
+  if (!hasCoding) return { kind: "length", length: parseLength(fields, fields.lineOf(Field.contentLength)) };
+  if (hasLength) {
     throw new FramingError("ambiguous_length", "A message must not have both Content-Length and Transfer-Encoding");
   }
   if (minor === 0) {
     throw new FramingError("transfer_encoding_in_1_0", "An HTTP/1.0 message must not have a Transfer-Encoding");
   }
-  if (!isNamed(coding, "chunked")) {
+  if (!fields.isValue(fields.lineOf(Field.transferEncoding), "chunked")) {
     throw new FramingError("unknown_transfer_coding", "The only transfer coding supported is a single chunked", 501);
   }
   return chunked;
 }
 
-const contentLength = "content-length";
-const transferEncoding = "transfer-encoding";
-
 /** @throws {FramingError} on anything but decimal digits without a leading zero, up to 2^53 - 1. */
-function parseLength(text: string): number {
+function parseLength(fields: Fields, line: number): number {
+  const { bytes } = fields;
+  const start = fields.valueStart(line);
+  const end = fields.valueEnd(line);
   let length = 0;
-  for (let i = 0; i < text.length; i += 1) {
-    const digit = text.charCodeAt(i) - 0x30;
+  for (let at = start; at < end; at += 1) {
+    const digit = (bytes[at] ?? 0) - 0x30;
     if (!(digit >= 0 && digit <= 9)) throw badContentLength();
     length = length * 10 + digit;
   }
-  if (text === "" || length > Number.MAX_SAFE_INTEGER || (text.length > 1 && text.startsWith("0"))) {
-    throw badContentLength();
-  }
+  const hasLeadingZero = end - start > 1 && bytes[start] === 0x30;
+  if (start === end || length > Number.MAX_SAFE_INTEGER || hasLeadingZero) throw badContentLength();
   return length;
 }
 

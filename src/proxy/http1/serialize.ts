@@ -1,6 +1,6 @@
 import { AppError } from "../../errors.ts";
-import { nameBytes, targetBytes, valueBytes } from "./bytes.ts";
-import type { HeaderList } from "./head.ts";
+import { nameBytes, valueBytes } from "./bytes.ts";
+import type { HeaderList } from "./fields.ts";
 
 /**
  * Heads and chunk framing as latin1 text, to be written with the encoding "latin1".
@@ -20,15 +20,6 @@ export class UnwritableHead extends AppError {
   constructor(message: string) {
     super("unwritable_head", message);
   }
-}
-
-/** @throws {UnwritableHead} */
-export function serializeRequestHead(method: string, target: string, headers: HeaderList): string {
-  if (!consistsOf(method, nameBytes) || method === "") throw new UnwritableHead("The method is not a token");
-  if (!consistsOf(target, targetBytes) || target === "") {
-    throw new UnwritableHead("The target must be visible ASCII without a fragment");
-  }
-  return checked(`${method} ${target} HTTP/1.1\r\n${serializeHeaderLines(headers)}\r\n`, headers);
 }
 
 /** @throws {UnwritableHead} */
@@ -91,7 +82,8 @@ function unwritableValue(headers: HeaderList): UnwritableHead {
   return new UnwritableHead(`The value of header ${headers[bad - 1]} holds a byte that headers must not`);
 }
 
-function consistsOf(text: string, allowed: Uint8Array): boolean {
+/** Does every character stand in the table? */
+export function consistsOf(text: string, allowed: Uint8Array): boolean {
   for (let i = 0; i < text.length; i += 1) {
     if (allowed[text.charCodeAt(i)] !== 1) return false;
   }

@@ -1,5 +1,5 @@
+import type { HeaderList } from "./fields.ts";
 import { FramingError } from "./framing-error.ts";
-import type { HeaderList } from "./head.ts";
 
 /**
  * Which headers may come as trailers. RFC 9110, section 6.5.1, forbids those that a recipient must know before the

@@ -1,10 +1,17 @@
 import { describe, expect, it } from "vitest";
-import { BodyReader } from "../../../src/proxy/http1/body.ts";
+import { BodyReader, type BodySink } from "../../../src/proxy/http1/body.ts";
+import type { Framing } from "../../../src/proxy/http1/framing.ts";
 import { FramingError } from "../../../src/proxy/http1/framing-error.ts";
 import { readRequest } from "./read-message.ts";
 
 const head = "POST /a HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n";
 const last = "0\r\n\r\n";
+
+function startReader(framing: Framing, sink: BodySink): BodyReader {
+  const reader = new BodyReader(sink);
+  reader.begin(framing);
+  return reader;
+}
 
 describe("chunked bodies", () => {
   it.each([
@@ -105,7 +112,7 @@ describe("BodyReader", () => {
 
   it("hands out views of what was pushed, and the very chunk when all of it is data", () => {
     const { data, sink } = collect();
-    const reader = new BodyReader({ kind: "length", length: 8 }, sink);
+    const reader = startReader({ kind: "length", length: 8 }, sink);
     const first = Buffer.from("hello");
     const second = Buffer.from("you and me");
     expect(reader.push(first)).toBe(5);
@@ -120,7 +127,7 @@ describe("BodyReader", () => {
   it.each([{ kind: "none" } as const, { kind: "length", length: 0 } as const])(
     "is done at once with $kind",
     (framing) => {
-      const reader = new BodyReader(framing, collect().sink);
+      const reader = startReader(framing, collect().sink);
       expect(reader.done).toBe(true);
       expect(reader.push(Buffer.from("next"))).toBe(0);
       reader.end();
@@ -128,7 +135,7 @@ describe("BodyReader", () => {
   );
 
   it("takes the end of the transport as the end of a body framed by it", () => {
-    const reader = new BodyReader({ kind: "close" }, collect().sink);
+    const reader = startReader({ kind: "close" }, collect().sink);
     expect(reader.push(Buffer.from("all of it"))).toBe(9);
     expect(reader.done).toBe(false);
     reader.end();
@@ -144,14 +151,14 @@ describe("BodyReader", () => {
     [{ kind: "chunked" } as const, "5\r\nhello\r\n0\r\n"],
     [{ kind: "chunked" } as const, "5\r\nhello\r\n0\r\nX: y\r\n"],
   ])("reports %j cut short after %j: a truncated body must not look complete", (framing, bytes) => {
-    const reader = new BodyReader(framing, collect().sink);
+    const reader = startReader(framing, collect().sink);
     reader.push(Buffer.from(bytes));
     expect(() => reader.end()).toThrow(FramingError);
     expect(() => reader.end()).toThrow("before the end of the message");
   });
 
   it("stays broken after a framing error, even when a good chunk follows", () => {
-    const reader = new BodyReader({ kind: "chunked" }, collect().sink);
+    const reader = startReader({ kind: "chunked" }, collect().sink);
     expect(() => reader.push(Buffer.from("x"))).toThrow(FramingError);
     expect(() => reader.push(Buffer.from(last))).toThrow(FramingError);
     expect(() => reader.end()).toThrow(FramingError);

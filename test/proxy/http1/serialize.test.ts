@@ -1,18 +1,9 @@
 import { describe, expect, it } from "vitest";
-import {
-  chunkPrefix,
-  lastChunk,
-  serializeRequestHead,
-  serializeResponseHead,
-  UnwritableHead,
-} from "../../../src/proxy/http1/serialize.ts";
+import { chunkPrefix, lastChunk, serializeResponseHead, UnwritableHead } from "../../../src/proxy/http1/serialize.ts";
 
 describe("what is written", () => {
   it("keeps order and case", () => {
     const headers = ["hOST", "a", "X", "", "x", "\u00e9\t!"];
-    expect(serializeRequestHead("GET", "/?a", headers)).toBe(
-      "GET /?a HTTP/1.1\r\nhOST: a\r\nX: \r\nx: \u00e9\t!\r\n\r\n",
-    );
     expect(serializeResponseHead(200, "", headers)).toBe("HTTP/1.1 200 \r\nhOST: a\r\nX: \r\nx: \u00e9\t!\r\n\r\n");
     expect(serializeResponseHead(404, "Not Found", [])).toBe("HTTP/1.1 404 Not Found\r\n\r\n");
   });
@@ -30,10 +21,7 @@ describe("what is refused at the last step", () => {
   it.each(["\r\n", "\r", "\n", "\0", "\x7f", "\u010d\u010a", "\u560a"])("a part that holds %j", (bad) => {
     const part = `${secret}${bad}X: y`;
     for (const write of [
-      () => serializeRequestHead(part, "/", []),
-      () => serializeRequestHead("GET", `/${part}`, []),
-      () => serializeRequestHead("GET", "/", [part, "y"]),
-      () => serializeRequestHead("GET", "/", ["X", part]),
+      () => serializeResponseHead(200, "", [part, "y"]),
       () => serializeResponseHead(200, part, []),
       () => serializeResponseHead(200, "", ["X", part]),
       () => lastChunk(["X", part]),
@@ -45,14 +33,11 @@ describe("what is refused at the last step", () => {
   });
 
   it.each([
-    ["an empty method", () => serializeRequestHead("", "/", [])],
-    ["an empty target", () => serializeRequestHead("GET", "", [])],
-    ["a blank in the target", () => serializeRequestHead("GET", "/ HTTP/1.1", [])],
-    ["an empty name", () => serializeRequestHead("GET", "/", ["", "x"])],
-    ["a colon in a name", () => serializeRequestHead("GET", "/", ["a:b", "x"])],
+    ["an empty name", () => serializeResponseHead(200, "", ["", "x"])],
+    ["a colon in a name", () => serializeResponseHead(200, "", ["a:b", "x"])],
     ["a status of two digits", () => serializeResponseHead(99, "", [])],
     ["a status that is no number", () => serializeResponseHead(Number.NaN, "", [])],
-    ["a name without its value", () => serializeRequestHead("GET", "/", ["a", "b", "c"])],
+    ["a name without its value", () => serializeResponseHead(200, "", ["a", "b", "c"])],
   ])("%s", (_, write) => {
     expect(write).toThrow(UnwritableHead);
   });

@@ -1,5 +1,5 @@
 /** Bearer tokens and random identifiers. */
-import { hash, randomBytes, randomUUID } from "node:crypto";
+import { hash, randomBytes, randomFillSync, randomUUID } from "node:crypto";
 
 export type TokenPrefix = "av_sess_" | "av_agt_" | "av_uinv_" | "av_appr_" | "av_inv_";
 
@@ -33,32 +33,46 @@ export function uuidv4(): string {
  * millisecond (section 6.2, method 1) from a random number below 2^11, which leaves room for 2,048 ids.
  */
 export function uuidv7(nowMs: number = Date.now()): string {
+  if (poolAt + bytesPerId > pool.length) {
+    randomFillSync(pool);
+    poolAt = 0;
+  }
   const ms = Math.trunc(nowMs);
   if (ms === last.ms && last.count < 0xfff) last.count += 1;
-  else last = { ms, count: Number.parseInt(nextDigits(4), 16) & 0x7ff, prefix: prefixOf(ms) };
-  const random = nextDigits(16);
-  const variant = "89ab".charAt(Number.parseInt(random.charAt(0), 16) & 3);
-  return `${last.prefix}-${(0x7000 | last.count).toString(16)}-${variant}${random.slice(1, 4)}-${random.slice(4)}`;
-}
-
-/** The time of the last id, which many share, and their count. */
-let last = { ms: -1, count: 0, prefix: "" };
-
-function prefixOf(ms: number): string {
-  const digits = ms.toString(16).padStart(12, "0");
-  return `${digits.slice(0, 8)}-${digits.slice(8)}`;
+  else {
+    last.ms = ms;
+    last.count = randomAt(8) & 0x7ff;
+    writeHex(0, 8, Math.floor(ms / 0x10000));
+    writeHex(9, 4, ms % 0x10000);
+  }
+  writeHex(14, 4, 0x7000 | last.count);
+  writeHex(19, 4, 0x8000 | (randomAt(0) & 0x3fff));
+  writeHex(24, 4, randomAt(2));
+  writeHex(28, 4, randomAt(4));
+  writeHex(32, 4, randomAt(6));
+  poolAt += bytesPerId;
+  return text.toString("latin1");
 }
 
 /** Every request has an id: asking the system for randomness each time costs more than the rest of making one. */
-let pool = "";
-let poolAt = 0;
+const pool = new Uint8Array(4000);
+const bytesPerId = 10;
+let poolAt = pool.length;
 
-/** Random hex digits that nobody else gets. */
-function nextDigits(count: number): string {
-  if (poolAt + count > pool.length) {
-    pool = randomHex(4096);
-    poolAt = 0;
+/** Random bytes that nobody else gets, as a number of 16 bits. */
+function randomAt(offset: number): number {
+  return ((pool[poolAt + offset] ?? 0) << 8) | (pool[poolAt + offset + 1] ?? 0);
+}
+
+/** The time of the last id, which many share and which stays in `text`, and their count. */
+const last = { ms: -1, count: 0 };
+const text = Buffer.from("00000000-0000-0000-0000-000000000000", "latin1");
+const hexDigits = Buffer.from("0123456789abcdef", "latin1");
+
+function writeHex(at: number, digits: number, value: number): void {
+  let rest = value;
+  for (let i = at + digits - 1; i >= at; i -= 1) {
+    text[i] = hexDigits[rest & 15] ?? 0;
+    rest >>>= 4;
   }
-  poolAt += count;
-  return pool.slice(poolAt - count, poolAt);
 }

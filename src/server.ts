@@ -122,6 +122,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       throw cannotListen(error, "--port", config.host, config.port);
     });
     stops.push(() => api.close({ graceMs: drainMs }));
+    // Before the API waits for its answers: these end only when they are told to.
+    stops.push(() => domain.tails.endAll());
     policy.protect({ host: config.host, port: api.port });
     if (config.proxyPort !== 0) {
       try {

@@ -18,6 +18,7 @@ import { Credentials } from "./credentials/credential.ts";
 import { Discovery } from "./discovery.ts";
 import { Journal } from "./journal.ts";
 import { JournalSpill } from "./journal-spill.ts";
+import { JournalTails } from "./journal-tail.ts";
 import { type LimitEnvironment, Limits } from "./limits/tiers.ts";
 import { Mail, type MailTransport } from "./mail.ts";
 import { Services } from "./services/services.ts";
@@ -62,6 +63,7 @@ export class Domain {
   readonly sessions: Sessions;
   readonly settings: Settings;
   readonly snapshots: Snapshots;
+  readonly tails: JournalTails;
   readonly users: Users;
   readonly vaults: Vaults;
 
@@ -96,10 +98,12 @@ export class Domain {
     this.discovery = new Discovery({ database, services: this.services });
     const spill = options.journalSpool && new JournalSpill(options.journalSpool, log);
     this.journal = new Journal({ database, log, spill });
+    this.tails = new JournalTails({ database, changes, journal: this.journal });
   }
 
   /** Writes down what is buffered, then forgets every value. */
   async close(): Promise<void> {
+    this.tails.endAll();
     await this.journal.close();
     this.snapshots.close();
     this.scopes.close();

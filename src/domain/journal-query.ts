@@ -31,6 +31,14 @@ export interface JournalQuery extends JournalFilter {
   readonly after?: number | undefined;
 }
 
+/** A stretch of the journal, from its oldest end. */
+export interface JournalSpan extends JournalFilter {
+  readonly after: number;
+  /** The last id that counts; not beyond the newest row. */
+  readonly upTo?: number | undefined;
+  readonly limit: number;
+}
+
 export const statusBuckets = ["2xx", "3xx", "4xx", "5xx", "err"] as const;
 export type StatusBucket = (typeof statusBuckets)[number];
 
@@ -114,13 +122,12 @@ async function readBackwards(database: Database, vaultId: string, query: Journal
 
 /**
  * Rows after an id, the oldest first.
- * @param query with `upTo` not beyond the newest row.
  * @returns where to go on: with `upTo` there, when it was reached, even if no row in between passed the filter.
  */
 export async function readJournal(
   database: Database,
   vaultId: string,
-  query: JournalFilter & { readonly after: number; readonly limit: number; readonly upTo?: number | undefined },
+  query: JournalSpan,
 ): Promise<{ readonly rows: readonly JournalRow[]; readonly next: number }> {
   const rows: JournalRow[] = [];
   const upTo = query.upTo ?? Number.MAX_SAFE_INTEGER;

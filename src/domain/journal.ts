@@ -18,7 +18,14 @@ import type { Database } from "../storage/database.ts";
 import { DiscoveryTally } from "./discovery-tally.ts";
 import { JournalBacklog, requestsOf } from "./journal-backlog.ts";
 import type { JournalEntry, JournalSink } from "./journal-entry.ts";
-import { type JournalPage, type JournalQuery, listJournal } from "./journal-query.ts";
+import {
+  type JournalPage,
+  type JournalQuery,
+  type JournalSpan,
+  latestJournalId,
+  listJournal,
+  readJournal,
+} from "./journal-query.ts";
 import { type Counted, insertEntries, withoutWritten } from "./journal-rows.ts";
 import type { JournalSpill } from "./journal-spill.ts";
 
@@ -94,6 +101,16 @@ export class Journal implements JournalSink {
   /** What is written so far, which trails the requests by a quarter of a second. */
   list(vaultId: string, query: JournalQuery): Promise<JournalPage> {
     return listJournal(this.#database, vaultId, query);
+  }
+
+  /** The newest row of a vault; 0 when there is none. */
+  latestId(vaultId: string): Promise<number> {
+    return latestJournalId(this.#database, vaultId);
+  }
+
+  /** A page of what came after a row, the oldest first; see `readJournal`. */
+  read(vaultId: string, span: JournalSpan): ReturnType<typeof readJournal> {
+    return readJournal(this.#database, vaultId, span);
   }
 
   /** Calls `watcher` after every batch that this process has written. Returns the function that ends it. */

@@ -3,6 +3,7 @@
  * builds these objects; nothing here decides anything.
  */
 import { createServer } from "node:net";
+import { join } from "node:path";
 import type { DatabaseConfig, ServerConfig } from "./config.ts";
 import type { Keyring } from "./crypto/keyring.ts";
 import { Secret } from "./crypto/secret.ts";
@@ -25,6 +26,8 @@ import { openUpstreamTrust } from "./net/trust.ts";
 import type { AuthFailures } from "./proxy/authenticate.ts";
 import { type ProxyListener, startProxy } from "./proxy/listener.ts";
 import { listAssets, readAssetText } from "./runtime/assets.ts";
+import { openDataDirectory } from "./runtime/files.ts";
+import { Spool } from "./runtime/spool.ts";
 import { Changes } from "./storage/changes.ts";
 import { type Database, openDatabase } from "./storage/database.ts";
 
@@ -90,6 +93,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       baseUrl: config.baseUrl,
       limits: config.rateLimit,
       allowsInternalNames: config.isDevMode,
+      journalSpool: await openJournalSpool(config, log),
       output: options.output,
     });
     stops.push(() => domain.close());
@@ -118,6 +122,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       throw cannotListen(error, "--port", config.host, config.port);
     });
     stops.push(() => api.close({ graceMs: drainMs }));
+    // Before the API waits for its answers: these end only when they are told to.
+    stops.push(() => domain.tails.endAll());
     policy.protect({ host: config.host, port: api.port });
     if (config.proxyPort !== 0) {
       try {
@@ -173,6 +179,21 @@ export async function withLocalDatabase<T>(
     return await work(database);
   } finally {
     await database.close();
+  }
+}
+
+/** 128 MiB: some 250,000 requests. */
+const maxSpoolBytes = 128 * 1024 * 1024;
+
+/** The file that keeps the journal while the database is away; a server whose disk cannot be written does without. */
+async function openJournalSpool(config: ServerConfig, log: Logger): Promise<Spool | undefined> {
+  const path = join(config.dataDirectory, "journal-spill.ndjson");
+  try {
+    await openDataDirectory(config.dataDirectory);
+    return Spool.open({ path, maxBytes: maxSpoolBytes });
+  } catch (error) {
+    log.warn("the journal has no file for when the database is away", { path, reason: messageOf(error) });
+    return undefined;
   }
 }
 

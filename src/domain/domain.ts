@@ -1,6 +1,7 @@
 /** Builds the rules from their means: database, keys and clock. What is built here is all that the two doors know. */
 import type { Keyring } from "../crypto/keyring.ts";
 import type { Logger } from "../log.ts";
+import type { Spool } from "../runtime/spool.ts";
 import type { Changes } from "../storage/changes.ts";
 import type { Database } from "../storage/database.ts";
 import { Access } from "./actors/access.ts";
@@ -16,6 +17,8 @@ import type { Clock } from "./clock.ts";
 import { Credentials } from "./credentials/credential.ts";
 import { Discovery } from "./discovery.ts";
 import { Journal } from "./journal.ts";
+import { JournalSpill } from "./journal-spill.ts";
+import { JournalTails } from "./journal-tail.ts";
 import { type LimitEnvironment, Limits } from "./limits/tiers.ts";
 import { Mail, type MailTransport } from "./mail.ts";
 import { Services } from "./services/services.ts";
@@ -37,6 +40,8 @@ export interface DomainOptions {
   /** AGENT_VAULT_DEV_MODE. */
   readonly allowsInternalNames: boolean;
   readonly mailTransport?: MailTransport | undefined;
+  /** Where the journal goes while the database is away. The domain closes it. */
+  readonly journalSpool?: Spool | undefined;
   /** One line where the operator of the server sees it, such as a one-time code that no mail carries. */
   readonly output: (line: string) => void;
 }
@@ -58,6 +63,7 @@ export class Domain {
   readonly sessions: Sessions;
   readonly settings: Settings;
   readonly snapshots: Snapshots;
+  readonly tails: JournalTails;
   readonly users: Users;
   readonly vaults: Vaults;
 
@@ -90,11 +96,14 @@ export class Domain {
     this.credentials = new Credentials({ database, keyring, writer });
     this.snapshots = new Snapshots({ database, changes, keyring, clock });
     this.discovery = new Discovery({ database, services: this.services });
-    this.journal = new Journal({ database, log });
+    const spill = options.journalSpool && new JournalSpill(options.journalSpool, log);
+    this.journal = new Journal({ database, log, spill });
+    this.tails = new JournalTails({ database, changes, journal: this.journal });
   }
 
   /** Writes down what is buffered, then forgets every value. */
   async close(): Promise<void> {
+    this.tails.endAll();
     await this.journal.close();
     this.snapshots.close();
     this.scopes.close();

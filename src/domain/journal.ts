@@ -1,20 +1,40 @@
 /**
  * The journal of proxied requests. Entries wait in memory and are written in batches, so that no request waits for the
- * database; what the database cannot take in time is coalesced, counted in the row that stands for it, never just lost.
+ * database. What the database does not take in time goes through a file beside it, in order, and from there to the
+ * database when it is back, be it in another process. Only when the file is full, too, entries are coalesced, counted in
+ * the one that stands for them.
+ *
+ *     record → memory → database
+ *                  ╲      ╱
+ *                 spill file          while the database is away or slow, and at an end that cannot wait for it
+ *
+ * Nothing is lost when the server is told to stop. A process that is killed loses what is only in memory: the last 250 ms
+ * of requests; while the database is slow or away a second of them, and the batch of 500 that it was given last.
  */
 
 import { messageOf } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import type { Database } from "../storage/database.ts";
-import type { Schema } from "../storage/schema.ts";
 import { DiscoveryTally } from "./discovery-tally.ts";
+import { JournalBacklog, requestsOf } from "./journal-backlog.ts";
 import type { JournalEntry, JournalSink } from "./journal-entry.ts";
-import { type JournalPage, type JournalQuery, listJournal } from "./journal-query.ts";
+import {
+  type JournalPage,
+  type JournalQuery,
+  type JournalSpan,
+  latestJournalId,
+  listJournal,
+  readJournal,
+} from "./journal-query.ts";
+import { type Counted, insertEntries, withoutWritten } from "./journal-rows.ts";
+import type { JournalSpill } from "./journal-spill.ts";
 
 export interface JournalOptions {
   readonly database: Database;
   readonly log: Logger;
-  /** Entries that may wait; about half a kilobyte each. */
+  /** Where entries go while the database is away; without it they wait in memory. The journal closes it. */
+  readonly spill?: JournalSpill | undefined;
+  /** Entries that may wait in memory; about half a kilobyte each. */
   readonly maxWaiting?: number;
   /** How long `close` goes on trying a database that does not answer. */
   readonly closeWithinMs?: number;
@@ -25,58 +45,57 @@ const batchRows = 500;
 const flushAfterMs = 250;
 /** 25 MiB or so: at 10,000 requests a second, five seconds of a database that hangs. */
 const defaultMaxWaiting = 50_000;
-/** Distinct kinds of coalesced entries; everything beyond is counted under the last. */
-const maxCoalesced = 1_000;
+/** A batch that takes longer is no reason to keep what comes after it in memory. */
+const spillAfterMs = 1_000;
+/** This many waiting entries do not wait for that. */
+const spillAfterEntries = 5_000;
 const retryAfterMs = 1_000;
-const maxPathCharacters = 2_048;
 
-/** Written entries are dropped from the front of the queue when there are this many of them. */
-const compactAfter = 5_000;
-
-/** `counts` says how many requests each entry stands for; undefined when it is one each. */
-interface Batch {
-  readonly entries: readonly JournalEntry[];
-  readonly counts: readonly number[] | undefined;
-}
-
-/** An entry that stands for `count` of its kind. */
-interface Coalesced {
-  readonly entry: JournalEntry;
-  count: number;
-}
+/** Called with the vaults that have new rows. */
+export type JournalWatcher = (vaultIds: ReadonlySet<string>) => void;
 
 export class Journal implements JournalSink {
   readonly #database: Database;
   readonly #log: Logger;
-  readonly #maxWaiting: number;
+  readonly #spill: JournalSpill | undefined;
   readonly #closeWithinMs: number;
-  /** Arrived entries; those before `#taken` are written or being written. */
-  #entries: JournalEntry[] = [];
-  #taken = 0;
-  #coalesced = new Map<string, Coalesced>();
+  readonly #backlog: JournalBacklog;
+  readonly #watchers = new Set<JournalWatcher>();
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> | undefined;
-  /** Requests of the batch that is being written. */
-  #inFlight = 0;
+  /** The batch that the database was given. */
+  #inFlight: readonly Counted[] = [];
+  /** The database did not take the last batch; until it answers again, nothing is sent to it. */
+  #isAway = false;
   #isClosed = false;
   #isAbandoned = false;
 
   constructor(options: JournalOptions) {
+    const maxEntries = options.maxWaiting ?? defaultMaxWaiting;
     this.#database = options.database;
     this.#log = options.log;
-    this.#maxWaiting = options.maxWaiting ?? defaultMaxWaiting;
+    this.#spill = options.spill;
     this.#closeWithinMs = options.closeWithinMs ?? 5_000;
+    this.#backlog = new JournalBacklog({
+      maxEntries,
+      onCoalescing: () =>
+        this.#log.warn("the journal cannot keep up: entries of one kind are written as one", { waiting: maxEntries }),
+    });
+    if (this.#spill?.isEmpty === false) {
+      this.#log.info("journal entries of the last run are written now");
+      this.#timer = setTimeout(() => this.#start(), 0);
+    }
   }
 
   record(entry: JournalEntry): void {
-    if (this.#entries.length - this.#taken >= this.#maxWaiting) {
-      this.#coalesce(entry);
+    const waiting = this.#backlog.push(entry);
+    if (this.#isAway || (this.#writing !== undefined && waiting >= spillAfterEntries)) {
+      if (waiting % batchRows === 0) this.#spillWaiting(batchRows);
+    } else if (waiting >= batchRows) {
+      this.#start();
       return;
     }
-    const count = this.#entries.push(entry) - this.#taken;
-    if (this.#writing !== undefined) return;
-    if (count === 1) this.#timer = setTimeout(() => this.#start(), flushAfterMs);
-    else if (count === batchRows) this.#start();
+    if (this.#writing === undefined) this.#wake();
   }
 
   /** What is written so far, which trails the requests by a quarter of a second. */
@@ -84,130 +103,195 @@ export class Journal implements JournalSink {
     return listJournal(this.#database, vaultId, query);
   }
 
-  /** Everything that was recorded before this call is written when it resolves; for tests and for `close`. */
+  /** The newest row of a vault; 0 when there is none. */
+  latestId(vaultId: string): Promise<number> {
+    return latestJournalId(this.#database, vaultId);
+  }
+
+  /** A page of what came after a row, the oldest first; see `readJournal`. */
+  read(vaultId: string, span: JournalSpan): ReturnType<typeof readJournal> {
+    return readJournal(this.#database, vaultId, span);
+  }
+
+  /** Calls `watcher` after every batch that this process has written. Returns the function that ends it. */
+  watch(watcher: JournalWatcher): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+
+  /** Everything that was recorded before this call is in the database when it resolves; for tests and for `close`. */
   async flush(): Promise<void> {
-    while (this.#waiting > 0 || this.#coalesced.size > 0 || this.#writing !== undefined) {
+    while (!this.#backlog.isEmpty || this.#hasSpilled || this.#writing !== undefined) {
+      if (this.#isAbandoned) return;
       this.#start();
       await this.#writing;
+      if (this.#isAway) await new Promise((resolve) => setTimeout(resolve, flushAfterMs));
     }
   }
 
-  /** Writes what waits, then stops. What a database that is away cannot take is reported in the log, by number. */
+  /**
+   * Writes what waits, then stops. What a database that is away or slow does not take goes into the spill file; what that
+   * does not take either is reported in the log, by number.
+   */
   async close(): Promise<void> {
     this.#isClosed = true;
     let deadline: NodeJS.Timeout | undefined;
     const expired = new Promise<void>((resolve) => {
-      deadline = setTimeout(resolve, this.#closeWithinMs);
+      deadline = setTimeout(resolve, this.#isAway && this.#spill !== undefined ? 0 : this.#closeWithinMs);
     });
     await Promise.race([this.flush(), expired]);
     clearTimeout(deadline);
     clearTimeout(this.#timer);
     this.#isAbandoned = true;
-    const lost = this.#inFlight + this.#waiting + sumOf(this.#coalesced.values());
+    // The database may still take it, or have taken it: the next start looks.
+    let lost = this.#keep(this.#inFlight, { isUncertain: true });
+    let kept = this.#inFlight.length;
+    while (!this.#backlog.isEmpty) {
+      const batch = this.#backlog.take(batchRows);
+      lost += this.#keep(batch, { isUncertain: false });
+      kept += batch.length;
+    }
     if (lost > 0) this.#log.error("journal entries could not be written before the end", { entries: lost });
-    this.#entries = [];
-    this.#taken = 0;
-    this.#coalesced.clear();
+    else if (kept > 0) this.#log.warn("journal entries are kept in a file and written at the next start");
+    this.#spill?.close();
+  }
+
+  get #hasSpilled(): boolean {
+    return this.#spill?.isEmpty === false;
+  }
+
+  /** @returns how many requests are lost. */
+  #keep(entries: readonly Counted[], options: { readonly isUncertain: boolean }): number {
+    if (entries.length === 0 || this.#spill?.append(entries, options)) return 0;
+    return requestsOf(entries);
   }
 
   #start(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (this.#writing !== undefined) return;
+    if (this.#writing !== undefined || this.#isAbandoned) return;
     this.#writing = this.#drain().finally(() => {
       this.#writing = undefined;
-      // Entries that came while the last batch was being written, too few to have asked for a batch of their own.
-      if (this.#waiting > 0 && !this.#isClosed) this.#timer = setTimeout(() => this.#start(), flushAfterMs);
+      if ((!this.#backlog.isEmpty || this.#hasSpilled) && !this.#isClosed) this.#wake();
     });
   }
 
-  get #waiting(): number {
-    return this.#entries.length - this.#taken;
+  #wake(): void {
+    this.#timer ??= setTimeout(() => this.#start(), this.#isAway ? retryAfterMs : flushAfterMs);
   }
 
-  /** Writes batch after batch, with the event loop free in between. */
+  /** Writes batch after batch, with the event loop free in between; the file first, because it is older. */
   async #drain(): Promise<void> {
-    do {
-      await this.#write(this.#take());
-      await new Promise((resolve) => setImmediate(resolve));
-    } while (this.#waiting >= batchRows || this.#coalesced.size > 0 || (this.#isClosed && this.#waiting > 0));
-  }
-
-  /** The next entries; once there are none, what was coalesced. */
-  #take(): Batch {
-    const entries = this.#entries.slice(this.#taken, this.#taken + batchRows);
-    this.#taken += entries.length;
-    if (this.#taken === this.#entries.length || this.#taken >= compactAfter) {
-      this.#entries = this.#entries.slice(this.#taken);
-      this.#taken = 0;
+    // A batch that does not come back must not keep what follows it in memory.
+    const watch = setInterval(() => this.#spillWaiting(Number.POSITIVE_INFINITY), spillAfterMs);
+    try {
+      if (this.#isAway && !(await this.#isReachable())) return;
+      do {
+        if (this.#hasSpilled) await this.#replay();
+        else await this.#write(this.#backlog.take(batchRows));
+        await new Promise((resolve) => setImmediate(resolve));
+      } while (!this.#isAway && !this.#isAbandoned && this.#isWorthGoingOn);
+    } finally {
+      clearInterval(watch);
+      if (this.#isAway) this.#spillWaiting(Number.POSITIVE_INFINITY);
     }
-    if (entries.length > 0) return { entries, counts: undefined };
-    const coalesced = [...this.#coalesced.values()];
-    this.#coalesced = new Map();
-    return { entries: coalesced.map(({ entry }) => entry), counts: coalesced.map(({ count }) => count) };
   }
 
-  #coalesce(entry: JournalEntry): void {
-    const kind = `${entry.vaultId}\n${entry.sessionId}\n${entry.host}\n${entry.matchedService}\n${entry.status}\n${entry.errorCode}`;
-    const known = this.#coalesced.get(kind) ?? this.#coalesced.get(otherKinds);
-    if (known !== undefined) {
-      known.count++;
+  get #isWorthGoingOn(): boolean {
+    if (this.#hasSpilled || this.#backlog.size >= batchRows) return true;
+    // What was coalesced, or the rest before the end.
+    return !this.#backlog.isEmpty && (this.#isClosed || this.#backlog.size === 0);
+  }
+
+  async #write(batch: readonly Counted[]): Promise<void> {
+    if (batch.length === 0) return;
+    this.#inFlight = batch;
+    for (;;) {
+      const isStored = await this.#store(batch);
+      if (this.#isAbandoned) return;
+      if (isStored || this.#keep(batch, { isUncertain: true }) === 0) break;
+      // No file takes it: it waits here, and the others in memory.
+      await new Promise((resolve) => setTimeout(resolve, retryAfterMs));
+      if (this.#isAbandoned) return;
+    }
+    this.#inFlight = [];
+  }
+
+  async #replay(): Promise<void> {
+    const batch = this.#spill?.next(batchRows);
+    if (batch === undefined) return;
+    try {
+      const entries = batch.isUncertain ? await withoutWritten(this.#database, batch.entries) : batch.entries;
+      if (!(await this.#store(entries)) || this.#isAbandoned) return;
+    } catch (error) {
+      this.#noteAway(error);
       return;
     }
-    if (this.#coalesced.size === 0) {
-      this.#log.warn("the journal cannot keep up: entries of one kind are written as one", {
-        waiting: this.#maxWaiting,
-      });
+    this.#spill?.done(batch);
+  }
+
+  #spillWaiting(max: number): void {
+    for (let moved = 0; moved < max && this.#backlog.size > 0 && this.#spill !== undefined; moved += batchRows) {
+      const batch = this.#backlog.take(batchRows);
+      if (this.#spill.append(batch, { isUncertain: false })) continue;
+      this.#backlog.putBack(batch);
+      return;
     }
-    this.#coalesced.set(this.#coalesced.size < maxCoalesced ? kind : otherKinds, { entry, count: 1 });
   }
 
-  async #write(batch: Batch): Promise<void> {
-    if (batch.entries.length === 0) return;
-    this.#inFlight = batch.counts?.reduce((sum, count) => sum + count, 0) ?? batch.entries.length;
-    await this.#store(batch);
-    if (!this.#isAbandoned) this.#inFlight = 0;
-  }
-
-  /** Returns when the batch is stored or cannot ever be, or when `close` has waited long enough. */
-  async #store(batch: Batch): Promise<void> {
-    const rows = toRows(batch);
-    for (;;) {
-      try {
-        await this.#database.insertRows("request_log", columns, rows);
-        break;
-      } catch (error) {
-        if (this.#isAbandoned) return;
-        this.#log.warn("journal batch failed, trying again", { rows: rows.length, error: messageOf(error) });
-        if (await this.#isReachable()) return this.#writeOneByOne(batch, rows);
-        await new Promise((resolve) => setTimeout(resolve, retryAfterMs));
+  /** @returns false when the database could not take the batch, and may another time. */
+  async #store(batch: readonly Counted[]): Promise<boolean> {
+    if (batch.length === 0) return true;
+    try {
+      await insertEntries(this.#database, batch);
+    } catch (error) {
+      if (!this.#database.isRefusal(error)) {
+        this.#noteAway(error);
+        return false;
       }
+      if (!(await this.#storeOneByOne(batch))) return false;
     }
+    if (this.#isAway) this.#log.info("the journal is written to the database again");
+    this.#isAway = false;
     await this.#tally(batch);
+    const vaultIds = this.#watchers.size > 0 ? new Set(batch.map(({ entry }) => entry.vaultId)) : undefined;
+    if (vaultIds !== undefined) for (const watcher of this.#watchers) watcher(vaultIds);
+    return true;
   }
 
-  /** The database works and refuses the batch: whichever row it objects to must not take the others along. */
-  async #writeOneByOne(batch: Batch, rows: readonly Row[]): Promise<void> {
-    for (const [index, row] of rows.entries()) {
+  /** Whichever row the database objects to must not take the others along. */
+  async #storeOneByOne(batch: readonly Counted[]): Promise<boolean> {
+    for (const counted of batch) {
       try {
-        await this.#database.insertRows("request_log", columns, [row]);
+        await insertEntries(this.#database, [counted]);
       } catch (error) {
-        const requestId = batch.entries[index]?.requestId;
+        if (!this.#database.isRefusal(error)) {
+          this.#noteAway(error);
+          return false;
+        }
+        const { requestId } = counted.entry;
         this.#log.warn("journal entry refused by the database", { requestId, error: messageOf(error) });
       }
     }
-    await this.#tally(batch);
+    return true;
   }
 
   /** Counts that are lost here are still in the rows. */
-  async #tally({ entries, counts }: Batch): Promise<void> {
+  async #tally(batch: readonly Counted[]): Promise<void> {
     const tally = new DiscoveryTally();
-    for (const [index, entry] of entries.entries()) tally.add(entry, counts?.[index] ?? 1);
+    for (const { entry, count } of batch) tally.add(entry, count);
     try {
       await tally.store(this.#database);
     } catch (error) {
       this.#log.warn("discovered hosts not updated", { error: messageOf(error) });
     }
+  }
+
+  #noteAway(error: unknown): void {
+    if (!this.#isAway && !this.#isAbandoned) {
+      this.#log.warn("the database does not take the journal, trying again", { error: messageOf(error) });
+    }
+    this.#isAway = true;
   }
 
   async #isReachable(): Promise<boolean> {
@@ -218,78 +302,4 @@ export class Journal implements JournalSink {
       return false;
     }
   }
-}
-
-const otherKinds = "";
-
-const columns = [
-  "vault_id",
-  "request_id",
-  "actor_type",
-  "actor_id",
-  "session_id",
-  "ingress",
-  "method",
-  "scheme",
-  "host",
-  "path",
-  "matched_service",
-  "credential_keys",
-  "status",
-  "error_code",
-  "auth_scheme",
-  "auth_header",
-  "client_ip",
-  "bytes_in",
-  "bytes_out",
-  "latency_ms",
-  "upstream_ms",
-  "flags",
-  "created_at",
-] as const satisfies readonly (keyof Schema["request_log"])[];
-
-type Row = readonly (string | number | null)[];
-
-function toRows({ entries, counts }: Batch): readonly Row[] {
-  return entries.map((entry, index) => toRow(entry, counts?.[index] ?? 1));
-}
-
-function toRow(entry: JournalEntry, count: number): Row {
-  return [
-    entry.vaultId,
-    entry.requestId,
-    entry.actorType,
-    entry.actorId,
-    entry.sessionId,
-    "mitm",
-    storable(entry.method),
-    entry.scheme,
-    storable(entry.host),
-    storable(entry.path),
-    entry.matchedService,
-    entry.credentialKeys.length === 0 ? "[]" : JSON.stringify(entry.credentialKeys),
-    entry.status,
-    entry.errorCode,
-    entry.authScheme,
-    entry.authHeader,
-    entry.clientIp,
-    Math.round(entry.bytesIn),
-    Math.round(entry.bytesOut),
-    Math.round(entry.latencyMs),
-    entry.upstreamMs === null ? null : Math.round(entry.upstreamMs),
-    count === 1 ? "{}" : JSON.stringify({ coalesced: count }),
-    new Date(entry.startedAtMs).toISOString(),
-  ];
-}
-
-function sumOf(coalesced: Iterable<Coalesced>): number {
-  let sum = 0;
-  for (const { count } of coalesced) sum += count;
-  return sum;
-}
-
-/** PostgreSQL has no NUL in texts, and nobody reads more of a path than this. */
-function storable(text: string): string {
-  const cut = text.length > maxPathCharacters ? text.slice(0, maxPathCharacters) : text;
-  return cut.includes("\u0000") ? cut.replaceAll("\u0000", "\ufffd") : cut;
 }

@@ -7,16 +7,17 @@ export interface AnswerInit {
 
 const unsafeInHtml = /[<>&\u2028\u2029]/g;
 
-/**
- * One JSON value and a newline. `<`, `>`, `&` and the two line separators are escaped, so that the text stays harmless
- * inside a page.
- */
+/** One JSON value and a newline. */
 export function json(value: unknown, init: AnswerInit = {}): Response {
-  const text = JSON.stringify(value).replace(
+  return textual(`${jsonText(value)}\n`, "application/json", init);
+}
+
+/** JSON in one line. `<`, `>`, `&` and the two line separators are escaped, so that it stays harmless inside a page. */
+export function jsonText(value: unknown): string {
+  return JSON.stringify(value).replace(
     unsafeInHtml,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
-  return textual(`${text}\n`, "application/json", init);
 }
 
 /** JSON that holds a token or a revealed value: no cache on the way may keep it. */

@@ -22,13 +22,19 @@ export interface Database {
   transaction<T>(run: (tx: Transaction<Schema>) => Promise<T>): Promise<T>;
   /** Holds back other writers of this vault's services until the transaction ends. */
   lockVault(tx: Transaction<Schema>, vaultId: string): Promise<void>;
-  /** The fastest way to append many rows: one transaction, all or none. Values in the order of `columns`. */
+  /**
+   * The fastest way to append many rows: one transaction, all or none. Values in the order of `columns`. Calls for one
+   * table commit one after the other, also those of several processes: whoever has seen a row has seen every row with a
+   * smaller serial key. On SQLite it fails, instead of waiting, while another process holds the lock.
+   */
   insertRows<Table extends keyof Schema & string>(
     table: Table,
     columns: readonly (keyof Schema[Table] & string)[],
     rows: readonly (readonly Value[])[],
   ): Promise<void>;
   isUniqueViolation(error: unknown): boolean;
+  /** The database works and objects to these very values: the same again would fail again. */
+  isRefusal(error: unknown): boolean;
   /** @throws when the database cannot be asked. */
   ping(): Promise<void>;
   /** Messages between the processes that share a PostgreSQL database; SQLite has none. */

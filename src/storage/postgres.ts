@@ -105,9 +105,12 @@ class PostgresDatabase implements Database {
     const names = columns.map((column) => `"${column}"`).join(", ");
     const typed = columns.map((column) => `"${column}" ${known.get(column) ?? "text"}`).join(", ");
     const records = rows.map((row) => Object.fromEntries(columns.map((column, at) => [column, jsonValue(row[at])])));
-    // One parameter however many rows: a text per row shape, prepared once, and no limit of 65,535 parameters.
+    // One parameter however many rows: a text per row shape, prepared once, and no limit of 65,535 parameters. The lock is
+    // taken before the first serial key is: keys become visible in their order.
     await this.#client.unsafe(
-      `insert into "${table}" (${names}) select ${names} from json_to_recordset($1::text::json) as rows (${typed})`,
+      `with turn as materialized (select pg_advisory_xact_lock(${fnv1a64(`rows of ${table}`)}) as held)
+       insert into "${table}" (${names})
+       select ${names} from turn, json_to_recordset($1::text::json) as rows (${typed})`,
       [JSON.stringify(records)],
       { prepare: true },
     );
@@ -115,6 +118,11 @@ class PostgresDatabase implements Database {
 
   isUniqueViolation(error: unknown): boolean {
     return error instanceof Error && (error as { code?: unknown }).code === "23505";
+  }
+
+  /** SQLSTATE class 22: data exception; 23: integrity constraint violation. */
+  isRefusal(error: unknown): boolean {
+    return error instanceof Error && /^2[23]/.test(String((error as { code?: unknown }).code ?? ""));
   }
 
   async ping(): Promise<void> {

@@ -7,6 +7,9 @@ import type { Value } from "./database.ts";
 /** Waiting for our own writers. Also ends a transaction that waits for itself because it wrote without its `tx`. */
 const turnTimeoutMs = 10_000;
 
+/** Waiting for a lock that another process holds stops the event loop; they are short. */
+export const busyTimeoutMs = 5_000;
+
 /** Kysely's own adapter would let a transaction hold back every read until it ends. */
 export class TwoConnectionAdapter extends SqliteAdapter {
   override get supportsMultipleConnections(): boolean {
@@ -59,7 +62,13 @@ export class SqliteDriver implements Driver {
     const release = await this.#turns.take();
     const { connection } = this.#writer;
     try {
-      connection.exec("begin immediate");
+      // Waiting for another process would hold up every request; what is appended can be appended later.
+      connection.exec("pragma busy_timeout = 0");
+      try {
+        connection.exec("begin immediate");
+      } finally {
+        connection.exec(`pragma busy_timeout = ${busyTimeoutMs}`);
+      }
       try {
         const full = `${insert} ${placesFor(columns, rowsPerInsert)}`;
         for (let at = 0; at < rows.length; at += rowsPerInsert) {

@@ -16,13 +16,10 @@ import type { Logger } from "../log.ts";
 import type { Database, SqliteOptions, Value } from "./database.ts";
 import { foreignDatabase, migrations, newerDatabase, pendingMigrations, sqliteWords } from "./migrations/migrations.ts";
 import type { Schema } from "./schema.ts";
-import { SqliteDriver, TwoConnectionAdapter } from "./sqlite-driver.ts";
+import { busyTimeoutMs, SqliteDriver, TwoConnectionAdapter } from "./sqlite-driver.ts";
 
 /** "AVLT", in the header of the file (SQLite file format, section 1.3.17): this file is ours. */
 const applicationId = 0x41_56_4c_54;
-/** Waiting for a lock that another process holds stops the event loop; they are short. */
-const busyTimeoutMs = 5_000;
-
 /** @throws see `openDatabase`. */
 export async function openSqlite({ path }: SqliteOptions, log: Logger): Promise<Database> {
   try {
@@ -78,6 +75,10 @@ class SqliteDatabase implements Database {
   isUniqueViolation(error: unknown): boolean {
     // Deno gives no `errcode`; the message is SQLite's own and the same everywhere.
     return error instanceof Error && error.message.includes("UNIQUE constraint failed");
+  }
+
+  isRefusal(error: unknown): boolean {
+    return error instanceof Error && /constraint failed|cannot store|datatype mismatch|too big/.test(error.message);
   }
 
   async ping(): Promise<void> {

@@ -1,0 +1,165 @@
+/** Entries of the journal as rows of `request_log`, and as lines of the file that holds them while the database is away. */
+import type { Database } from "../storage/database.ts";
+import type { Schema } from "../storage/schema.ts";
+import type { JournalEntry } from "./journal-entry.ts";
+
+/** An entry, and how many requests it stands for. */
+export interface Counted {
+  readonly entry: JournalEntry;
+  readonly count: number;
+}
+
+/** Nobody reads more of a path than this. */
+const maxPathCharacters = 2_048;
+
+const columns = [
+  "vault_id",
+  "request_id",
+  "actor_type",
+  "actor_id",
+  "session_id",
+  "ingress",
+  "method",
+  "scheme",
+  "host",
+  "path",
+  "matched_service",
+  "credential_keys",
+  "status",
+  "error_code",
+  "auth_scheme",
+  "auth_header",
+  "client_ip",
+  "bytes_in",
+  "bytes_out",
+  "latency_ms",
+  "upstream_ms",
+  "flags",
+  "created_at",
+] as const satisfies readonly (keyof Schema["request_log"])[];
+
+/** One transaction: all or none. */
+export async function insertEntries(database: Database, entries: readonly Counted[]): Promise<void> {
+  await database.insertRows("request_log", columns, entries.map(toRow));
+}
+
+type Row = readonly (string | number | null)[];
+
+function toRow({ entry, count }: Counted): Row {
+  return [
+    entry.vaultId,
+    entry.requestId,
+    entry.actorType,
+    entry.actorId,
+    entry.sessionId,
+    "mitm",
+    storable(entry.method),
+    entry.scheme,
+    storable(entry.host),
+    storable(entry.path),
+    entry.matchedService,
+    entry.credentialKeys.length === 0 ? "[]" : JSON.stringify(entry.credentialKeys),
+    entry.status,
+    entry.errorCode,
+    entry.authScheme,
+    entry.authHeader,
+    entry.clientIp,
+    Math.round(entry.bytesIn),
+    Math.round(entry.bytesOut),
+    Math.round(entry.latencyMs),
+    entry.upstreamMs === null ? null : Math.round(entry.upstreamMs),
+    count === 1 ? "{}" : JSON.stringify({ coalesced: count }),
+    new Date(entry.startedAtMs).toISOString(),
+  ];
+}
+
+/** PostgreSQL has no NUL in texts. */
+function storable(text: string): string {
+  const cut = text.length > maxPathCharacters ? text.slice(0, maxPathCharacters) : text;
+  return cut.includes("\u0000") ? cut.replaceAll("\u0000", "\ufffd") : cut;
+}
+
+/** Newest rows in which an entry is looked for that may have been written already. */
+const recentRows = 100_000;
+
+/**
+ * Those of the entries that the journal does not hold, for a batch of which nobody heard whether it was written: the
+ * process or the connection ended in between.
+ */
+export async function withoutWritten({ db }: Database, entries: readonly Counted[]): Promise<readonly Counted[]> {
+  if (entries.length === 0) return entries;
+  const newest = await db
+    .selectFrom("request_log")
+    .select((row) => row.fn.max("id").as("id"))
+    .executeTakeFirst();
+  const written = await db
+    .selectFrom("request_log")
+    .select("request_id")
+    .where("id", ">", Number(newest?.id ?? 0) - recentRows)
+    .where(
+      "request_id",
+      "in",
+      entries.map(({ entry }) => entry.requestId),
+    )
+    .execute();
+  const known = new Set(written.map((row) => row.request_id));
+  return entries.filter(({ entry }) => !known.has(entry.requestId));
+}
+
+/** `isUncertain`: it may be in the database already. */
+export function formatSpooled({ entry, count }: Counted, isUncertain: boolean): string {
+  return JSON.stringify({ ...entry, ...(count > 1 && { count }), ...(isUncertain && { isUncertain }) });
+}
+
+export interface Spooled extends Counted {
+  readonly isUncertain: boolean;
+}
+
+const texts = [
+  "requestId",
+  "vaultId",
+  "actorType",
+  "actorId",
+  "sessionId",
+  "method",
+  "scheme",
+  "host",
+  "path",
+  "matchedService",
+  "errorCode",
+  "authScheme",
+  "authHeader",
+  "clientIp",
+] as const satisfies readonly (keyof JournalEntry)[];
+const numbers = [
+  "status",
+  "bytesIn",
+  "bytesOut",
+  "startedAtMs",
+  "latencyMs",
+] as const satisfies readonly (keyof JournalEntry)[];
+
+/** Undefined for a line that is no entry: one that a crash cut short. */
+export function parseSpooled(line: string): Spooled | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== "object" || value === null) return undefined;
+  const fields = value as Readonly<Record<string, unknown>>;
+  const { credentialKeys, upstreamMs, count = 1, isUncertain = false } = fields;
+  const isEntry =
+    texts.every((name) => typeof fields[name] === "string") &&
+    numbers.every((name) => Number.isFinite(fields[name])) &&
+    Number.isFinite(new Date(Number(fields.startedAtMs)).getTime()) &&
+    (upstreamMs === null || Number.isFinite(upstreamMs)) &&
+    Array.isArray(credentialKeys) &&
+    credentialKeys.every((key) => typeof key === "string") &&
+    Number.isInteger(count);
+  // Every field that the type has was looked at.
+  return isEntry
+    ? { entry: value as JournalEntry, count: count as number, isUncertain: isUncertain === true }
+    : undefined;
+}

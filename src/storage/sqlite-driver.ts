@@ -71,10 +71,13 @@ export class SqliteDriver implements Driver {
       }
       try {
         const full = `${insert} ${placesFor(columns, rowsPerInsert)}`;
+        const values: Value[] = [];
         for (let at = 0; at < rows.length; at += rowsPerInsert) {
-          const some = rows.slice(at, at + rowsPerInsert);
-          const sql = some.length === rowsPerInsert ? full : `${insert} ${placesFor(columns, some.length)}`;
-          this.#writer.prepare(sql).statement.run(...some.flat());
+          const end = Math.min(rows.length, at + rowsPerInsert);
+          values.length = 0;
+          for (let i = at; i < end; i += 1) for (const value of rows[i] ?? []) values.push(value);
+          const sql = end - at === rowsPerInsert ? full : `${insert} ${placesFor(columns, end - at)}`;
+          this.#writer.prepare(sql).statement.run(...values);
           if (at + rowsPerInsert < rows.length) await new Promise((resolve) => setImmediate(resolve));
         }
         connection.exec("commit");

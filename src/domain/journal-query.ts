@@ -93,7 +93,7 @@ export async function listJournal(database: Database, vaultId: string, query: Jo
 /** The newest row of a vault; 0 when there is none. */
 export async function latestJournalId({ db }: Database, vaultId: string): Promise<number> {
   const row = await db
-    .selectFrom("request_log")
+    .selectFrom("request_entries")
     .select((of) => of.fn.max("id").as("id"))
     .where("vault_id", "=", vaultId)
     .executeTakeFirst();
@@ -155,7 +155,7 @@ async function edgeOfWindow(
   vaultId: string,
   from: { readonly before: number } | { readonly after: number },
 ): Promise<number | undefined> {
-  const ids = db.selectFrom("request_log").select("id").where("vault_id", "=", vaultId);
+  const ids = db.selectFrom("request_entries").select("id").where("vault_id", "=", vaultId);
   const ordered =
     "before" in from
       ? ids.where("id", "<", from.before).orderBy("id", "desc")

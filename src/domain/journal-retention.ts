@@ -4,6 +4,7 @@ import type { Logger } from "../log.ts";
 import type { Database } from "../storage/database.ts";
 import type { Clock } from "./clock.ts";
 import { maxDiscoveredHosts } from "./discovery.ts";
+import { contextLifeMs } from "./journal-contexts.ts";
 
 /** Both apply; 0 switches one off. */
 export interface RetentionLimits {
@@ -93,12 +94,13 @@ export async function pruneJournal(database: Database, limits: RetentionLimits, 
     if (!live.has(id)) removed += await deleteBeyond(database, id, 0);
     else if (limits.maxRowsPerVault > 0) removed += await deleteBeyond(database, id, limits.maxRowsPerVault);
   }
+  await pruneContexts(database, nowMs);
   for (const id of live) await pruneDiscovered(database, id, limits.maxAgeHours > 0 ? cutoff : "");
   return removed;
 }
 
 async function vaultsIn(database: Database): Promise<readonly string[]> {
-  const rows = await database.db.selectFrom("request_log").select("vault_id").distinct().execute();
+  const rows = await database.db.selectFrom("request_entries").select("vault_id").distinct().execute();
   return rows.map((row) => row.vault_id);
 }
 
@@ -109,22 +111,22 @@ async function vaultsIn(database: Database): Promise<readonly string[]> {
 async function deleteOlder(database: Database, cutoff: string): Promise<number> {
   const { db } = database;
   const young = await db
-    .selectFrom("request_log")
+    .selectFrom("request_entries")
     .select("id")
     .where("created_at", ">=", cutoff)
     .orderBy("id")
     .limit(1)
     .executeTakeFirst();
   return inChunks(async () => {
-    const all = db.selectFrom("request_log").select("id").orderBy("id").limit(chunkRows);
+    const all = db.selectFrom("request_entries").select("id").orderBy("id").limit(chunkRows);
     const oldest = young === undefined ? all : all.where("id", "<", young.id);
-    return db.deleteFrom("request_log").where("id", "in", oldest).executeTakeFirst();
+    return db.deleteFrom("request_entries").where("id", "in", oldest).executeTakeFirst();
   });
 }
 
 async function deleteBeyond(database: Database, vaultId: string, keep: number): Promise<number> {
   const first = await database.db
-    .selectFrom("request_log")
+    .selectFrom("request_entries")
     .select("id")
     .where("vault_id", "=", vaultId)
     .orderBy("id", "desc")
@@ -134,13 +136,24 @@ async function deleteBeyond(database: Database, vaultId: string, keep: number): 
   if (first === undefined) return 0;
   return inChunks(async () => {
     const surplus = database.db
-      .selectFrom("request_log")
+      .selectFrom("request_entries")
       .select("id")
       .where("vault_id", "=", vaultId)
       .where("id", "<=", first.id)
       .limit(chunkRows);
-    return database.db.deleteFrom("request_log").where("id", "in", surplus).executeTakeFirst();
+    return database.db.deleteFrom("request_entries").where("id", "in", surplus).executeTakeFirst();
   });
+}
+
+/**
+ * Contexts are written anew every few hours, so one that is older than the oldest entry by more than that, and by a day
+ * for clocks that disagree, is named by none that is left.
+ */
+async function pruneContexts({ db }: Database, nowMs: number): Promise<void> {
+  const oldest = await db.selectFrom("request_entries").select("created_at").orderBy("id").limit(1).executeTakeFirst();
+  const neededMs = Math.min(nowMs, oldest === undefined ? nowMs : Date.parse(oldest.created_at));
+  const cutoff = new Date(neededMs - contextLifeMs - 24 * 3_600_000).toISOString();
+  await db.deleteFrom("request_contexts").where("created_at", "<", cutoff).execute();
 }
 
 async function pruneDiscovered(database: Database, vaultId: string, cutoff: string): Promise<void> {

@@ -1,6 +1,7 @@
-/** Entries of the journal as rows of `request_log`, and as lines of the file that holds them while the database is away. */
+/** Entries of the journal as rows of `request_entries`, and as lines of the file that holds them while the database is away. */
 import type { Database } from "../storage/database.ts";
 import type { Schema } from "../storage/schema.ts";
+import type { JournalContexts } from "./journal-contexts.ts";
 import type { JournalEntry } from "./journal-entry.ts";
 
 /** An entry, and how many requests it stands for. */
@@ -14,66 +15,45 @@ const maxPathCharacters = 2_048;
 
 const columns = [
   "vault_id",
+  "context_id",
   "request_id",
-  "actor_type",
-  "actor_id",
-  "session_id",
-  "ingress",
-  "method",
-  "scheme",
-  "host",
   "path",
-  "matched_service",
-  "credential_keys",
   "status",
-  "error_code",
-  "auth_scheme",
-  "auth_header",
-  "client_ip",
   "bytes_in",
   "bytes_out",
   "latency_ms",
   "upstream_ms",
   "flags",
   "created_at",
-] as const satisfies readonly (keyof Schema["request_log"])[];
+] as const satisfies readonly (keyof Schema["request_entries"])[];
 
 /** One transaction: all or none. */
-export async function insertEntries(database: Database, entries: readonly Counted[]): Promise<void> {
-  const times = new TimeTexts();
-  await database.insertRows(
-    "request_log",
-    columns,
-    entries.map((counted) => toRow(counted, times)),
+export async function insertEntries(
+  database: Database,
+  contexts: JournalContexts,
+  entries: readonly Counted[],
+): Promise<void> {
+  const ids = await contexts.of(
+    database,
+    entries.map(({ entry }) => entry),
   );
+  const times = new TimeTexts();
+  const rows = entries.map((counted, at) => toRow(counted, ids[at] ?? 0, times));
+  await database.insertRows("request_entries", columns, rows);
 }
 
-type Row = readonly (string | number | null)[];
-
-function toRow({ entry, count }: Counted, times: TimeTexts): Row {
+function toRow({ entry, count }: Counted, contextId: number, times: TimeTexts): readonly (string | number | null)[] {
   return [
     entry.vaultId,
+    contextId,
     entry.requestId,
-    entry.actorType,
-    entry.actorId,
-    entry.sessionId,
-    "mitm",
-    storable(entry.method),
-    entry.scheme,
-    entry.host,
     storable(entry.path),
-    entry.matchedService,
-    keysAsJson(entry.credentialKeys),
     entry.status,
-    entry.errorCode,
-    entry.authScheme,
-    entry.authHeader,
-    entry.clientIp,
     Math.round(entry.bytesIn),
     Math.round(entry.bytesOut),
     Math.round(entry.latencyMs),
     entry.upstreamMs === null ? null : Math.round(entry.upstreamMs),
-    count === 1 ? "{}" : JSON.stringify({ coalesced: count }),
+    count === 1 ? null : JSON.stringify({ coalesced: count }),
     times.of(entry.startedAtMs),
   ];
 }
@@ -92,18 +72,6 @@ class TimeTexts {
   }
 }
 
-/** All requests of a service come with the same list. */
-const knownKeys = new WeakMap<readonly string[], string>();
-
-function keysAsJson(keys: readonly string[]): string {
-  if (keys.length === 0) return "[]";
-  const known = knownKeys.get(keys);
-  if (known !== undefined) return known;
-  const json = JSON.stringify(keys);
-  knownKeys.set(keys, json);
-  return json;
-}
-
 /** PostgreSQL has no NUL in texts. */
 function storable(text: string): string {
   const cut = text.length > maxPathCharacters ? text.slice(0, maxPathCharacters) : text;
@@ -120,11 +88,11 @@ const recentRows = 100_000;
 export async function withoutWritten({ db }: Database, entries: readonly Counted[]): Promise<readonly Counted[]> {
   if (entries.length === 0) return entries;
   const newest = await db
-    .selectFrom("request_log")
+    .selectFrom("request_entries")
     .select((row) => row.fn.max("id").as("id"))
     .executeTakeFirst();
   const written = await db
-    .selectFrom("request_log")
+    .selectFrom("request_entries")
     .select("request_id")
     .where("id", ">", Number(newest?.id ?? 0) - recentRows)
     .where(

@@ -17,6 +17,7 @@ import type { Logger } from "../log.ts";
 import type { Database } from "../storage/database.ts";
 import { DiscoveryTally } from "./discovery-tally.ts";
 import { JournalBacklog, requestsOf } from "./journal-backlog.ts";
+import { JournalContexts } from "./journal-contexts.ts";
 import type { JournalEntry, JournalSink } from "./journal-entry.ts";
 import {
   type JournalPage,
@@ -60,6 +61,7 @@ export class Journal implements JournalSink {
   readonly #spill: JournalSpill | undefined;
   readonly #closeWithinMs: number;
   readonly #backlog: JournalBacklog;
+  readonly #contexts = new JournalContexts();
   readonly #watchers = new Set<JournalWatcher>();
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> | undefined;
@@ -243,7 +245,7 @@ export class Journal implements JournalSink {
   async #store(batch: readonly Counted[]): Promise<boolean> {
     if (batch.length === 0) return true;
     try {
-      await insertEntries(this.#database, batch);
+      await insertEntries(this.#database, this.#contexts, batch);
     } catch (error) {
       if (!this.#database.isRefusal(error)) {
         this.#noteAway(error);
@@ -263,7 +265,7 @@ export class Journal implements JournalSink {
   async #storeOneByOne(batch: readonly Counted[]): Promise<boolean> {
     for (const counted of batch) {
       try {
-        await insertEntries(this.#database, [counted]);
+        await insertEntries(this.#database, this.#contexts, [counted]);
       } catch (error) {
         if (!this.#database.isRefusal(error)) {
           this.#noteAway(error);

@@ -250,10 +250,24 @@ export interface Schema {
   proposal_credentials: { proposal_id: string; key: string; value_sealed: Uint8Array };
 
   /** One row per proxied request. `id` is a strictly increasing integer, the cursor of the API. */
-  request_log: {
+  request_entries: {
     id: Generated<number>;
     vault_id: string;
+    context_id: number;
     request_id: string;
+    path: string;
+    status: number;
+    bytes_in: number;
+    bytes_out: number;
+    latency_ms: number;
+    upstream_ms: number | null;
+    flags: Json | null;
+    /** When the request arrived, not when the row was written. */
+    created_at: Timestamp;
+  };
+  /** What many entries have in common. `id` is random; two contexts may say the same. */
+  request_contexts: {
+    id: number;
     actor_type: string;
     actor_id: string;
     session_id: string;
@@ -261,22 +275,17 @@ export interface Schema {
     method: string;
     scheme: string;
     host: string;
-    path: string;
     matched_service: string;
     credential_keys: Json;
-    status: number;
     error_code: string;
     auth_scheme: string;
     auth_header: string;
     client_ip: string;
-    bytes_in: number;
-    bytes_out: number;
-    latency_ms: number;
-    upstream_ms: number | null;
-    flags: Json;
-    /** When the request arrived, not when the row was written. */
     created_at: Timestamp;
   };
+  /** A view: entries with their contexts. */
+  request_log: Omit<Schema["request_entries"], "id" | "context_id" | "flags"> &
+    Omit<Schema["request_contexts"], "id" | "created_at"> & { id: number; flags: Json };
   /** Maintained beside the log, so that listing discovered hosts does not aggregate it. */
   discovered_hosts: {
     vault_id: string;

@@ -2,6 +2,7 @@
 import { Conflict } from "../../errors.ts";
 import { firstSchema } from "./0001-first-schema.ts";
 import { journalIndex } from "./0006-journal.ts";
+import { journalContexts } from "./0007-journal-contexts.ts";
 
 /** What one step may differ in between the engines; everything else is written once. */
 export interface Words {
@@ -16,6 +17,8 @@ export interface Words {
   readonly tableOptions: string;
   /** Statements that delete the rows of `table` when their vault is deleted, without a foreign key. */
   deleteWithVault(table: string): readonly string[];
+  /** Undoes `deleteWithVault`. */
+  dropDeleteWithVault(table: string): readonly string[];
 }
 
 /** Values of this very database, made once when it is created. Safe to stand in SQL between quotes. */
@@ -30,7 +33,7 @@ export interface Migration {
 }
 
 /** In order. A step that was released is never changed: the next one corrects it. */
-export const migrations: readonly Migration[] = [firstSchema, journalIndex];
+export const migrations: readonly Migration[] = [firstSchema, journalIndex, journalContexts];
 
 export const product = "agent-vault";
 
@@ -75,6 +78,7 @@ export const sqliteWords: Words = {
   deleteWithVault: (table) => [
     `create trigger ${table}_goes_with_vault after delete on vaults begin delete from ${table} where vault_id = old.id; end`,
   ],
+  dropDeleteWithVault: (table) => [`drop trigger ${table}_goes_with_vault`],
 };
 
 export const postgresWords: Words = {
@@ -91,5 +95,9 @@ export const postgresWords: Words = {
      $$ begin delete from ${table} where vault_id = old.id; return null; end $$`,
     `create trigger ${table}_goes_with_vault after delete on vaults
      for each row execute function ${table}_goes_with_vault()`,
+  ],
+  dropDeleteWithVault: (table) => [
+    `drop trigger ${table}_goes_with_vault on vaults`,
+    `drop function ${table}_goes_with_vault()`,
   ],
 };

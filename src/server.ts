@@ -123,7 +123,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     });
     stops.push(() => api.close({ graceMs: drainMs }));
     // Before the API waits for its answers: these end only when they are told to.
-    stops.push(() => domain.tails.endAll());
+    stops.push(() => domain.tails.close());
     policy.protect({ host: config.host, port: api.port });
     if (config.proxyPort !== 0) {
       try {

@@ -8,6 +8,7 @@ import { type Services, tagOf } from "../../domain/services/services.ts";
 import { InvalidInput } from "../../errors.ts";
 import { json } from "../answer.ts";
 import { Fields } from "../fields.ts";
+import { nextCursor, parsePage } from "../page.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 
 export interface ServiceDependencies {
@@ -28,8 +29,11 @@ export function registerServiceRoutes(router: ApiRouter, dependencies: ServiceDe
 function registerServiceReads(router: ApiRouter, { access, services }: ServiceDependencies): void {
   router.on("GET", path, authed, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "access");
-    const list = await services.list(vault.id);
-    return json({ vault: vault.name, services: list.map(formatService) }, { headers: { etag: `"${tagOf(list)}"` } });
+    const wanted = parsePage(request);
+    const page = await services.page(vault.id, wanted);
+    const body = { vault: vault.name, services: page.items.map(formatService), ...nextCursor(wanted, page) };
+    // A part of the list says nothing about the whole, which is what `If-Match` is about.
+    return json(body, wanted === undefined ? { headers: { etag: `"${tagOf(page.items)}"` } } : {});
   });
 
   router.on("GET", `${path}/credential-usage`, authed, async (request) => {

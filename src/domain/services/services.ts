@@ -151,10 +151,12 @@ export class Services {
 
 /** Changes whenever the list does: an entity tag without its quotes (RFC 9110, section 8.8.3). */
 export function tagOf(services: readonly Service[]): string {
-  return createHash("sha256")
-    .update(JSON.stringify(services.map(formatService)))
-    .digest("hex")
-    .slice(0, 32);
+  return tagOfWire(services.map(formatService));
+}
+
+/** As `tagOf`, of services in their wire form. */
+export function tagOfWire(services: readonly object[]): string {
+  return createHash("sha256").update(JSON.stringify(services)).digest("hex").slice(0, 32);
 }
 
 /** By exact name, else by bare host, else by the joined form of the pattern. */

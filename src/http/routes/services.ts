@@ -4,7 +4,7 @@ import { InputObject } from "../../domain/input.ts";
 import { formatService } from "../../domain/services/definition.ts";
 import { formatPattern } from "../../domain/services/pattern.ts";
 import type { Service } from "../../domain/services/service.ts";
-import { type Services, tagOf } from "../../domain/services/services.ts";
+import { type Services, tagOfWire } from "../../domain/services/services.ts";
 import { InvalidInput } from "../../errors.ts";
 import { json } from "../answer.ts";
 import { Fields } from "../fields.ts";
@@ -31,9 +31,10 @@ function registerServiceReads(router: ApiRouter, { access, services }: ServiceDe
     const { vault } = await access.vault(request.principal, nameOf(request), "access");
     const wanted = parsePage(request);
     const page = await services.page(vault.id, wanted);
-    const body = { vault: vault.name, services: page.items.map(formatService), ...nextCursor(wanted, page) };
+    const list = page.items.map(formatService);
+    const body = { vault: vault.name, services: list, ...nextCursor(wanted, page) };
     // A part of the list says nothing about the whole, which is what `If-Match` is about.
-    return json(body, wanted === undefined ? { headers: { etag: `"${tagOf(page.items)}"` } } : {});
+    return json(body, wanted === undefined ? { headers: { etag: `"${tagOfWire(list)}"` } } : {});
   });
 
   router.on("GET", `${path}/credential-usage`, authed, async (request) => {

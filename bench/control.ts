@@ -14,6 +14,7 @@ const vaults = flags.quick ? 50 : 1_000;
 const servicesPerVault = 100;
 const manyServices = 1_000;
 const requests = flags.quick ? 50 : 500;
+const rounds = flags.quick ? 1 : 5;
 
 interface Measured {
   readonly what: string;
@@ -91,12 +92,27 @@ async function fill(): Promise<void> {
   await api.domain.journal.flush();
 }
 
-/** One request after the other, over one connection; the first tenth warms up and does not count. */
+/** A busy moment of the machine hits one round; the one whose p99 is the median counts. */
 async function measure(
   what: string,
   method: string,
   path: (index: number) => string,
   options: { readonly goalMs?: number; readonly body?: (index: number) => unknown } = {},
+): Promise<Measured> {
+  const taken: Measured[] = [];
+  for (let round = 0; round < rounds; round++) taken.push(await measureOnce(what, method, path, options));
+  taken.sort((one, other) => one.p99 - other.p99);
+  const middle = taken[Math.floor(taken.length / 2)];
+  if (middle === undefined) throw new Error("No round was measured");
+  return middle;
+}
+
+/** One request after the other, over one connection; the first tenth warms up and does not count. */
+async function measureOnce(
+  what: string,
+  method: string,
+  path: (index: number) => string,
+  options: { readonly goalMs?: number; readonly body?: (index: number) => unknown },
 ): Promise<Measured> {
   const times: number[] = [];
   for (let index = 0; index < requests * 1.1; index++) {
@@ -118,7 +134,7 @@ function render(rows: readonly Measured[]): string {
     return [what, p50.toFixed(2), p99.toFixed(2), goalMs === undefined ? "" : `p99 < ${goalMs} ms`, verdict];
   });
   const table = [["", "p50, ms", "p99, ms", "goal", ""], ["---", "---:", "---:", "---", "---"], ...lines];
-  const taken = `Taken ${new Date().toISOString().slice(0, 16).replace("T", " ")} UTC on ${describeMachine()}; ${requests} requests each.`;
+  const taken = `Taken ${new Date().toISOString().slice(0, 16).replace("T", " ")} UTC on ${describeMachine()}; ${requests} requests each, the round of ${rounds} whose p99 is the median.`;
   return `${taken}\n\n${table.map((cells) => `| ${cells.join(" | ")} |`).join("\n")}\n`;
 }
 

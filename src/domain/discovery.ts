@@ -54,6 +54,8 @@ export class Discovery {
       .orderBy("host")
       .limit(maxDiscoveredHosts)
       .execute();
+    // Open pages ask again and again; most vaults have nothing to show, and a thousand services to read.
+    if (rows.length === 0) return { hosts: [], total: 0, next: undefined };
     const patterns = (await this.#services.list(vaultId)).map(({ pattern }) => pattern);
     const uncovered = rows.filter(({ host }) => !patterns.some((pattern) => coversHost(pattern, host)));
     // As they are ordered: what comes behind the key, whether or not its host is still there.

@@ -93,7 +93,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       baseUrl: config.baseUrl,
       limits: config.rateLimit,
       allowsInternalNames: config.isDevMode,
-      journalSpool: await openJournalSpool(config, log),
+      journalSpool: await openJournalSpool({ database, config, log }),
       output: options.output,
     });
     stops.push(() => domain.close());
@@ -123,7 +123,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     });
     stops.push(() => api.close({ graceMs: drainMs }));
     // Before the API waits for its answers: these end only when they are told to.
-    stops.push(() => domain.tails.endAll());
+    stops.push(() => domain.tails.close());
     policy.protect({ host: config.host, port: api.port });
     if (config.proxyPort !== 0) {
       try {
@@ -185,9 +185,19 @@ export async function withLocalDatabase<T>(
 /** 128 MiB: some 250,000 requests. */
 const maxSpoolBytes = 128 * 1024 * 1024;
 
-/** The file that keeps the journal while the database is away; a server whose disk cannot be written does without. */
-async function openJournalSpool(config: ServerConfig, log: Logger): Promise<Spool | undefined> {
-  const path = join(config.dataDirectory, "journal-spill.ndjson");
+interface SpoolOrigin {
+  readonly database: Database;
+  readonly config: ServerConfig;
+  readonly log: Logger;
+}
+
+/**
+ * The file that keeps the journal while the database is away; a server whose disk cannot be written does without. Named
+ * after the database, so that what was meant for one never ends in another that is used from the same home later.
+ */
+async function openJournalSpool({ database, config, log }: SpoolOrigin): Promise<Spool | undefined> {
+  const { instance_id: id } = await database.db.selectFrom("instance").select("instance_id").executeTakeFirstOrThrow();
+  const path = join(config.dataDirectory, `journal-spill-${id}.ndjson`);
   try {
     await openDataDirectory(config.dataDirectory);
     return Spool.open({ path, maxBytes: maxSpoolBytes });

@@ -2,7 +2,7 @@
 import { AppError, messageOf } from "../errors.ts";
 import type { Terminal } from "../runtime/terminal.ts";
 
-type Style = "bold" | "green" | "yellow" | "red" | "gray";
+export type Style = "bold" | "green" | "yellow" | "red" | "gray";
 const codes: Readonly<Record<Style, readonly [number, number]>> = {
   bold: [1, 22],
   green: [32, 39],
@@ -86,7 +86,7 @@ export function printable(text: string): string {
 }
 
 /** A value in one row: line breaks are shown escaped, too. */
-function singleLine(value: string): string {
+export function singleLine(value: string): string {
   return printable(value).replaceAll("\n", "\\n");
 }
 
@@ -94,14 +94,18 @@ function widthOf(text: string): number {
   return Array.from(text).length;
 }
 
-/** Local time as `2026-11-23 20:15`; `-` when there is none. */
-export function formatTime(rfc3339: string | null | undefined): string {
+/** Local time as `2026-11-23 20:15`, or with seconds; `-` when there is none. */
+export function formatTime(
+  rfc3339: string | null | undefined,
+  options: { readonly hasSeconds?: boolean } = {},
+): string {
   if (!rfc3339) return "-";
   const time = new Date(rfc3339);
   if (Number.isNaN(time.getTime())) return rfc3339;
   const two = (number: number) => String(number).padStart(2, "0");
   const day = `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`;
-  return `${day} ${two(time.getHours())}:${two(time.getMinutes())}`;
+  const seconds = options.hasSeconds ? `:${two(time.getSeconds())}` : "";
+  return `${day} ${two(time.getHours())}:${two(time.getMinutes())}${seconds}`;
 }
 
 /** Prints an error once, for a person, and says which exit code it means. A bug shows its stack only on request. */

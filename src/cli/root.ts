@@ -34,6 +34,7 @@ export const rootCommand: Command = command({
   subCommands: {
     run: () => import("./commands/run.ts").then((file) => file.runCommand),
     vault,
+    logs: () => import("./commands/logs.ts").then((file) => file.logsCommand),
     catalog: () => import("./commands/catalog.ts").then((file) => file.catalogCommand),
     ca: () => import("./commands/ca.ts").then((file) => file.caCommand),
     auth: () => import("./commands/auth.ts").then((file) => file.authCommand),

@@ -1,5 +1,6 @@
 /** A typed client of the management API: one method per operation. Usable on its own, in a browser too. */
-import { NotFound } from "../errors.ts";
+import { AppError, NotFound, Unavailable } from "../errors.ts";
+import { readEvents } from "./event-stream.ts";
 import { path, Transport, type TransportOptions } from "./transport.ts";
 import type * as wire from "./wire.ts";
 
@@ -7,6 +8,13 @@ import type * as wire from "./wire.ts";
 export interface ProxyAuthority {
   readonly pem: string;
   readonly port: number;
+}
+
+/** Items that a list is asked for at once. */
+const pageItems = 500;
+
+interface Paged {
+  readonly next_cursor?: string | null;
 }
 
 /** Every method throws the `AppError` of the server's answer; see `Transport`. */
@@ -51,18 +59,18 @@ export class Client {
 
   /** `me` is the caller. */
   profile = (email = "me") => this.#get<wire.Profile>(path`/v1/admin/users/${email}`);
-  listUsers = () => this.#get<{ users: readonly wire.User[] | null }>("/v1/users");
+  listUsers = () => this.#all<{ users: readonly wire.User[] | null }>("/v1/users", ["users"]);
   removeUser = (email: string) => this.#delete(path`/v1/admin/users/${email}`);
   setUserRole = (email: string, role: string) => this.#post(path`/v1/admin/users/${email}/role`, { role });
   inviteUser = (body: { email: string; role?: string; vaults?: readonly wire.VaultGrant[] }) =>
     this.#post<wire.CreatedInvite>("/v1/users/invites", body);
   listInvites = (status?: string) =>
-    this.#transport.json<{ invites: readonly wire.Invite[] | null }>("GET", "/v1/users/invites", { query: { status } });
+    this.#all<{ invites: readonly wire.Invite[] | null }>("/v1/users/invites", ["invites"], { status });
   revokeInvite = (token: string) => this.#delete(path`/v1/users/invites/${token}`);
 
   createAgent = (body: { name: string; role?: string; vaults?: readonly wire.VaultGrant[] }) =>
     this.#post<wire.AgentToken>("/v1/agents", body);
-  listAgents = () => this.#get<{ agents: readonly wire.Agent[] | null }>("/v1/agents");
+  listAgents = () => this.#all<{ agents: readonly wire.Agent[] | null }>("/v1/agents", ["agents"]);
   agent = (name: string) => this.#get<wire.Agent>(path`/v1/agents/${name}`);
   revokeAgent = (name: string) => this.#delete(path`/v1/agents/${name}`);
   deleteAgent = (name: string) => this.#post(path`/v1/agents/${name}/delete`);
@@ -71,7 +79,7 @@ export class Client {
   setAgentRole = (name: string, role: string) => this.#post(path`/v1/agents/${name}/role`, { role });
 
   createVault = (body: { name: string; credential_store?: unknown }) => this.#post<wire.Vault>("/v1/vaults", body);
-  listVaults = () => this.#get<{ vaults: readonly wire.Vault[] | null }>("/v1/vaults");
+  listVaults = () => this.#all<{ vaults: readonly wire.Vault[] | null }>("/v1/vaults", ["vaults"]);
   listAllVaults = () =>
     this.#get<{ vaults: readonly { id: string; name: string; created_at: string }[] | null }>("/v1/admin/vaults");
   deleteVault = (name: string) => this.#delete<{ name: string; deleted: boolean }>(path`/v1/vaults/${name}`);
@@ -79,14 +87,14 @@ export class Client {
   joinVault = (name: string) => this.#post(path`/v1/vaults/${name}/join`);
 
   listVaultUsers = (vault: string) =>
-    this.#get<{ users: readonly wire.VaultUser[] | null }>(path`/v1/vaults/${vault}/users`);
+    this.#all<{ users: readonly wire.VaultUser[] | null }>(path`/v1/vaults/${vault}/users`, ["users"]);
   addVaultUser = (vault: string, body: { email: string; role: string }) =>
     this.#post(path`/v1/vaults/${vault}/users`, body);
   removeVaultUser = (vault: string, email: string) => this.#delete(path`/v1/vaults/${vault}/users/${email}`);
   setVaultUserRole = (vault: string, email: string, role: string) =>
     this.#post(path`/v1/vaults/${vault}/users/${email}/role`, { role });
   listVaultAgents = (vault: string) =>
-    this.#get<{ agents: readonly wire.VaultAgent[] | null }>(path`/v1/vaults/${vault}/agents`);
+    this.#all<{ agents: readonly wire.VaultAgent[] | null }>(path`/v1/vaults/${vault}/agents`, ["agents"]);
   addVaultAgent = (vault: string, body: { name: string; role: string }) =>
     this.#post(path`/v1/vaults/${vault}/agents`, body);
   removeVaultAgent = (vault: string, name: string) => this.#delete(path`/v1/vaults/${vault}/agents/${name}`);
@@ -94,7 +102,9 @@ export class Client {
     this.#post(path`/v1/vaults/${vault}/agents/${name}/role`, { role });
 
   listServices = (vault: string) =>
-    this.#get<{ vault: string; services: readonly wire.WireService[] | null }>(path`/v1/vaults/${vault}/services`);
+    this.#all<{ vault: string; services: readonly wire.WireService[] | null }>(path`/v1/vaults/${vault}/services`, [
+      "services",
+    ]);
   /** Adds services or replaces those of the same name. */
   upsertServices = (vault: string, services: readonly unknown[]) =>
     this.#post<{ upserted: readonly string[]; services_count: number }>(path`/v1/vaults/${vault}/services`, {
@@ -117,8 +127,10 @@ export class Client {
 
   /** Values only with `reveal`; one key with `key`, which needs `reveal`. */
   listCredentials = (vault: string, { reveal = false, key }: { reveal?: boolean; key?: string } = {}) =>
-    this.#transport.json<wire.CredentialList>("GET", "/v1/credentials", {
-      query: { vault, reveal: reveal ? "true" : undefined, key },
+    this.#all<wire.CredentialList>("/v1/credentials", ["keys", "credentials"], {
+      vault,
+      reveal: reveal ? "true" : undefined,
+      key,
     });
   setCredentials = (vault: string, credentials: Readonly<Record<string, string>>) =>
     this.#post<{ set: readonly string[] }>("/v1/credentials", { vault, credentials });
@@ -137,19 +149,88 @@ export class Client {
   createScopedSession = (body: { vault: string; ttl_seconds?: number; vault_role?: string; label?: string }) =>
     this.#post<wire.IssuedToken & { readonly id: string }>("/v1/sessions", body);
   listScopedSessions = (vault: string) =>
-    this.#transport.json<{ sessions: readonly wire.ScopedSession[] | null }>("GET", "/v1/sessions", {
-      query: { vault },
-    });
+    this.#all<{ sessions: readonly wire.ScopedSession[] | null }>("/v1/sessions", ["sessions"], { vault });
   revokeScopedSession = (vault: string, id: string) =>
     this.#transport.json<{ status: string }>("DELETE", path`/v1/sessions/${id}`, { query: { vault } });
   discover = (vault: string) =>
     this.#transport.json<wire.Discovery>("GET", "/discover", { headers: { "x-vault": vault } });
+
+  /** One page of the request log, newest first; at most 200 rows. */
+  listLogs = (vault: string, { limit, before, ...filter }: wire.LogFilter & { limit?: number; before?: number } = {}) =>
+    this.#transport.json<wire.LogPage>("GET", path`/v1/vaults/${vault}/logs`, {
+      query: { ...filter, limit: limit?.toString(), before: before?.toString() },
+    });
+
+  /**
+   * Rows as they are written, from behind the row `after` on; an undefined row says that the connection was lost and is
+   * being made again, behind the last row. Ends by an error only.
+   * @throws {AppError} when the server refuses, such as after the grant has ended.
+   */
+  async *followLogs(
+    vault: string,
+    filter: wire.LogFilter,
+    after: number,
+  ): AsyncGenerator<wire.LogRow | undefined, never> {
+    let position = String(after);
+    for (let failures = 0; ; failures++) {
+      if (failures > 0) {
+        yield undefined;
+        await new Promise((resolve) => setTimeout(resolve, Math.min(1_000 * 2 ** (failures - 1), 15_000)));
+      }
+      const headers = { accept: "text/event-stream", ...(position !== "0" && { "last-event-id": position }) };
+      const pieces = this.#transport.stream(path`/v1/vaults/${vault}/logs/tail`, { query: { ...filter }, headers });
+      try {
+        for await (const { event, id, data } of readEvents(pieces)) {
+          failures = 0;
+          if (event === "log" && data !== "") yield JSON.parse(data) as wire.LogRow;
+          // Only then: whoever breaks off in between gets the row again rather than never.
+          if (id !== "") position = id;
+        }
+      } catch (error) {
+        if (error instanceof AppError && !(error instanceof Unavailable)) throw error;
+      }
+    }
+  }
+
+  /** The request log as text, the oldest first, piece by piece. */
+  exportLogs = (vault: string, format: "ndjson" | "csv", filter: wire.LogFilter) =>
+    this.#transport.stream(path`/v1/vaults/${vault}/logs/export`, {
+      query: { ...filter, format },
+      headers: { accept: "*/*" },
+    });
 
   settings = () => this.#get<wire.InstanceSettings>("/v1/admin/settings");
   changeSettings = (body: { invite_only?: boolean; allowed_email_domains?: readonly string[] }) =>
     this.#transport.json<wire.InstanceSettings>("PUT", "/v1/admin/settings", { body });
   testEmail = (to?: string) =>
     this.#post<{ message: string; to?: string }>("/v1/admin/email/test", to === undefined ? {} : { to });
+
+  /**
+   * A whole list, page by page: what belongs to `fields` of each answer is joined, the rest is the first answer's. A
+   * server without pages gives everything at once.
+   */
+  async #all<T extends object>(
+    target: string,
+    fields: readonly (keyof T & string)[],
+    query: Readonly<Record<string, string | undefined>> = {},
+  ): Promise<T> {
+    const ask = (cursor: string | undefined) =>
+      this.#transport.json<T & Paged>("GET", target, { query: { ...query, limit: String(pageItems), cursor } });
+    const { next_cursor: begin, ...whole } = await ask(undefined);
+    const joined = whole as unknown as Record<string, readonly unknown[] | null | undefined>;
+    const seen = new Set<string>();
+    // A cursor that comes again would never end.
+    for (let cursor = begin; cursor && !seen.has(cursor); ) {
+      seen.add(cursor);
+      const page = await ask(cursor);
+      for (const field of fields) {
+        const more = page[field] as readonly unknown[] | null | undefined;
+        if (more) joined[field] = [...(joined[field] ?? []), ...more];
+      }
+      cursor = page.next_cursor;
+    }
+    return whole as unknown as T;
+  }
 
   #get<T>(target: string): Promise<T> {
     return this.#transport.json<T>("GET", target);

@@ -1,6 +1,6 @@
 /** One HTTP exchange with a server: headers, time limit, JSON in and out, failures as `AppError`s. */
 import {
-  type AppError,
+  AppError,
   Conflict,
   Corrupt,
   Forbidden,
@@ -77,39 +77,73 @@ export class Transport {
   }
 
   /** As `json`, whatever the body is. The time limit is for all of it. */
-  async send(method: string, target: string, { query = {}, body, headers = {} }: CallOptions = {}): Promise<Answer> {
+  async send(method: string, target: string, options: CallOptions = {}): Promise<Answer> {
+    const timeoutMs = this.#options.timeoutMs ?? 10_000;
+    const signal = AbortSignal.timeout(timeoutMs);
+    try {
+      const response = await this.#fetch(method, target, { ...options, signal });
+      const text = await response.text();
+      if (response.status >= 300) throw failureOf(response, text, this.address);
+      return { headers: response.headers, text };
+    } catch (error) {
+      throw error instanceof AppError ? error : this.#unreachable(error, timeoutMs);
+    }
+  }
+
+  /**
+   * The text of an answer piece by piece, as it comes and as fast as it is read. The time limit is for its beginning.
+   * @throws {AppError} as `json`; `Unavailable` `server_unreachable` also when it breaks off.
+   */
+  async *stream(target: string, options: CallOptions = {}): AsyncGenerator<string, void> {
+    const timeoutMs = this.#options.timeoutMs ?? 10_000;
+    const abort = new AbortController();
+    const timer = setTimeout(() => abort.abort(new DOMException("too slow", "TimeoutError")), timeoutMs);
+    const decoder = new TextDecoder();
+    try {
+      const response = await this.#fetch("GET", target, { ...options, signal: abort.signal });
+      if (response.status >= 300) throw failureOf(response, await response.text(), this.address);
+      clearTimeout(timer);
+      for await (const chunk of response.body ?? []) yield decoder.decode(chunk, { stream: true });
+    } catch (error) {
+      throw error instanceof AppError ? error : this.#unreachable(error, timeoutMs);
+    } finally {
+      clearTimeout(timer);
+      // Also when the caller has read enough.
+      abort.abort();
+    }
+  }
+
+  #fetch(
+    method: string,
+    target: string,
+    { query = {}, body, headers = {}, signal }: CallOptions & { readonly signal: AbortSignal },
+  ): Promise<Response> {
     const url = new URL(`${this.address}${target}`);
     for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, value);
     const { token, clientName } = this.#options;
-    const timeoutMs = this.#options.timeoutMs ?? 10_000;
-    let response: Response;
-    let text: string;
-    try {
-      response = await this.#options.fetch(url.href, {
-        method,
-        headers: {
-          accept: "application/json",
-          "x-av-client": clientName,
-          ...(token ? { authorization: `Bearer ${token}` } : {}),
-          ...(body === undefined ? {} : { "content-type": "application/json" }),
-          ...headers,
-        },
-        // A redirect would carry the token to wherever it points.
-        redirect: "manual",
-        signal: AbortSignal.timeout(timeoutMs),
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      });
-      text = await response.text();
-    } catch (cause) {
-      const isSlow = cause instanceof Error && cause.name === "TimeoutError";
-      const what = isSlow ? `did not answer within ${timeoutMs / 1000} s` : "cannot be reached";
-      throw new Unavailable("server_unreachable", `The server at ${this.address} ${what}`, {
-        hint: "agent-vault server, or --address for one that runs elsewhere",
-        cause,
-      });
-    }
-    if (response.status >= 300) throw failureOf(response, text, this.address);
-    return { headers: response.headers, text };
+    return this.#options.fetch(url.href, {
+      method,
+      headers: {
+        accept: "application/json",
+        "x-av-client": clientName,
+        ...(token ? { authorization: `Bearer ${token}` } : {}),
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+        ...headers,
+      },
+      // A redirect would carry the token to wherever it points.
+      redirect: "manual",
+      signal,
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  }
+
+  #unreachable(cause: unknown, timeoutMs: number): Unavailable {
+    const isSlow = cause instanceof Error && cause.name === "TimeoutError";
+    const what = isSlow ? `did not answer within ${timeoutMs / 1000} s` : "cannot be reached";
+    return new Unavailable("server_unreachable", `The server at ${this.address} ${what}`, {
+      hint: "agent-vault server, or --address for one that runs elsewhere",
+      cause,
+    });
   }
 }
 

@@ -162,3 +162,44 @@ export interface InstanceSettings {
   readonly invite_only: boolean;
   readonly [field: string]: unknown;
 }
+
+/** Which requests of the log; all conditions together. Times are RFC 3339. */
+export interface LogFilter {
+  readonly service?: string | undefined;
+  readonly status_bucket?: string | undefined;
+  readonly method?: string | undefined;
+  readonly host?: string | undefined;
+  /** Id, e-mail address or agent name. */
+  readonly actor?: string | undefined;
+  readonly session?: string | undefined;
+  readonly error_code?: string | undefined;
+  readonly request_id?: string | undefined;
+  readonly since?: string | undefined;
+  readonly until?: string | undefined;
+}
+
+export interface LogRow {
+  readonly id: number;
+  readonly request_id?: string;
+  readonly method: string;
+  readonly scheme?: string;
+  readonly host: string;
+  readonly path: string;
+  readonly matched_service: string;
+  readonly credential_keys: readonly string[] | null;
+  readonly status: number;
+  readonly latency_ms: number;
+  readonly error_code: string;
+  readonly actor_type: string;
+  readonly actor_id: string;
+  readonly actor_name?: string;
+  readonly request_count?: number;
+  readonly created_at: string;
+}
+
+/** Newest first. `next_cursor` is for `before`, `latest_id` for following. */
+export interface LogPage {
+  readonly logs: readonly LogRow[] | null;
+  readonly next_cursor: number | null;
+  readonly latest_id: number;
+}

@@ -1,5 +1,6 @@
 /** What a vault offers to an agent, and what agents looked for in vain. */
 import type { Database } from "../storage/database.ts";
+import { cutPage, keyAfter } from "./page.ts";
 import { coversHost } from "./services/pattern.ts";
 import type { Services } from "./services/services.ts";
 
@@ -16,6 +17,8 @@ export interface DiscoveredHosts {
   readonly hosts: readonly DiscoveredHost[];
   /** Before the limit. */
   readonly total: number;
+  /** For the next page; undefined on the last one. */
+  readonly next: readonly string[] | undefined;
 }
 
 /** Older ones are neither listed nor kept. */
@@ -33,8 +36,10 @@ export class Discovery {
   /**
    * Hosts that failed for want of a service and that still none covers, the last seen first.
    * @param limit 0 counts only.
+   * @param after the key of the page before. @throws {InvalidInput} `invalid_cursor`.
    */
-  async hosts(vaultId: string, limit: number): Promise<DiscoveredHosts> {
+  async hosts(vaultId: string, limit: number, after?: readonly string[]): Promise<DiscoveredHosts> {
+    const [lastSeen = "", lastHost = ""] = keyAfter({ limit, after }, "time", "text") ?? [];
     const rows = await this.#database.db
       .selectFrom("discovered_hosts")
       .select([
@@ -49,8 +54,16 @@ export class Discovery {
       .orderBy("host")
       .limit(maxDiscoveredHosts)
       .execute();
+    // Open pages ask again and again; most vaults have nothing to show, and a thousand services to read.
+    if (rows.length === 0) return { hosts: [], total: 0, next: undefined };
     const patterns = (await this.#services.list(vaultId)).map(({ pattern }) => pattern);
     const uncovered = rows.filter(({ host }) => !patterns.some((pattern) => coversHost(pattern, host)));
-    return { hosts: uncovered.slice(0, limit), total: uncovered.length };
+    // As they are ordered: what comes behind the key, whether or not its host is still there.
+    const rest =
+      after === undefined
+        ? uncovered
+        : uncovered.filter((seen) => seen.lastSeen < lastSeen || (seen.lastSeen === lastSeen && seen.host > lastHost));
+    const { items, next } = cutPage(rest, { limit, after }, (seen) => [seen.lastSeen, seen.host]);
+    return { hosts: items, total: uncovered.length, next: limit === 0 ? undefined : next };
   }
 }

@@ -103,7 +103,7 @@ export class Domain {
 
   /** Writes down what is buffered, then forgets every value. */
   async close(): Promise<void> {
-    this.tails.endAll();
+    this.tails.close();
     await this.journal.close();
     this.snapshots.close();
     this.scopes.close();

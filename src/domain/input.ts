@@ -81,7 +81,7 @@ export class InputObject {
 }
 
 /** PostgreSQL has no NUL in texts, and half of a surrogate pair would be stored as another character. */
-function isStorable(text: string): boolean {
+export function isStorable(text: string): boolean {
   return !text.includes("\u0000") && text.isWellFormed();
 }
 

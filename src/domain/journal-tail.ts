@@ -3,7 +3,7 @@
  * database when the reader asks for more, so a slow reader costs no memory and misses nothing, and one that comes back
  * goes on where it was.
  */
-import { RateLimited } from "../errors.ts";
+import { RateLimited, Unavailable } from "../errors.ts";
 import type { Changes } from "../storage/changes.ts";
 import type { Database } from "../storage/database.ts";
 import type { Journal } from "./journal.ts";
@@ -52,13 +52,18 @@ export class JournalTails {
   readonly #options: TailsOptions;
   readonly #tails = new Set<JournalTail>();
   #stopListening: (() => void) | undefined;
+  #isClosed = false;
 
   constructor(options: TailsOptions) {
     this.#options = options;
   }
 
-  /** The caller closes it. @throws {RateLimited} `too_many_tails`. */
+  /** The caller closes it. @throws {RateLimited} `too_many_tails`. @throws {Unavailable} `server_stopping`. */
   async open(request: TailRequest): Promise<JournalTail> {
+    // A reader that was told to come back does so at once, on the connection it has.
+    if (this.#isClosed) {
+      throw new Unavailable("server_stopping", "The server is being stopped; try again", { retryAfterSeconds: 2 });
+    }
     const own = [...this.#tails].filter(({ reader }) => reader === request.reader);
     if (this.#tails.size >= maxTails || own.length >= maxTailsPerReader) {
       throw new RateLimited("too_many_tails", "The journal is followed by too many already; close one first", {
@@ -78,8 +83,9 @@ export class JournalTails {
     }
   }
 
-  /** Ends all of them; for a server that stops. */
-  endAll(): void {
+  /** Ends all of them and opens no more; for a server that stops. */
+  close(): void {
+    this.#isClosed = true;
     for (const tail of [...this.#tails]) tail.end("server_stopping");
   }
 

@@ -39,6 +39,8 @@ export interface JournalOptions {
   readonly maxWaiting?: number;
   /** How long `close` goes on trying a database that does not answer. */
   readonly closeWithinMs?: number;
+  /** After this time a batch without an answer is taken for one whose answer is lost. */
+  readonly answerWithinMs?: number;
 }
 
 /** Rows per transaction: each commit writes whole pages, so few large ones cost half of many small ones. */
@@ -51,6 +53,8 @@ const spillAfterMs = 1_000;
 /** This many waiting entries do not wait for that. */
 const spillAfterEntries = 5_000;
 const retryAfterMs = 1_000;
+/** A connection that leads nowhere says so only after a quarter of an hour. */
+const defaultAnswerWithinMs = 30_000;
 
 /** Called with the vaults that have new rows. */
 export type JournalWatcher = (vaultIds: ReadonlySet<string>) => void;
@@ -60,6 +64,7 @@ export class Journal implements JournalSink {
   readonly #log: Logger;
   readonly #spill: JournalSpill | undefined;
   readonly #closeWithinMs: number;
+  readonly #answerWithinMs: number;
   readonly #backlog: JournalBacklog;
   readonly #contexts = new JournalContexts();
   readonly #watchers = new Set<JournalWatcher>();
@@ -78,6 +83,7 @@ export class Journal implements JournalSink {
     this.#log = options.log;
     this.#spill = options.spill;
     this.#closeWithinMs = options.closeWithinMs ?? 5_000;
+    this.#answerWithinMs = options.answerWithinMs ?? defaultAnswerWithinMs;
     this.#backlog = new JournalBacklog({
       maxEntries,
       onCoalescing: () =>
@@ -245,7 +251,7 @@ export class Journal implements JournalSink {
   async #store(batch: readonly Counted[]): Promise<boolean> {
     if (batch.length === 0) return true;
     try {
-      await insertEntries(this.#database, this.#contexts, batch);
+      await this.#insert(batch);
     } catch (error) {
       if (!this.#database.isRefusal(error)) {
         this.#noteAway(error);
@@ -259,6 +265,23 @@ export class Journal implements JournalSink {
     const vaultIds = this.#watchers.size > 0 ? new Set(batch.map(({ entry }) => entry.vaultId)) : undefined;
     if (vaultIds !== undefined) for (const watcher of this.#watchers) watcher(vaultIds);
     return true;
+  }
+
+  /** With a spill file, which keeps a batch that nobody knows about, no longer than the time allows. */
+  async #insert(batch: readonly Counted[]): Promise<void> {
+    const inserting = insertEntries(this.#database, this.#contexts, batch);
+    if (this.#spill === undefined) return inserting;
+    let timer: NodeJS.Timeout | undefined;
+    const expired = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error("the database does not answer")), this.#answerWithinMs);
+    });
+    try {
+      await Promise.race([inserting, expired]);
+    } finally {
+      clearTimeout(timer);
+      // What comes of it after that is found when the batch is written again.
+      inserting.catch(() => undefined);
+    }
   }
 
   /** Whichever row the database objects to must not take the others along. */

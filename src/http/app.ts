@@ -285,6 +285,8 @@ export interface ApiListener {
 const headersTimeoutMs = 10_000;
 const requestTimeoutMs = 30_000;
 const idleTimeoutMs = 120_000;
+/** How often connections without a request are closed while the server stops. */
+const sweepMs = 100;
 /** How often those are looked at; node's 30 s would double them. */
 const timeoutCheckMs = 2_000;
 
@@ -329,10 +331,16 @@ export async function startApi(
     port: typeof address === "object" && address !== null ? address.port : options.port,
     async close({ graceMs }) {
       const timer = setTimeout(() => void server.close(true), graceMs);
+      // A connection whose answer ends only now (a stream) is idle from then on, and would be waited for.
+      const sweep = setInterval(() => {
+        const { server: listener } = server.node ?? {};
+        if (listener && "closeIdleConnections" in listener) listener.closeIdleConnections();
+      }, sweepMs);
       try {
         await server.close(false);
       } finally {
         clearTimeout(timer);
+        clearInterval(sweep);
       }
     },
   };

@@ -13,6 +13,8 @@ export interface Terminal {
   /** A bare value: as it is for a pipe or a file, as a line of its own on a terminal. */
   outValue(text: string): void;
   err(text: string): void;
+  /** As `out`, for output without bound: resolves when the reader of standard output has taken it. */
+  outSlowly(text: string): Promise<void>;
   /** Asks for a line. @throws {InvalidInput} `no_terminal` naming `instead`, what would do the same without asking. */
   ask(question: string, instead: string): Promise<string>;
   /** As `ask`, without echo. Ctrl-C ends the process by SIGINT. */
@@ -34,6 +36,7 @@ export function openTerminal(environment: Readonly<Record<string, string | undef
     out: (text) => void process.stdout.write(text),
     outValue: (text) => void process.stdout.write(process.stdout.isTTY === true ? `${text}\n` : text),
     err: (text) => void process.stderr.write(text),
+    outSlowly: (text) => new Promise((resolve) => process.stdout.write(text, () => resolve())),
     ask: (question, instead) => {
       if (!isInteractive) throw noTerminal(question, instead);
       return askLine(question);

@@ -291,7 +291,7 @@ describeOnEachEngine("the request log over HTTP", (openScratch) => {
       await using reader = await EventReader.open(`http://127.0.0.1:${server.port}${url}/tail`, {
         authorization: `Bearer ${member}`,
       });
-      server.domain.tails.endAll();
+      server.domain.tails.close();
       await server.close();
       expect(reader.events.at(-1)).toMatchObject({ event: "end", data: '{"reason":"server_stopping"}' });
     });

@@ -307,6 +307,7 @@ export const vaultCommand = command({
     user: () => import("./vault-members.ts").then((file) => file.vaultUserCommand),
     agent: () => import("./vault-members.ts").then((file) => file.vaultAgentCommand),
     discover: async () => discover,
+    logs: () => import("./logs.ts").then((file) => file.logsCommand),
     run: () => import("./run.ts").then((file) => file.runCommand),
     token: async () => token,
   },

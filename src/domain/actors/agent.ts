@@ -6,10 +6,12 @@ import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
 import type { Clock } from "../clock.ts";
+import { cutPage, isBehind, keyAfter, type Page, type PageRequest, rowsToRead } from "../page.ts";
 import { parseSlug } from "../slug.ts";
+import { grantsOf } from "./grants-of.ts";
 import { requireAnotherOwner } from "./owners.ts";
 import { type AssignedVault, parseAssignments, type RequestedVault } from "./preassignment.ts";
-import type { Actor, InstanceRole, VaultRole } from "./principal.ts";
+import type { Actor, InstanceRole } from "./principal.ts";
 import { parseInstanceRole, parseVaultRole } from "./roles.ts";
 import { insertSession } from "./session-rows.ts";
 import type { VaultGrant } from "./user.ts";
@@ -88,18 +90,16 @@ export class Agents {
             revoked_at: null,
           })
           .execute();
-        for (const vault of vaults) {
-          await tx
-            .insertInto("vault_grants")
-            .values({
-              id: uuidv7(this.#clock.now()),
-              vault_id: vault.vaultId,
-              user_id: null,
-              agent_id: id,
-              role: vault.vaultRole,
-              created_at: createdAt,
-            })
-            .execute();
+        if (vaults.length > 0) {
+          const grants = vaults.map((vault) => ({
+            id: uuidv7(this.#clock.now()),
+            vault_id: vault.vaultId,
+            user_id: null,
+            agent_id: id,
+            role: vault.vaultRole,
+            created_at: createdAt,
+          }));
+          await tx.insertInto("vault_grants").values(grants).execute();
         }
         announce({ kind: "actor", actorId: id });
         return this.#issueToken(tx, id);
@@ -109,8 +109,12 @@ export class Agents {
   }
 
   /** By name, revoked ones included: all for owners, else one's own and those in one's vaults. */
-  async list(actor: Actor): Promise<readonly Agent[]> {
-    return this.#load(visible(this.#database.db, actor));
+  async page(actor: Actor, request?: PageRequest): Promise<Page<Agent>> {
+    const key = keyAfter(request, "text");
+    let query = visible(this.#database.db, actor);
+    if (key !== undefined) query = query.where(isBehind(["agents.name"], key));
+    if (request !== undefined) query = query.limit(rowsToRead(request));
+    return cutPage(await this.#load(query), request, ({ name }) => [name]);
   }
 
   /** @throws {NotFound} when it does not exist or the caller cannot see it. */
@@ -226,34 +230,21 @@ export class Agents {
     const agents = await query.orderBy("agents.name").execute();
     if (agents.length === 0) return [];
     const ids = agents.map((agent) => agent.id);
-    const [grants, tokens] = await Promise.all([
-      this.#database.db
-        .selectFrom("vault_grants")
-        .innerJoin("vaults", "vaults.id", "vault_grants.vault_id")
-        .select(["vault_grants.agent_id", "vaults.name", "vault_grants.role"])
-        .where("vault_grants.agent_id", "in", ids)
-        .orderBy("vault_grants.created_at")
-        .orderBy("vault_grants.id")
-        .execute(),
-      this.#database.db
-        .selectFrom("sessions")
-        .select(["agent_id", "expires_at"])
-        .where("agent_id", "in", ids)
-        .execute(),
+    const tokens = this.#database.db.selectFrom("sessions").select(["agent_id", "expires_at"]);
+    const [grants, found] = await Promise.all([
+      grantsOf(this.#database.db, "agent", ids),
+      // Naming thousands of agents would cost more than reading the tokens of all.
+      (ids.length > 1_000 ? tokens.where("agent_id", "is not", null) : tokens.where("agent_id", "in", ids)).execute(),
     ]);
     const now = this.#now();
-    const live = tokens.filter((token) => token.expires_at === null || token.expires_at > now);
-    const grantsOf = Map.groupBy(grants, (grant) => grant.agent_id);
+    const live = found.filter((token) => token.expires_at === null || token.expires_at > now);
     const tokensOf = Map.groupBy(live, (token) => token.agent_id);
     return agents.map((agent) => ({
       id: agent.id,
       name: agent.name,
       role: agent.role as InstanceRole,
       status: agent.status as Agent["status"],
-      vaults: (grantsOf.get(agent.id) ?? []).map((grant) => ({
-        vaultName: grant.name,
-        vaultRole: grant.role as VaultRole,
-      })),
+      vaults: grants.get(agent.id) ?? [],
       createdBy: agent.created_by_id ?? "",
       createdAt: agent.created_at,
       updatedAt: agent.updated_at,

@@ -44,11 +44,13 @@ export async function insertInvite(
       accepted_at: null,
     })
     .execute();
-  for (const { vaultId, vaultRole } of invite.vaults) {
-    await tx
-      .insertInto("user_invite_vaults")
-      .values({ invite_id: id, vault_id: vaultId, vault_role: vaultRole })
-      .execute();
+  if (invite.vaults.length > 0) {
+    const vaults = invite.vaults.map(({ vaultId, vaultRole }) => ({
+      invite_id: id,
+      vault_id: vaultId,
+      vault_role: vaultRole,
+    }));
+    await tx.insertInto("user_invite_vaults").values(vaults).execute();
   }
   return { token, expiresAt };
 }
@@ -68,19 +70,43 @@ export async function findInvite(db: Reader, reference: string, options: { reado
   return { ...invite, vaults };
 }
 
+/** All for owners; else those one created and those into vaults that one administers. */
+export function visibleInvites(db: Reader, actor: Actor) {
+  const all = db.selectFrom("user_invites").selectAll("user_invites");
+  if (actor.role === "owner") return all;
+  const mine = actor.kind === "user" ? "mine.user_id" : "mine.agent_id";
+  return all.where((on) =>
+    on.or([
+      on("user_invites.created_by_id", "=", actor.id),
+      on.exists(
+        on
+          .selectFrom("user_invite_vaults as into_vault")
+          .innerJoin("vault_grants as mine", "mine.vault_id", "into_vault.vault_id")
+          .select("into_vault.vault_id")
+          .whereRef("into_vault.invite_id", "=", "user_invites.id")
+          .where("mine.role", "=", "admin")
+          .where(mine, "=", actor.id),
+      ),
+    ]),
+  );
+}
+
+/** Beyond this, naming each one costs more than reading all; SQLite takes at most 32,766 parameters. */
+const maxNamed = 1_000;
+
 /** The vaults of each invitation, by name. */
 export async function vaultsOfInvites(
   db: Reader,
   inviteIds: readonly string[],
 ): Promise<ReadonlyMap<string, readonly AssignedVault[]>> {
   if (inviteIds.length === 0) return new Map();
-  const rows = await db
+  const all = db
     .selectFrom("user_invite_vaults")
     .innerJoin("vaults", "vaults.id", "user_invite_vaults.vault_id")
     .select(["user_invite_vaults.invite_id", "vaults.id", "vaults.name", "user_invite_vaults.vault_role"])
-    .where("user_invite_vaults.invite_id", "in", inviteIds)
-    .orderBy("vaults.name")
-    .execute();
+    .orderBy("vaults.name");
+  const named = inviteIds.length > maxNamed ? all : all.where("user_invite_vaults.invite_id", "in", inviteIds);
+  const rows = await named.execute();
   return new Map(
     [...Map.groupBy(rows, (row) => row.invite_id)].map(([inviteId, vaults]) => [
       inviteId,

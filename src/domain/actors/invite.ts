@@ -7,6 +7,7 @@ import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
 import type { Clock } from "../clock.ts";
 import type { Mail } from "../mail.ts";
+import { cutPage, isBehind, keyAfter, mapPage, type Page, type PageRequest, rowsToRead } from "../page.ts";
 import type { Accounts } from "./account.ts";
 import { parseEmail } from "./email.ts";
 import {
@@ -17,6 +18,7 @@ import {
   type NewInvite,
   setInviteStatus,
   vaultsOfInvites,
+  visibleInvites,
 } from "./invite-rows.ts";
 import { checkNewPassword, hashForStorage, type PasswordColumns } from "./password.ts";
 import { type AssignedVault, parseAssignments, type RequestedVault } from "./preassignment.ts";
@@ -108,35 +110,27 @@ export class Invites {
   }
 
   /** Newest first: all for owners, else one's own and those into vaults that one administers. */
-  async list(actor: Actor, status: string | undefined): Promise<readonly Invite[]> {
-    await expireOverdue(this.#database.db, this.#now());
-    let query = this.#database.db
-      .selectFrom("user_invites")
-      .selectAll()
-      .orderBy("created_at", "desc")
-      .orderBy("id", "desc");
+  async page(actor: Actor, status: string | undefined, request?: PageRequest): Promise<Page<Invite>> {
+    const { db } = this.#database;
+    await expireOverdue(db, this.#now());
+    const key = keyAfter(request, "time", "text");
+    let query = visibleInvites(db, actor).orderBy("created_at", "desc").orderBy("id", "desc");
     if (status !== undefined && status !== "") query = query.where("status", "=", status);
-    const invites = await query.execute();
-    const vaults = await vaultsOfInvites(
-      this.#database.db,
-      invites.map((invite) => invite.id),
-    );
-    const administered = actor.role === "owner" ? new Set<string>() : await this.#administeredBy(actor);
-    return invites
-      .filter((invite) => {
-        if (actor.role === "owner" || invite.created_by_id === actor.id) return true;
-        return (vaults.get(invite.id) ?? []).some(({ vaultId }) => administered.has(vaultId));
-      })
-      .map((invite) => ({
-        handle: invite.id,
-        email: invite.email,
-        role: invite.role as InstanceRole,
-        status: invite.status as InviteStatus,
-        createdBy: invite.created_by_id ?? "",
-        vaults: vaults.get(invite.id) ?? [],
-        expiresAt: invite.expires_at,
-        createdAt: invite.created_at,
-      }));
+    if (key !== undefined) query = query.where(isBehind(["user_invites.created_at", "user_invites.id"], key, "desc"));
+    if (request !== undefined) query = query.limit(rowsToRead(request));
+    const page = cutPage(await query.execute(), request, (invite) => [invite.created_at, invite.id]);
+    const ids = page.items.map((invite) => invite.id);
+    const vaults = await vaultsOfInvites(db, ids);
+    return mapPage(page, (invite) => ({
+      handle: invite.id,
+      email: invite.email,
+      role: invite.role as InstanceRole,
+      status: invite.status as InviteStatus,
+      createdBy: invite.created_by_id ?? "",
+      vaults: vaults.get(invite.id) ?? [],
+      expiresAt: invite.expires_at,
+      createdAt: invite.created_at,
+    }));
   }
 
   /** @param reference is the raw token or the handle. @throws {NotFound} unless pending. @throws {Forbidden} */
@@ -199,7 +193,7 @@ export class Invites {
     await this.#changes.transaction(async (tx, announce) => {
       await this.#claim(tx, invite.id);
       const userId = await this.#ensureUser(tx, invite, columns);
-      for (const vault of invite.vaults) await this.#raiseGrant(tx, userId, vault);
+      await this.#raiseGrants(tx, userId, invite.vaults);
       announce({ kind: "actor", actorId: userId });
     });
     return invite.email;
@@ -254,27 +248,34 @@ export class Invites {
     return id;
   }
 
-  async #raiseGrant(tx: Transaction<Schema>, userId: string, vault: AssignedVault): Promise<void> {
-    const grant = await tx
+  async #raiseGrants(tx: Transaction<Schema>, userId: string, vaults: readonly AssignedVault[]): Promise<void> {
+    const grants = await tx
       .selectFrom("vault_grants")
-      .select(["id", "role"])
-      .where("vault_id", "=", vault.vaultId)
+      .select(["id", "vault_id", "role"])
       .where("user_id", "=", userId)
-      .executeTakeFirst();
-    if (grant === undefined) {
-      await tx
-        .insertInto("vault_grants")
-        .values({
-          id: uuidv7(this.#clock.now()),
-          vault_id: vault.vaultId,
-          user_id: userId,
-          agent_id: null,
-          role: vault.vaultRole,
-          created_at: this.#now(),
-        })
-        .execute();
-    } else if (!hasVaultRole(grant.role as VaultRole, vault.vaultRole)) {
-      await tx.updateTable("vault_grants").set({ role: vault.vaultRole }).where("id", "=", grant.id).execute();
+      .execute();
+    const held = new Map(grants.map((grant) => [grant.vault_id, grant]));
+    const missing = vaults.filter(({ vaultId }) => !held.has(vaultId));
+    if (missing.length > 0) {
+      const rows = missing.map(({ vaultId, vaultRole }) => ({
+        id: uuidv7(this.#clock.now()),
+        vault_id: vaultId,
+        user_id: userId,
+        agent_id: null,
+        role: vaultRole,
+        created_at: this.#now(),
+      }));
+      await tx.insertInto("vault_grants").values(rows).execute();
+    }
+    const raised = vaults.flatMap(({ vaultId, vaultRole }) => {
+      const grant = held.get(vaultId);
+      return grant === undefined || hasVaultRole(grant.role as VaultRole, vaultRole)
+        ? []
+        : [{ id: grant.id, vaultRole }];
+    });
+    for (const [role, grantsOfRole] of Map.groupBy(raised, ({ vaultRole }) => vaultRole)) {
+      const ids = grantsOfRole.map(({ id }) => id);
+      await tx.updateTable("vault_grants").set({ role }).where("id", "in", ids).execute();
     }
   }
 

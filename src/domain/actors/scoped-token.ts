@@ -4,6 +4,7 @@ import { InvalidInput, NotFound } from "../../errors.ts";
 import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Clock } from "../clock.ts";
+import { cutPage, isBehind, keyAfter, mapPage, type Page, type PageRequest, rowsToRead } from "../page.ts";
 import { cleanLabel } from "./label.ts";
 import type { Principal, VaultRole } from "./principal.ts";
 import type { IssuedSession } from "./session.ts";
@@ -89,8 +90,10 @@ export class ScopedTokens {
   }
 
   /** Unexpired tokens of a vault, newest first. */
-  async list(vaultId: string): Promise<readonly ScopedToken[]> {
-    const rows = await this.#database.db
+  async page(vaultId: string, request?: PageRequest): Promise<Page<ScopedToken>> {
+    const columns = ["sessions.created_at", "sessions.public_id"] as const;
+    const key = keyAfter(request, "time", "text");
+    let query = this.#database.db
       .selectFrom("sessions")
       .leftJoin("users", "users.id", "sessions.created_by_user_id")
       .leftJoin("agents", "agents.id", "sessions.created_by_agent_id")
@@ -108,9 +111,12 @@ export class ScopedTokens {
       .where("sessions.vault_id", "=", vaultId)
       .where("sessions.kind", "=", "scoped")
       .where("sessions.expires_at", ">", new Date(this.#clock.now()).toISOString())
-      .orderBy("sessions.created_at", "desc")
-      .execute();
-    return rows.map((row) => ({
+      .orderBy(columns[0], "desc")
+      .orderBy(columns[1], "desc");
+    if (key !== undefined) query = query.where(isBehind(columns, key, "desc"));
+    if (request !== undefined) query = query.limit(rowsToRead(request));
+    const page = cutPage(await query.execute(), request, (row) => [row.created_at, row.public_id]);
+    return mapPage(page, (row) => ({
       id: row.public_id,
       label: row.label ?? "",
       vaultRole: row.vault_role as VaultRole,

@@ -5,7 +5,9 @@ import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
 import type { Clock } from "../clock.ts";
+import { cutPage, isBehind, keyAfter, mapPage, type Page, type PageRequest, rowsToRead } from "../page.ts";
 import { normalizeEmail } from "./email.ts";
+import { grantsOf } from "./grants-of.ts";
 import { requireAnotherOwner } from "./owners.ts";
 import type { Actor, InstanceRole, VaultRole } from "./principal.ts";
 import type { Sessions } from "./session.ts";
@@ -43,13 +45,15 @@ export class Users {
   }
 
   /** Everybody, unverified accounts included, by address. */
-  async list(): Promise<readonly User[]> {
-    const [users, grants] = await Promise.all([
-      this.#database.db.selectFrom("users").select(["id", "email", "role", "created_at"]).orderBy("email").execute(),
-      this.#grants().execute(),
-    ]);
-    const byUser = Map.groupBy(grants, (grant) => grant.user_id);
-    return users.map((user) => toUser(user, byUser.get(user.id) ?? []));
+  async page(request?: PageRequest): Promise<Page<User>> {
+    const key = keyAfter(request, "text");
+    let query = this.#database.db.selectFrom("users").select(["id", "email", "role", "created_at"]).orderBy("email");
+    if (key !== undefined) query = query.where(isBehind(["email"], key));
+    if (request !== undefined) query = query.limit(rowsToRead(request));
+    const page = cutPage(await query.execute(), request, ({ email }) => [email]);
+    const ids = page.items.map(({ id }) => id);
+    const grants = await grantsOf(this.#database.db, "user", ids);
+    return mapPage(page, (user) => toUser(user, grants.get(user.id) ?? []));
   }
 
   /**
@@ -67,7 +71,7 @@ export class Users {
       .where("email", "=", email)
       .executeTakeFirst();
     if (user === undefined) throw userNotFound(address);
-    return toUser(user, await this.#grants().where("vault_grants.user_id", "=", user.id).execute());
+    return toUser(user, (await grantsOf(this.#database.db, "user", [user.id])).get(user.id) ?? []);
   }
 
   /** @throws {NotFound} @throws {Conflict} `last_owner`. */
@@ -104,16 +108,6 @@ export class Users {
       announce({ kind: "actor", actorId: user.id });
     });
   }
-
-  #grants() {
-    return this.#database.db
-      .selectFrom("vault_grants")
-      .innerJoin("vaults", "vaults.id", "vault_grants.vault_id")
-      .select(["vault_grants.user_id", "vaults.name", "vault_grants.role"])
-      .where("vault_grants.user_id", "is not", null)
-      .orderBy("vault_grants.created_at")
-      .orderBy("vault_grants.id");
-  }
 }
 
 interface UserRow {
@@ -123,14 +117,8 @@ interface UserRow {
   readonly created_at: string;
 }
 
-function toUser(row: UserRow, grants: readonly { readonly name: string; readonly role: string }[]): User {
-  return {
-    id: row.id,
-    email: row.email,
-    role: row.role as InstanceRole,
-    createdAt: row.created_at,
-    vaults: grants.map((grant) => ({ vaultName: grant.name, vaultRole: grant.role as VaultRole })),
-  };
+function toUser(row: UserRow, vaults: readonly VaultGrant[]): User {
+  return { id: row.id, email: row.email, role: row.role as InstanceRole, createdAt: row.created_at, vaults };
 }
 
 async function findForChange(tx: Transaction<Schema>, address: string) {

@@ -1,5 +1,5 @@
 /** The credentials of a vault: keys in clear text, values sealed. Listing never opens a value; revealing says so. */
-import type { Transaction } from "kysely";
+import type { Kysely, Transaction } from "kysely";
 import type { Keyring, RecordKey } from "../../crypto/keyring.ts";
 import { Secret } from "../../crypto/secret.ts";
 import { uuidv7 } from "../../crypto/token.ts";
@@ -7,6 +7,7 @@ import { Conflict, InvalidInput, NotFound } from "../../errors.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
 import { quote } from "../input.ts";
+import { cutPage, isBehind, keyAfter, mapPage, type Page, type PageRequest, rowsToRead } from "../page.ts";
 import type { CredentialKey } from "../services/service.ts";
 import type { VaultWriter } from "../vaults/vault-writer.ts";
 import { isCredentialKey } from "./key.ts";
@@ -22,6 +23,9 @@ export interface RevealedCredential extends CredentialEntry {
   /** Undefined while an OAuth credential is not connected. */
   readonly value: Secret | undefined;
 }
+
+/** Within the number of parameters that both engines allow. */
+const rowsPerStatement = 500;
 
 export interface CredentialsOptions {
   readonly database: Database;
@@ -43,12 +47,31 @@ export class Credentials {
 
   /** Stored keys, ascending. */
   async list(vaultId: string): Promise<readonly CredentialEntry[]> {
-    const rows = await this.#options.database.db
-      .selectFrom("credentials")
-      .select(["key", "type"])
-      .where("vault_id", "=", vaultId)
+    return (await this.page(vaultId)).items;
+  }
+
+  /** As `list`, page by page. */
+  async page(vaultId: string, request?: PageRequest): Promise<Page<CredentialEntry>> {
+    const rows = await pageOfRows(this.#options.database.db, vaultId, request).select(["key", "type"]).execute();
+    return mapPage(
+      cutPage(rows, request, ({ key }) => [key]),
+      ({ key, type }) => ({
+        key,
+        type: type as CredentialType,
+      }),
+    );
+  }
+
+  /**
+   * Opens the values of a vault, page by page.
+   * @throws {Corrupt} when a value does not open.
+   */
+  async revealPage(vaultId: string, request?: PageRequest): Promise<Page<RevealedCredential>> {
+    const rows = await pageOfRows(this.#options.database.db, vaultId, request)
+      .select(["id", "key", "type", "value_sealed"])
       .execute();
-    return rows.map(({ key, type }) => ({ key, type: type as CredentialType })).sort(byKey);
+    const page = cutPage(rows, request, ({ key }) => [key]);
+    return { items: await Promise.all(page.items.map((row) => this.#revealed(row))), next: page.next };
   }
 
   /**
@@ -56,18 +79,15 @@ export class Credentials {
    * @throws {NotFound} `credential_not_found` for a key that is not stored. @throws {Corrupt} when a value does not open.
    */
   async reveal(vaultId: string, key?: CredentialKey): Promise<readonly RevealedCredential[]> {
-    const all = this.#options.database.db
+    if (key === undefined) return (await this.revealPage(vaultId)).items;
+    const row = await this.#options.database.db
       .selectFrom("credentials")
       .select(["id", "key", "type", "value_sealed"])
-      .where("vault_id", "=", vaultId);
-    const rows = await (key === undefined ? all : all.where("key", "=", key)).execute();
-    if (key !== undefined && rows.length === 0) throw credentialNotFound(key);
-    const revealed = rows.map(async (row) => ({
-      key: row.key,
-      type: row.type as CredentialType,
-      value: row.value_sealed === null ? undefined : await this.#open(row.id, row.value_sealed),
-    }));
-    return (await Promise.all(revealed)).sort(byKey);
+      .where("vault_id", "=", vaultId)
+      .where("key", "=", key)
+      .executeTakeFirst();
+    if (row === undefined) throw credentialNotFound(key);
+    return [await this.#revealed(row)];
   }
 
   /**
@@ -104,13 +124,27 @@ export class Credentials {
       const existing = await idsByKey(tx, vaultId, wanted);
       const missing = wanted.find((key) => !existing.has(key));
       if (missing !== undefined) throw credentialNotFound(missing);
-      for (const id of existing.values()) await tx.deleteFrom("credentials").where("id", "=", id).execute();
+      const ids = [...existing.values()];
+      for (let from = 0; from < ids.length; from += rowsPerStatement) {
+        const some = ids.slice(from, from + rowsPerStatement);
+        await tx.deleteFrom("credentials").where("id", "in", some).execute();
+      }
     });
     return wanted;
   }
 
   async #open(id: string, sealed: Uint8Array): Promise<Secret> {
     return new Secret(await this.#options.keyring.unsealText(valueRecord(id), sealed));
+  }
+
+  async #revealed(row: {
+    readonly id: string;
+    readonly key: CredentialKey;
+    readonly type: string;
+    readonly value_sealed: Uint8Array | null;
+  }): Promise<RevealedCredential> {
+    const value = row.value_sealed === null ? undefined : await this.#open(row.id, row.value_sealed);
+    return { key: row.key, type: row.type as CredentialType, value };
   }
 
   async #insert(tx: Transaction<Schema>, vaultId: string, key: string, value: Secret, now: string): Promise<void> {
@@ -180,7 +214,10 @@ async function idsByKey(
   return new Map(rows.filter(({ key }) => wanted.has(key)).map(({ key, id }) => [key, id]));
 }
 
-/** By code unit, the same on both engines whatever their collation. */
-function byKey(one: CredentialEntry, other: CredentialEntry): number {
-  return one.key < other.key ? -1 : Number(one.key > other.key);
+/** By key, ascending; both engines compare bytes. */
+function pageOfRows(db: Kysely<Schema>, vaultId: string, request: PageRequest | undefined) {
+  const key = keyAfter(request, "text");
+  let query = db.selectFrom("credentials").where("vault_id", "=", vaultId).orderBy("key");
+  if (key !== undefined) query = query.where(isBehind(["key"], key));
+  return request === undefined ? query : query.limit(rowsToRead(request));
 }

@@ -6,11 +6,12 @@ import { Conflict, InvalidInput, NotFound, PreconditionFailed } from "../../erro
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
 import { quote } from "../input.ts";
+import { mapPage, type Page, type PageRequest } from "../page.ts";
 import type { VaultWriter } from "../vaults/vault-writer.ts";
 import { formatService, parseServices, referencedKeys, refuseDescriptions } from "./definition.ts";
 import { formatPattern, isSamePattern } from "./pattern.ts";
 import type { CredentialKey, Pattern, Service } from "./service.ts";
-import { readServices, type StoredService } from "./service-store.ts";
+import { readNamedServices, readServicePage, readServices, type StoredService } from "./service-store.ts";
 
 export interface ServicesOptions {
   readonly database: Database;
@@ -41,6 +42,11 @@ export class Services {
     return (await readServices(this.#options.database.db, vaultId)).map(({ service }) => service);
   }
 
+  /** As `list`, page by page. */
+  async page(vaultId: string, request?: PageRequest): Promise<Page<Service>> {
+    return mapPage(await readServicePage(this.#options.database.db, vaultId, request), ({ service }) => service);
+  }
+
   /** Services whose auth or substitutions name a credential, disabled ones included. */
   async referencing(vaultId: string, key: CredentialKey): Promise<readonly Service[]> {
     return (await this.list(vaultId)).filter((service) => referencedKeys(service).includes(key));
@@ -54,23 +60,37 @@ export class Services {
   async upsert(vaultId: string, entries: readonly unknown[]): Promise<Upserted> {
     refuseDescriptions(entries);
     return this.#options.writer.change(vaultId, async ({ tx, now }) => {
-      const stored = await readServices(tx, vaultId);
-      const incoming = this.#parse(entries, (pattern) => adoptedName(stored, pattern));
-      const byName = new Map(stored.map((row) => [row.service.name, row]));
-      const added = incoming.filter((service) => !byName.has(service.name));
-      for (const service of incoming) {
-        const row = byName.get(service.name);
-        if (row !== undefined) await updateDefinition(tx, row.id, service, now);
-      }
-      const next = (stored.at(-1)?.position ?? -1) + 1;
-      await insert(
-        tx,
-        vaultId,
-        added.map((service, index) => ({ service, position: next + index })),
-        now,
-      );
-      return { names: incoming.map(({ name }) => name), count: stored.length + added.length };
+      const incoming = await this.#parseUpsert(tx, vaultId, entries);
+      const names = incoming.map(({ name }) => name);
+      const stored = new Map((await readNamedServices(tx, vaultId, names)).map((row) => [row.service.name, row]));
+      const { count, last } = await sizeOf(tx, vaultId);
+      let next = last + 1;
+      const rows = incoming.map((service) => {
+        const replaces = stored.get(service.name);
+        return { service, position: replaces?.position ?? next++, replaces };
+      });
+      await write(tx, vaultId, rows, now);
+      return { names, count: count + incoming.length - stored.size };
     });
+  }
+
+  /** The other services are read only for an entry without a name, which may adopt one of theirs. */
+  async #parseUpsert(
+    tx: Transaction<Schema>,
+    vaultId: string,
+    entries: readonly unknown[],
+  ): Promise<readonly Service[]> {
+    let isNameMissing = false;
+    try {
+      return this.#parse(entries, () => {
+        isNameMissing = true;
+        return undefined;
+      });
+    } catch (error) {
+      if (!isNameMissing) throw error;
+    }
+    const stored = await readServices(tx, vaultId);
+    return this.#parse(entries, (pattern) => adoptedName(stored, pattern));
   }
 
   /**
@@ -87,7 +107,7 @@ export class Services {
       const byName = new Map(stored.map((row) => [row.service.name, row]));
       await tx.deleteFrom("services").where("vault_id", "=", vaultId).execute();
       const rows = incoming.map((service, position) => ({ service, position, replaces: byName.get(service.name) }));
-      await insert(tx, vaultId, rows, now);
+      await write(tx, vaultId, rows, now);
     });
     return incoming.length;
   }
@@ -95,7 +115,7 @@ export class Services {
   /** @throws {NotFound} @throws {Conflict} when the reference fits several services. */
   async setEnabled(vaultId: string, reference: string, isEnabled: boolean): Promise<Service> {
     return this.#options.writer.change(vaultId, async ({ tx, now }) => {
-      const { id, service } = resolveReference(await readServices(tx, vaultId), reference);
+      const { id, service } = await resolveReference(tx, vaultId, reference);
       const changed = { ...service, enabled: isEnabled };
       await updateDefinition(tx, id, changed, now);
       return changed;
@@ -105,10 +125,9 @@ export class Services {
   /** @throws {NotFound} @throws {Conflict} when the reference fits several services. */
   async remove(vaultId: string, reference: string): Promise<{ readonly removed: Service; readonly count: number }> {
     return this.#options.writer.change(vaultId, async ({ tx }) => {
-      const stored = await readServices(tx, vaultId);
-      const { id, service } = resolveReference(stored, reference);
+      const { id, service } = await resolveReference(tx, vaultId, reference);
       await tx.deleteFrom("services").where("id", "=", id).execute();
-      return { removed: service, count: stored.length - 1 };
+      return { removed: service, count: (await sizeOf(tx, vaultId)).count };
     });
   }
 
@@ -132,16 +151,19 @@ export class Services {
 
 /** Changes whenever the list does: an entity tag without its quotes (RFC 9110, section 8.8.3). */
 export function tagOf(services: readonly Service[]): string {
-  return createHash("sha256")
-    .update(JSON.stringify(services.map(formatService)))
-    .digest("hex")
-    .slice(0, 32);
+  return tagOfWire(services.map(formatService));
+}
+
+/** As `tagOf`, of services in their wire form. */
+export function tagOfWire(services: readonly object[]): string {
+  return createHash("sha256").update(JSON.stringify(services)).digest("hex").slice(0, 32);
 }
 
 /** By exact name, else by bare host, else by the joined form of the pattern. */
-function resolveReference(stored: readonly StoredService[], reference: string): StoredService {
-  const named = stored.find(({ service }) => service.name === reference);
+async function resolveReference(tx: Transaction<Schema>, vaultId: string, reference: string): Promise<StoredService> {
+  const [named] = await readNamedServices(tx, vaultId, [reference]);
   if (named !== undefined) return named;
+  const stored = await readServices(tx, vaultId);
   const wanted = reference.trim().toLowerCase();
   const byHost = stored.filter(({ service }) => service.pattern.host === wanted);
   const found =
@@ -176,7 +198,22 @@ interface NewRow {
   readonly replaces?: StoredService | undefined;
 }
 
-async function insert(tx: Transaction<Schema>, vaultId: string, rows: readonly NewRow[], now: string): Promise<void> {
+/** How many services there are, and the position of the last one; -1 when there is none. */
+async function sizeOf(
+  tx: Transaction<Schema>,
+  vaultId: string,
+): Promise<{ readonly count: number; readonly last: number }> {
+  const row = await tx
+    .selectFrom("services")
+    .select((of) => [of.fn.countAll<number | string>().as("count"), of.fn.max("position").as("last")])
+    .where("vault_id", "=", vaultId)
+    .executeTakeFirstOrThrow();
+  // `max` of no rows is null, whatever the types say.
+  return { count: Number(row.count), last: Number(row.last ?? -1) };
+}
+
+/** Rows of a name that is there keep their place, identity and age. */
+async function write(tx: Transaction<Schema>, vaultId: string, rows: readonly NewRow[], now: string): Promise<void> {
   for (let from = 0; from < rows.length; from += rowsPerInsert) {
     const values = rows.slice(from, from + rowsPerInsert).map(({ service, position, replaces }) => ({
       id: replaces?.id ?? uuidv7(),
@@ -187,7 +224,15 @@ async function insert(tx: Transaction<Schema>, vaultId: string, rows: readonly N
       created_at: replaces?.createdAt ?? now,
       updated_at: now,
     }));
-    await tx.insertInto("services").values(values).execute();
+    await tx
+      .insertInto("services")
+      .values(values)
+      .onConflict((conflict) =>
+        conflict
+          .columns(["vault_id", "name"])
+          .doUpdateSet((row) => ({ definition: row.ref("excluded.definition"), updated_at: now })),
+      )
+      .execute();
   }
 }
 

@@ -10,6 +10,7 @@ import { normalizeEmail } from "../actors/email.ts";
 import type { VaultRole } from "../actors/principal.ts";
 import { userNotFound } from "../actors/user.ts";
 import type { Clock } from "../clock.ts";
+import { cutPage, isBehind, keyAfter, mapPage, type Page, type PageRequest, rowsToRead } from "../page.ts";
 
 export interface VaultUser {
   readonly email: string;
@@ -24,6 +25,10 @@ export interface VaultAgent {
   readonly role: VaultRole;
   readonly status: "active" | "revoked";
 }
+
+/** The two parts of the list of people, in their order; the first part of its cursor. */
+const grantedPart = "0";
+const invitedPart = "1";
 
 /** Whose grant it is. */
 export type Grantee = { readonly type: "user" | "agent"; readonly id: string };
@@ -40,40 +45,63 @@ export class Members {
   }
 
   /** People with a grant, oldest first, then those invited. */
-  async listUsers(vaultId: string): Promise<readonly VaultUser[]> {
-    const granted = await this.#database.db
+  async pageOfUsers(vaultId: string, request?: PageRequest): Promise<Page<VaultUser>> {
+    const [part, ...key] = keyAfter(request, "integer", "time", "text") ?? [];
+    const isInInvited = part === invitedPart;
+    const granted = isInInvited ? [] : await this.#granted(vaultId, request, key);
+    const missing = request === undefined ? undefined : rowsToRead(request) - granted.length;
+    const invited = missing === 0 ? [] : await this.#invited(vaultId, missing, isInInvited ? key : []);
+    const rows = [
+      ...granted.map((row) => ({ ...row, status: "active" as const, part: grantedPart })),
+      ...invited.map((row) => ({ ...row, status: "pending" as const, part: invitedPart })),
+    ];
+    const page = cutPage(rows, request, (row) => [row.part, row.created_at, row.id]);
+    return mapPage(page, ({ email, role, status }) => ({ email, role: role as VaultRole, status }));
+  }
+
+  #granted(vaultId: string, request: PageRequest | undefined, key: readonly string[]) {
+    const columns = ["vault_grants.created_at", "vault_grants.id"] as const;
+    let query = this.#database.db
       .selectFrom("vault_grants")
       .innerJoin("users", "users.id", "vault_grants.user_id")
-      .select(["users.email", "vault_grants.role"])
+      .select(["users.email", "vault_grants.role", ...columns])
       .where("vault_grants.vault_id", "=", vaultId)
-      .orderBy("vault_grants.created_at")
-      .orderBy("vault_grants.id")
-      .execute();
-    const invited = await this.#database.db
+      .orderBy(columns[0])
+      .orderBy(columns[1]);
+    if (key.length > 0) query = query.where(isBehind(columns, key));
+    if (request !== undefined) query = query.limit(rowsToRead(request));
+    return query.execute();
+  }
+
+  #invited(vaultId: string, limit: number | undefined, key: readonly string[]) {
+    const columns = ["user_invites.created_at", "user_invites.id"] as const;
+    let query = this.#database.db
       .selectFrom("user_invite_vaults")
       .innerJoin("user_invites", "user_invites.id", "user_invite_vaults.invite_id")
-      .select(["user_invites.email", "user_invite_vaults.vault_role as role"])
+      .select(["user_invites.email", "user_invite_vaults.vault_role as role", ...columns])
       .where("user_invite_vaults.vault_id", "=", vaultId)
       .where("user_invites.status", "=", "pending")
       .where("user_invites.expires_at", ">", new Date(this.#clock.now()).toISOString())
-      .orderBy("user_invites.created_at")
-      .execute();
-    return [
-      ...granted.map(({ email, role }) => ({ email, role: role as VaultRole, status: "active" as const })),
-      ...invited.map(({ email, role }) => ({ email, role: role as VaultRole, status: "pending" as const })),
-    ];
+      .orderBy(columns[0])
+      .orderBy(columns[1]);
+    if (key.length > 0) query = query.where(isBehind(columns, key));
+    if (limit !== undefined) query = query.limit(limit);
+    return query.execute();
   }
 
   /** By name, revoked ones included. */
-  async listAgents(vaultId: string): Promise<readonly VaultAgent[]> {
-    const rows = await this.#database.db
+  async pageOfAgents(vaultId: string, request?: PageRequest): Promise<Page<VaultAgent>> {
+    const key = keyAfter(request, "text");
+    let query = this.#database.db
       .selectFrom("vault_grants")
       .innerJoin("agents", "agents.id", "vault_grants.agent_id")
       .select(["agents.name", "agents.id", "vault_grants.role", "agents.status"])
       .where("vault_grants.vault_id", "=", vaultId)
-      .orderBy("agents.name")
-      .execute();
-    return rows.map((row) => ({
+      .orderBy("agents.name");
+    if (key !== undefined) query = query.where(isBehind(["agents.name"], key));
+    if (request !== undefined) query = query.limit(rowsToRead(request));
+    const page = cutPage(await query.execute(), request, ({ name }) => [name]);
+    return mapPage(page, (row) => ({
       name: row.name,
       agentId: row.id,
       role: row.role as VaultRole,

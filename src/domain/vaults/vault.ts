@@ -7,6 +7,7 @@ import { vaultNotFound } from "../actors/access.ts";
 import type { Actor, VaultRole } from "../actors/principal.ts";
 import type { Clock } from "../clock.ts";
 import { quote } from "../input.ts";
+import { cutPage, isBehind, keyAfter, mapPage, type Page, type PageRequest, rowsToRead } from "../page.ts";
 import { isSlug } from "../slug.ts";
 import type { VaultWriter } from "./vault-writer.ts";
 
@@ -86,10 +87,15 @@ export class Vaults {
     return vault;
   }
 
-  /** Everything an owner may see, by name; or what the actor holds a grant on, oldest grant first. One query. */
+  /** Everything an owner may see, by name; or what the actor holds a grant on, oldest grant first. */
   async list(actor: Actor): Promise<readonly ListedVault[]> {
+    return (await this.page(actor)).items;
+  }
+
+  /** As `list`, page by page. One query. */
+  async page(actor: Actor, request?: PageRequest): Promise<Page<ListedVault>> {
     const isOwner = actor.role === "owner";
-    const query = this.#options.database.db
+    let query = this.#options.database.db
       .selectFrom("vaults")
       .leftJoin("vault_grants", (join) =>
         join
@@ -102,6 +108,8 @@ export class Vaults {
         "vaults.name",
         "vaults.created_at",
         "vault_grants.role",
+        "vault_grants.id as grant_id",
+        "vault_grants.created_at as granted_at",
         "credential_stores.kind",
         "credential_stores.last_sync_status",
         "credential_stores.last_synced_at",
@@ -112,11 +120,21 @@ export class Vaults {
           .select((pending) => pending.fn.countAll<number | string>().as("count"))
           .as("pending_proposals"),
       ]);
-    const rows = await (isOwner
-      ? query.orderBy("vaults.name")
-      : query.where("vault_grants.id", "is not", null).orderBy("vault_grants.created_at").orderBy("vault_grants.id")
-    ).execute();
-    return rows.map((row) => ({
+    if (isOwner) {
+      const key = keyAfter(request, "text");
+      query = query.orderBy("vaults.name");
+      if (key !== undefined) query = query.where(isBehind(["vaults.name"], key));
+    } else {
+      const key = keyAfter(request, "time", "text");
+      const columns = ["vault_grants.created_at", "vault_grants.id"] as const;
+      query = query.where("vault_grants.id", "is not", null).orderBy(columns[0]).orderBy(columns[1]);
+      if (key !== undefined) query = query.where(isBehind(columns, key));
+    }
+    if (request !== undefined) query = query.limit(rowsToRead(request));
+    const page = cutPage(await query.execute(), request, (row) =>
+      isOwner ? [row.name] : [row.granted_at ?? "", row.grant_id ?? ""],
+    );
+    return mapPage(page, (row) => ({
       id: row.id,
       name: row.name,
       createdAt: row.created_at,
@@ -132,12 +150,19 @@ export class Vaults {
 
   /** Every vault by name, for owners. */
   async listAll(): Promise<readonly Vault[]> {
-    const rows = await this.#options.database.db
+    return (await this.pageOfAll()).items;
+  }
+
+  /** As `listAll`, page by page. */
+  async pageOfAll(request?: PageRequest): Promise<Page<Vault>> {
+    const key = keyAfter(request, "text");
+    let query = this.#options.database.db
       .selectFrom("vaults")
       .select(["id", "name", "created_at as createdAt"])
-      .orderBy("name")
-      .execute();
-    return rows;
+      .orderBy("name");
+    if (key !== undefined) query = query.where(isBehind(["name"], key));
+    if (request !== undefined) query = query.limit(rowsToRead(request));
+    return cutPage(await query.execute(), request, ({ name }) => [name]);
   }
 
   /** @throws {InvalidInput} for a bad name. @throws {Conflict} `vault_exists`, also for the name it has. */

@@ -5,6 +5,7 @@ import { parseInstanceRole } from "../../domain/actors/roles.ts";
 import { InvalidInput } from "../../errors.ts";
 import { json, secretJson, wireTime } from "../answer.ts";
 import { Fields } from "../fields.ts";
+import { nextCursor, parsePage } from "../page.ts";
 import type { ApiRouter } from "../router.ts";
 import { readVaults } from "./invites.ts";
 import { formatGrant } from "./users.ts";
@@ -38,9 +39,11 @@ export function registerAgentRoutes(router: ApiRouter, { access, agents }: Agent
     );
   });
 
-  router.on("GET", "/v1/agents", authed, async ({ principal }) => {
-    const list = await agents.list(access.instanceMember(principal));
-    return json({ agents: list.map(formatListed) });
+  router.on("GET", "/v1/agents", authed, async (request) => {
+    const actor = access.instanceMember(request.principal);
+    const wanted = parsePage(request);
+    const page = await agents.page(actor, wanted);
+    return json({ agents: page.items.map(formatListed), ...nextCursor(wanted, page) });
   });
 
   router.on("GET", "/v1/agents/{name}", authed, async (request) => {

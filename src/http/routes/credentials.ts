@@ -7,6 +7,7 @@ import { InputObject } from "../../domain/input.ts";
 import { defaultVaultName } from "../../domain/vaults/vault.ts";
 import { InvalidInput } from "../../errors.ts";
 import { json, secretJson } from "../answer.ts";
+import { nextCursor, parsePage } from "../page.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 
 export interface CredentialDependencies {
@@ -21,13 +22,17 @@ export function registerCredentialRoutes(router: ApiRouter, { access, credential
   router.on("GET", "/v1/credentials", authed, async (request) => {
     const isRevealing = request.query("reveal") === "true";
     const { vault, role } = await vaultOf(access, request, request.query("vault"), isRevealing ? "member" : "access");
+    const key = request.query("key");
+    if (isRevealing && key) return secretJson(listing((await credentials.reveal(vault.id, key)).map(formatRevealed)));
+    const wanted = parsePage(request);
     if (isRevealing) {
-      const revealed = await credentials.reveal(vault.id, request.query("key") || undefined);
-      return secretJson(listing(revealed.map(formatRevealed)));
+      const page = await credentials.revealPage(vault.id, wanted);
+      return secretJson({ ...listing(page.items.map(formatRevealed)), ...nextCursor(wanted, page) });
     }
-    const entries = await credentials.list(vault.id);
+    const page = await credentials.page(vault.id, wanted);
     const seesEntries = role !== undefined && hasVaultRole(role, "member");
-    return json(seesEntries ? listing(entries) : { keys: entries.map(({ key }) => key) });
+    const entries = seesEntries ? listing(page.items) : { keys: page.items.map((entry) => entry.key) };
+    return json({ ...entries, ...nextCursor(wanted, page) });
   });
 
   router.on("POST", "/v1/credentials", withBody, async (request) => {

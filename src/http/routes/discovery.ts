@@ -5,6 +5,7 @@ import type { DiscoveredHost, Discovery } from "../../domain/discovery.ts";
 import { formatPattern } from "../../domain/services/pattern.ts";
 import type { Services } from "../../domain/services/services.ts";
 import { json, wireTime } from "../answer.ts";
+import { formatCursor, parseCursor } from "../page.ts";
 import type { ApiRouter } from "../router.ts";
 
 export interface DiscoveryDependencies {
@@ -34,8 +35,12 @@ export function registerDiscoveryRoutes(
 
   router.on("GET", "/v1/vaults/{name}/discovered-hosts", authed, async (request) => {
     const { vault } = await access.vault(request.principal, request.params.name ?? "", "member");
-    const { hosts, total } = await discovery.hosts(vault.id, parseLimit(request.query("limit")));
-    return json({ hosts: hosts.map(formatHost), total });
+    const cursor = request.query("cursor");
+    const after = cursor ? parseCursor(cursor) : undefined;
+    const { hosts, total, next } = await discovery.hosts(vault.id, parseLimit(request.query("limit")), after);
+    // `limit` alone is what existing clients send; an empty cursor asks for the first page.
+    const cursors = cursor === undefined ? {} : { next_cursor: next === undefined ? null : formatCursor(next) };
+    return json({ hosts: hosts.map(formatHost), total, ...cursors });
   });
 }
 

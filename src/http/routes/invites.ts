@@ -5,6 +5,7 @@ import type { RequestedVault } from "../../domain/actors/preassignment.ts";
 import { Gone } from "../../errors.ts";
 import { json, secretJson, wireTime } from "../answer.ts";
 import { Fields } from "../fields.ts";
+import { nextCursor, parsePage } from "../page.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 import { formatGrant } from "./users.ts";
 
@@ -30,9 +31,10 @@ export function registerInviteRoutes(router: ApiRouter, { access, invites }: Inv
 
   router.on("GET", "/v1/users/invites", authed, async (request) => {
     const actor = access.instanceMember(request.principal);
-    const list = await invites.list(actor, request.query("status"));
+    const wanted = parsePage(request);
+    const page = await invites.page(actor, request.query("status"), wanted);
     return json({
-      invites: list.map((invite) => ({
+      invites: page.items.map((invite) => ({
         email: invite.email,
         role: invite.role,
         status: invite.status,
@@ -42,6 +44,7 @@ export function registerInviteRoutes(router: ApiRouter, { access, invites }: Inv
         expires_at: wireTime(invite.expiresAt),
         created_at: wireTime(invite.createdAt),
       })),
+      ...nextCursor(wanted, page),
     });
   });
 

@@ -4,10 +4,11 @@ import { InputObject } from "../../domain/input.ts";
 import { formatService } from "../../domain/services/definition.ts";
 import { formatPattern } from "../../domain/services/pattern.ts";
 import type { Service } from "../../domain/services/service.ts";
-import { type Services, tagOf } from "../../domain/services/services.ts";
+import { type Services, tagOfWire } from "../../domain/services/services.ts";
 import { InvalidInput } from "../../errors.ts";
 import { json } from "../answer.ts";
 import { Fields } from "../fields.ts";
+import { nextCursor, parsePage } from "../page.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 
 export interface ServiceDependencies {
@@ -28,8 +29,12 @@ export function registerServiceRoutes(router: ApiRouter, dependencies: ServiceDe
 function registerServiceReads(router: ApiRouter, { access, services }: ServiceDependencies): void {
   router.on("GET", path, authed, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "access");
-    const list = await services.list(vault.id);
-    return json({ vault: vault.name, services: list.map(formatService) }, { headers: { etag: `"${tagOf(list)}"` } });
+    const wanted = parsePage(request);
+    const page = await services.page(vault.id, wanted);
+    const list = page.items.map(formatService);
+    const body = { vault: vault.name, services: list, ...nextCursor(wanted, page) };
+    // A part of the list says nothing about the whole, which is what `If-Match` is about.
+    return json(body, wanted === undefined ? { headers: { etag: `"${tagOfWire(list)}"` } } : {});
   });
 
   router.on("GET", `${path}/credential-usage`, authed, async (request) => {

@@ -4,6 +4,7 @@ import { parseTokenRequest, type ScopedTokens } from "../../domain/actors/scoped
 import { InvalidInput } from "../../errors.ts";
 import { json, secretJson, wireTime } from "../answer.ts";
 import { Fields } from "../fields.ts";
+import { nextCursor, parsePage } from "../page.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 
 export interface SessionDependencies {
@@ -33,9 +34,10 @@ export function registerSessionRoutes(router: ApiRouter, dependencies: SessionDe
 
   router.on("GET", "/v1/sessions", authed, async (request) => {
     const { vault } = await access.vault(request.principal, vaultQuery(request), "member");
-    const tokens = await scopedTokens.list(vault.id);
+    const wanted = parsePage(request);
+    const page = await scopedTokens.page(vault.id, wanted);
     return json({
-      sessions: tokens.map((token) => ({
+      sessions: page.items.map((token) => ({
         id: token.id,
         ...(token.label && { label: token.label }),
         vault_role: token.vaultRole,
@@ -49,6 +51,7 @@ export function registerSessionRoutes(router: ApiRouter, dependencies: SessionDe
         created_at: wireTime(token.createdAt),
         ...(token.expiresAt && { expires_at: wireTime(token.expiresAt) }),
       })),
+      ...nextCursor(wanted, page),
     });
   });
 

@@ -5,6 +5,7 @@ import type { User, Users, VaultGrant } from "../../domain/actors/user.ts";
 import { InvalidInput } from "../../errors.ts";
 import { json, wireTime } from "../answer.ts";
 import { Fields } from "../fields.ts";
+import { nextCursor, parsePage } from "../page.ts";
 import type { ApiRouter } from "../router.ts";
 
 export interface UserDependencies {
@@ -15,16 +16,18 @@ export interface UserDependencies {
 const authed = { access: "session", tier: "authed" } as const;
 
 export function registerUserRoutes(router: ApiRouter, { access, users }: UserDependencies): void {
-  router.on("GET", "/v1/users", authed, async ({ principal }) => {
-    const actor = access.instanceMember(principal);
-    const everybody = await users.list();
+  router.on("GET", "/v1/users", authed, async (request) => {
+    const actor = access.instanceMember(request.principal);
+    const wanted = parsePage(request);
+    const page = await users.page(wanted);
     return json({
-      users: everybody.map((user) => ({
+      users: page.items.map((user) => ({
         email: user.email,
         role: user.role,
         ...(actor.role === "owner" && { vaults: user.vaults.map(formatGrant) }),
         created_at: wireTime(user.createdAt),
       })),
+      ...nextCursor(wanted, page),
     });
   });
 

@@ -5,6 +5,7 @@ import { parseUserVaultRole, parseVaultRole } from "../../domain/actors/roles.ts
 import type { Members } from "../../domain/vaults/member.ts";
 import { json } from "../answer.ts";
 import { Fields } from "../fields.ts";
+import { nextCursor, parsePage } from "../page.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 import { requireText } from "./agents.ts";
 
@@ -24,7 +25,9 @@ export function registerVaultMemberRoutes(router: ApiRouter, dependencies: Vault
 function registerVaultUsers(router: ApiRouter, { access, members }: VaultMemberDependencies): void {
   router.on("GET", "/v1/vaults/{name}/users", authed, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "access");
-    return json({ users: await members.listUsers(vault.id) });
+    const wanted = parsePage(request);
+    const page = await members.pageOfUsers(vault.id, wanted);
+    return json({ users: page.items, ...nextCursor(wanted, page) });
   });
 
   router.on("POST", "/v1/vaults/{name}/users", withBody, async (request) => {
@@ -54,14 +57,16 @@ function registerVaultUsers(router: ApiRouter, { access, members }: VaultMemberD
 function registerVaultAgents(router: ApiRouter, { access, members }: VaultMemberDependencies): void {
   router.on("GET", "/v1/vaults/{name}/agents", authed, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "access");
-    const agents = await members.listAgents(vault.id);
+    const wanted = parsePage(request);
+    const page = await members.pageOfAgents(vault.id, wanted);
     return json({
-      agents: agents.map((agent) => ({
+      agents: page.items.map((agent) => ({
         name: agent.name,
         agent_id: agent.agentId,
         vault_role: agent.role,
         status: agent.status,
       })),
+      ...nextCursor(wanted, page),
     });
   });
 

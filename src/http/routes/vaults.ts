@@ -11,6 +11,7 @@ import {
 import { Forbidden, InvalidInput } from "../../errors.ts";
 import { json, wireTime } from "../answer.ts";
 import { Fields } from "../fields.ts";
+import { nextCursor, parsePage } from "../page.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 import { infisicalNotConfigured } from "./credential-stores.ts";
 
@@ -31,21 +32,25 @@ export function registerVaultRoutes(router: ApiRouter, dependencies: VaultDepend
 }
 
 function registerVaultLists(router: ApiRouter, { access, vaults }: VaultDependencies): void {
-  router.on("GET", "/v1/vaults", authed, async ({ principal }) => {
-    const listed = await vaults.list(access.actor(principal));
-    return json({ vaults: listed.map(formatListed) });
+  router.on("GET", "/v1/vaults", authed, async (request) => {
+    const actor = access.actor(request.principal);
+    const wanted = parsePage(request);
+    const page = await vaults.page(actor, wanted);
+    return json({ vaults: page.items.map(formatListed), ...nextCursor(wanted, page) });
   });
 
-  router.on("GET", "/v1/admin/vaults", authed, async ({ principal }) => {
-    access.owner(principal);
-    const all = await vaults.listAll();
+  router.on("GET", "/v1/admin/vaults", authed, async (request) => {
+    access.owner(request.principal);
+    const wanted = parsePage(request);
+    const page = await vaults.pageOfAll(wanted);
     return json({
-      vaults: all.map(({ id, name, createdAt }) => ({
+      vaults: page.items.map(({ id, name, createdAt }) => ({
         id,
         name,
         is_default: name === defaultVaultName,
         created_at: wireTime(createdAt),
       })),
+      ...nextCursor(wanted, page),
     });
   });
 

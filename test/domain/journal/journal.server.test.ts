@@ -281,6 +281,28 @@ describeEachDatabase("retention", (open) => {
     expect(await pruneJournal(database, off, startedAtMs)).toBe(1);
   });
 
+  it("keeps the newest 500 discovered hosts of each vault, and none that is too old", async () => {
+    const { database, other } = await filled();
+    const seen = (vaultId: string, host: number, atMs: number) => ({
+      vault_id: vaultId,
+      host: `h${host}.example.com`,
+      request_count: 1,
+      auth_scheme: "",
+      auth_header: "",
+      last_seen: new Date(atMs).toISOString(),
+    });
+    const many = Array.from({ length: 503 }, (_, index) => seen(defaultVaultId, index, startedAtMs + index));
+    await database.db.insertInto("discovered_hosts").values(many).execute();
+    const few = [seen(other, 1, startedAtMs), seen(other, 2, startedAtMs - 5 * 3_600_000)];
+    await database.db.insertInto("discovered_hosts").values(few).execute();
+    await pruneJournal(database, { maxAgeHours: 4, maxRowsPerVault: 0 }, startedAtMs);
+    const rows = await database.db.selectFrom("discovered_hosts").select(["vault_id", "host"]).execute();
+    const left = (id: string) => rows.filter((row) => row.vault_id === id).map((row) => row.host);
+    expect(left(defaultVaultId)).toHaveLength(500);
+    expect(left(defaultVaultId)).not.toContain("h2.example.com");
+    expect(left(other)).toEqual(["h1.example.com"]);
+  });
+
   it("takes the environment's word before the stored one, and the default after both", async () => {
     const database = await open();
     const unsaid = { maxAgeHours: undefined, maxRowsPerVault: undefined, isLocked: false };

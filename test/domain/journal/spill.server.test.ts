@@ -147,6 +147,20 @@ describeEachDatabase("the journal beside a database that is away", (open) => {
     expect((await storedPaths(real)).toSorted()).toEqual(numbered(0, 503).toSorted());
   });
 
+  it("gives up a write that never comes back, and writes the batch another time", async () => {
+    const real = await open();
+    const { database, state } = unreliable(real);
+    const journal = new Journal({ database, log: silentLogger, spill: spill(), answerWithinMs: 50 });
+    state.mode = "hanging";
+    for (const text of numbered(0, 3)) journal.record(journalEntry({ path: text }));
+    await expect.poll(() => readFileSync(path, "utf8"), { timeout: 5_000 }).toContain('"/2"');
+    journal.record(journalEntry({ path: "/3" }));
+    state.mode = "well";
+    await journal.flush();
+    expect(await storedPaths(real)).toEqual(numbered(0, 4));
+    await journal.close();
+  });
+
   it("skips lines that a crash cut short or that are no entries, and says so", async () => {
     const real = await open();
     const { database, state } = unreliable(real);

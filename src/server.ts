@@ -21,7 +21,7 @@ import type { Logger } from "./log.ts";
 import { formatAuthority } from "./net/address.ts";
 import { Outbound } from "./net/outbound.ts";
 import { NetworkPolicy } from "./net/policy.ts";
-import { openUpstreamTrust } from "./net/trust.ts";
+import { UpstreamTrust } from "./net/trust.ts";
 import type { AuthFailures } from "./proxy/authenticate.ts";
 import { type ProxyListener, startProxy } from "./proxy/listener.ts";
 import { listAssets, readAssetText } from "./runtime/assets.ts";
@@ -75,7 +75,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   try {
     await requireFreePort(config);
     const policy = new NetworkPolicy(config.network);
-    const outbound = new Outbound({ policy, trust: openUpstreamTrust(config.upstreamTrust) });
+    const trust = new UpstreamTrust(config.upstreamTrust);
+    const outbound = new Outbound({
+      policy,
+      trust: trust.context,
+      contextFor: (identity) => trust.contextFor(identity),
+    });
     const database = await openDatabase(databaseOptions(config.database), log);
     stops.push(() => database.close());
     const keyring = await openKeyring(database, options.masterPassword, log);

@@ -19,6 +19,8 @@ import { startApi } from "./http/app.ts";
 import { buildApi } from "./http/build-api.ts";
 import type { Logger } from "./log.ts";
 import { formatAuthority } from "./net/address.ts";
+import { resolveWithServers, resolveWithSystem } from "./net/dns.ts";
+import { DnsCache } from "./net/dns-cache.ts";
 import { Outbound } from "./net/outbound.ts";
 import { NetworkPolicy } from "./net/policy.ts";
 import { UpstreamTrust } from "./net/trust.ts";
@@ -76,10 +78,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     await requireFreePort(config);
     const policy = new NetworkPolicy(config.network);
     const trust = new UpstreamTrust(config.upstreamTrust);
+    const { dnsServers, proxy: egress } = config.egress;
+    const resolve = dnsServers.length === 0 ? resolveWithSystem : resolveWithServers(dnsServers);
     const outbound = new Outbound({
       policy,
       trust: trust.context,
       contextFor: (identity) => trust.contextFor(identity),
+      egress,
+      dns: new DnsCache({ resolve }),
     });
     const database = await openDatabase(databaseOptions(config.database), log);
     stops.push(() => database.close());

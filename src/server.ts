@@ -14,6 +14,7 @@ import { JournalRetention } from "./domain/journal-retention.ts";
 import { followStoredLimits } from "./domain/limits/follow.ts";
 import { loadCatalog } from "./domain/services/catalog.ts";
 import { type MasterPasswordSource, openKeyring } from "./domain/unlock.ts";
+import type { SnapshotSource } from "./domain/vaults/snapshot.ts";
 import { AppError, Conflict, InvalidInput, messageOf } from "./errors.ts";
 import { startApi } from "./http/app.ts";
 import { buildApi } from "./http/build-api.ts";
@@ -24,10 +25,11 @@ import { DnsCache } from "./net/dns-cache.ts";
 import { Outbound } from "./net/outbound.ts";
 import { NetworkPolicy } from "./net/policy.ts";
 import { UpstreamTrust } from "./net/trust.ts";
+import type { VaultNetwork } from "./net/vault-network.ts";
 import type { AuthFailures } from "./proxy/authenticate.ts";
 import { type ProxyListener, startProxy } from "./proxy/listener.ts";
 import { listAssets, readAssetText } from "./runtime/assets.ts";
-import { Changes } from "./storage/changes.ts";
+import { type Change, Changes } from "./storage/changes.ts";
 import { type Database, openDatabase } from "./storage/database.ts";
 
 /** How long requests under way may take to end when the server is told to stop. */
@@ -86,6 +88,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       contextFor: (identity) => trust.contextFor(identity),
       egress,
       dns: new DnsCache({ resolve }),
+      networkOf: (vaultId) => networkOf(domain.snapshots, vaultId),
     });
     const database = await openDatabase(databaseOptions(config.database), log);
     stops.push(() => database.close());
@@ -101,9 +104,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       baseUrl: config.baseUrl,
       limits: config.rateLimit,
       allowsInternalNames: config.isDevMode,
+      mayOpenNetwork: (network) => policy.mayOpen(network),
       output: options.output,
     });
     stops.push(() => domain.close());
+    // After the snapshots have been told, which have watched for longer.
+    stops.push(changes.watch((change) => recheckConnections(outbound, change, log)));
     changes.start();
     stops.push(() => changes.stop());
     stops.push(await followStoredLimits({ settings: domain.settings, limits: domain.limits, changes, log }));
@@ -201,6 +207,26 @@ function authFailuresOf({ limits }: Domain): AuthFailures {
     },
     record: (ip) => void limits.recordAuth(`mitm:${ip}`),
   };
+}
+
+/** At once where the vault's picture is in memory, as it is after a request was decided. */
+function networkOf(
+  snapshots: SnapshotSource,
+  vaultId: string,
+): VaultNetwork | undefined | Promise<VaultNetwork | undefined> {
+  const current = snapshots.current(vaultId);
+  return current ? current.network : snapshots.load(vaultId).then(({ network }) => network);
+}
+
+/** A connection that is already open was allowed by the rules of its time. */
+function recheckConnections(outbound: Outbound, change: Change, log: Logger): void {
+  const checking =
+    change.kind === "vault"
+      ? outbound.recheck(change.vaultId)
+      : change.kind === "everything"
+        ? outbound.recheckAll()
+        : undefined;
+  checking?.catch((error: unknown) => log.error("open connections could not be checked", { error }));
 }
 
 interface AuthorityOptions {

@@ -21,6 +21,7 @@ import { Mail, type MailTransport } from "./mail.ts";
 import { Services } from "./services/services.ts";
 import { Settings } from "./settings.ts";
 import { Members } from "./vaults/member.ts";
+import { VaultNetworkSettings } from "./vaults/network-settings.ts";
 import { Snapshots } from "./vaults/snapshots.ts";
 import { Vaults } from "./vaults/vault.ts";
 import { VaultWriter } from "./vaults/vault-writer.ts";
@@ -36,6 +37,8 @@ export interface DomainOptions {
   readonly limits: LimitEnvironment;
   /** AGENT_VAULT_DEV_MODE. */
   readonly allowsInternalNames: boolean;
+  /** May a vault open this network for itself? None, unless it is said otherwise. */
+  readonly mayOpenNetwork?: (network: string) => boolean;
   readonly mailTransport?: MailTransport | undefined;
   /** One line where the operator of the server sees it, such as a one-time code that no mail carries. */
   readonly output: (line: string) => void;
@@ -59,6 +62,7 @@ export class Domain {
   readonly settings: Settings;
   readonly snapshots: Snapshots;
   readonly users: Users;
+  readonly vaultNetworks: VaultNetworkSettings;
   readonly vaults: Vaults;
 
   constructor(options: DomainOptions) {
@@ -86,6 +90,8 @@ export class Domain {
     this.scopedTokens = new ScopedTokens({ database, changes, clock });
     this.members = new Members({ database, changes, clock });
     this.vaults = new Vaults({ database, changes, clock, writer });
+    const mayOpen = options.mayOpenNetwork ?? (() => false);
+    this.vaultNetworks = new VaultNetworkSettings({ database, writer, mayOpen });
     this.services = new Services({ database, writer, allowsInternalNames: options.allowsInternalNames });
     this.credentials = new Credentials({ database, keyring, writer });
     this.snapshots = new Snapshots({ database, changes, keyring, clock });

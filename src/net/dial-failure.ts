@@ -25,22 +25,26 @@ export function failed(
   return new UpstreamFailed(code, message, options);
 }
 
-const reasons: Readonly<Record<Denial, string>> = {
+/** A denial by the policy, or one that came in between. */
+type Reason = Denial | "settings_changed";
+
+const reasons: Readonly<Record<Reason, string>> = {
   metadata_service: "it is a cloud metadata service",
   own_listener: "it is this server itself",
   special_address: "its address is private or reserved",
   special_name: "the name stands for a private address",
   not_an_address: "its address is not understood",
   port: "agents may not reach this port",
+  settings_changed: "the settings of the vault changed while it was dialled",
 };
 
-const hints: Readonly<Partial<Record<Denial, string>>> = {
+const hints: Readonly<Partial<Record<Reason, string>>> = {
   special_address:
     "An operator can open private networks with AGENT_VAULT_NETWORK_ALLOWLIST or AGENT_VAULT_ALLOW_PRIVATE_RANGES",
   port: "An operator can open ports with AGENT_VAULT_DENIED_PORTS",
 };
 
-export function blocked(target: Authority, denial: Denial): UpstreamFailed {
+export function blocked(target: Authority, denial: Reason): UpstreamFailed {
   const hint = hints[denial];
   return failed(
     "blocked_by_network_policy",

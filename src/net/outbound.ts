@@ -55,14 +55,16 @@ export interface DialTimings {
 interface Facts {
   readonly addresses: readonly string[];
   readonly port: number;
-  /** Undefined without TLS. */
-  readonly context: SecureContext | undefined;
+  /** The roots of the vault that its certificate was verified with; undefined for a connection without TLS, too. */
+  readonly roots: string | undefined;
 }
 
 interface Opened {
   readonly socket: Socket;
   readonly addresses: readonly string[];
   readonly network: VaultNetwork | undefined;
+  /** How often connections had been looked at again when its rules were read. */
+  readonly recheck: number;
 }
 
 const timings = new WeakMap<Socket, DialTimings>();
@@ -80,6 +82,7 @@ export class Outbound {
   readonly #connectTimeoutMs: number;
   readonly #tlsTimeoutMs: number;
   readonly #open = new OpenSockets<Facts>();
+  #rechecks = 0;
 
   constructor(options: OutboundOptions) {
     this.#options = options;
@@ -100,20 +103,21 @@ export class Outbound {
    * `connect_failed`, `egress_proxy_failed`.
    */
   async connect(target: OutboundTarget): Promise<Socket> {
-    const { socket, addresses } = await this.#openWay(target, "http");
-    this.#remember(target, socket, { addresses, port: target.port, context: undefined });
-    return socket;
+    const opened = await this.#openWay(target, "http");
+    await this.#remember(target, opened.socket, opened, undefined);
+    return opened.socket;
   }
 
   /** As `connect`, with TLS; also @throws {UpstreamFailed} `tls_verification_failed`, `tls_failed`, `tls_timeout`. */
   async connectTls(target: OutboundTarget, sessions: SessionStore): Promise<TLSSocket> {
-    const { socket, addresses, network } = await this.#openWay(target, "https");
+    const opened = await this.#openWay(target, "https");
+    const { socket, network } = opened;
     const context = this.#contextOf(network);
     const startedAt = performance.now();
     const tls = await secure(socket, { target, context, sessions, timeoutMs: this.#tlsTimeoutMs });
     const before = timings.get(socket);
     if (before) timings.set(tls, { ...before, tlsMs: performance.now() - startedAt });
-    this.#remember(target, tls, { addresses, port: target.port, context });
+    await this.#remember(target, tls, opened, network?.roots);
     return tls;
   }
 
@@ -122,19 +126,20 @@ export class Outbound {
    * vault's settings cannot be read, only what needs none of them stays.
    */
   async recheck(vaultId: string): Promise<void> {
+    this.#rechecks += 1;
     if (!this.#open.has(vaultId)) return;
     const network = await this.#settledNetworkOf(vaultId);
-    const context = this.#contextOf(network);
     this.#open.closeUnless(
       vaultId,
-      (facts) =>
-        (facts.context === undefined || facts.context === context) &&
-        facts.addresses.every((address) => !this.#policy.denies(address, facts.port, network?.networks)),
+      ({ addresses, port, roots }) =>
+        (roots === undefined || roots === network?.roots) &&
+        addresses.every((address) => !this.#policy.denies(address, port, network?.networks)),
     );
   }
 
   /** As `recheck`, for every vault. */
   async recheckAll(): Promise<void> {
+    this.#rechecks += 1;
     await Promise.all(this.#open.vaultIds.map((vaultId) => this.recheck(vaultId)));
   }
 
@@ -146,8 +151,14 @@ export class Outbound {
     }
   }
 
-  #remember({ vaultId }: OutboundTarget, socket: Socket, facts: Facts): void {
-    if (vaultId !== undefined && this.#options.networkOf) this.#open.add(socket, { vaultId, facts });
+  /** @throws {UpstreamFailed} when the rules changed on the way, and do not allow it any more. */
+  async #remember(target: OutboundTarget, socket: Socket, opened: Opened, roots: string | undefined): Promise<void> {
+    const { vaultId } = target;
+    if (vaultId === undefined || !this.#options.networkOf) return;
+    this.#open.add(socket, { vaultId, facts: { addresses: opened.addresses, port: target.port, roots } });
+    if (this.#rechecks === opened.recheck) return;
+    await this.recheck(vaultId);
+    if (socket.destroyed) throw blocked(target, "settings_changed");
   }
 
   #contextOf(network: VaultNetwork | undefined): SecureContext {
@@ -159,6 +170,7 @@ export class Outbound {
 
   /** A socket over which bytes reach the target and nobody else. */
   async #openWay(target: OutboundTarget, scheme: "https" | "http"): Promise<Opened> {
+    const recheck = this.#rechecks;
     const asked = target.vaultId === undefined ? undefined : this.#options.networkOf?.(target.vaultId);
     const network = asked instanceof Promise ? await asked : asked;
     const denial = this.#policy.deniesPort(target.port);
@@ -172,7 +184,7 @@ export class Outbound {
       : this.#dial(target, addresses, network?.networks));
     timings.set(socket, { dnsMs: resolvedAt - startedAt, connectMs: performance.now() - resolvedAt, tlsMs: 0 });
     // Through a tunnel we do not see where it ends: all that was checked counts. A direct socket has one end.
-    return { socket, addresses: route ? addresses : [socket.remoteAddress ?? ""], network };
+    return { socket, addresses: route ? addresses : [socket.remoteAddress ?? ""], network, recheck };
   }
 
   /** One bad answer refuses the name: it is either under attack or misconfigured. */

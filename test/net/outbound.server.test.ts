@@ -199,6 +199,17 @@ describe("open connections", () => {
     other.destroy();
   });
 
+  it("are not handed out when the vault lost the right to them while they were dialled", async () => {
+    const vaults: Record<string, VaultNetwork> = { a: trusting() };
+    const resolved = Promise.withResolvers<readonly string[]>();
+    const outbound = outboundFor({ vaults, options: { resolve: () => resolved.promise } });
+    const dialling = [outbound.connect(target("a")), outbound.connectTls(target("a"), noSession())].map(codeOf);
+    vaults.a = { networks: [], roots: authority.pem };
+    await outbound.recheck("a");
+    resolved.resolve(["127.0.0.1"]);
+    expect(await Promise.all(dialling)).toEqual(["blocked_by_network_policy", "blocked_by_network_policy"]);
+  });
+
   it("are cut when the root that vouched for them is gone", async () => {
     const vaults: Record<string, VaultNetwork> = { a: trusting() };
     const outbound = outboundFor({ vaults });

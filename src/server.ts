@@ -81,6 +81,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const policy = new NetworkPolicy(config.network);
     const trust = new UpstreamTrust(config.upstreamTrust);
     const { dnsServers, proxy: egress } = config.egress;
+    // The usual variables may have come from anywhere: the operator is to see that they count.
+    if (egress) log.info("upstreams are reached through a proxy", egress.describe());
+    for (const network of [...config.network.allowlist, ...config.network.vaultAllowlist]) {
+      if (network.endsWith("/0")) log.warn("a network allowlist opens every address", { network });
+    }
     const resolve = dnsServers.length === 0 ? resolveWithSystem : resolveWithServers(dnsServers);
     const outbound = new Outbound({
       policy,

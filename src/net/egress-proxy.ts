@@ -1,5 +1,5 @@
 import { inspect } from "node:util";
-import { type Authority, isLoopback, parseHost, parseIp, parsePort } from "./address.ts";
+import { type Authority, formatAuthority, isLoopback, parseHost, parseIp, parsePort } from "./address.ts";
 import type { NoProxy } from "./no-proxy.ts";
 
 /** The proxy that upstreams are reached through, where there is one, and which targets go through it. */
@@ -118,6 +118,12 @@ export class Egress {
 
   constructor(options: EgressOptions) {
     this.#options = options;
+  }
+
+  /** The proxies, for the operator's log: where they are, never how to log in. */
+  describe(): { readonly https: string; readonly http: string } {
+    const show = (proxy: EgressProxy | undefined) => (proxy ? `${proxy.scheme}://${formatAuthority(proxy)}` : "direct");
+    return { https: show(this.#options.https), http: show(this.#options.http) };
   }
 
   routeFor(scheme: "https" | "http", { host, port }: Authority): Route | undefined {

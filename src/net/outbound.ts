@@ -114,7 +114,8 @@ export class Outbound {
     const { socket, network } = opened;
     const context = this.#contextOf(network);
     const startedAt = performance.now();
-    const tls = await secure(socket, { target, context, sessions, timeoutMs: this.#tlsTimeoutMs });
+    const { vaultId } = target;
+    const tls = await secure(socket, { target, vaultId, context, sessions, timeoutMs: this.#tlsTimeoutMs });
     const before = timings.get(socket);
     if (before) timings.set(tls, { ...before, tlsMs: performance.now() - startedAt });
     await this.#remember(target, tls, opened, network?.roots);

@@ -13,6 +13,8 @@ export interface SessionStore {
 
 export interface Handshake {
   readonly target: Authority;
+  /** Whose connection it is; undefined for the instance's own. */
+  readonly vaultId?: string | undefined;
   readonly context: SecureContext;
   readonly sessions: SessionStore;
   readonly timeoutMs: number;
@@ -20,14 +22,16 @@ export interface Handshake {
 
 /** What all sessions of one connection stand for. */
 interface Verified {
+  readonly vaultId: string | undefined;
   readonly context: SecureContext;
   /** When the certificate was last looked at. */
   atMs: number;
 }
 
 /**
- * Under which roots a session was made. A resumed handshake shows no certificate, so a session must not outlive the
- * trust it was made under, nor the certificate by long.
+ * For whom and under which roots a session was made. A server can tell a resumed session from a new one, and may tie
+ * state to it, so no vault resumes another's. A resumed handshake shows no certificate, so a session must not outlive
+ * the trust it was made under, nor the certificate by long.
  */
 const verifications = new WeakMap<Buffer, Verified>();
 const sessionMaxAgeMs = 60 * 60_000;
@@ -37,9 +41,10 @@ const sessionMaxAgeMs = 60 * 60_000;
  *
  * @throws {UpstreamFailed} `tls_verification_failed`, `tls_failed`, `tls_timeout`; the socket is then destroyed.
  */
-export function secure(socket: Socket, { target, context, sessions, timeoutMs }: Handshake): Promise<TLSSocket> {
+export function secure(socket: Socket, handshake: Handshake): Promise<TLSSocket> {
+  const { target, vaultId, context, sessions, timeoutMs } = handshake;
   return new Promise((resolve, reject) => {
-    const resumed = resumable(sessions, context);
+    const resumed = resumable(handshake);
     const fail = (error: UpstreamFailed) => {
       clearTimeout(timer);
       sessions.session = undefined;
@@ -64,7 +69,7 @@ export function secure(socket: Socket, { target, context, sessions, timeoutMs }:
     const onClose = () => fail(failed("tls_failed", `${formatAuthority(target)} closed during the TLS handshake`));
     tls.once("close", onClose);
     // Tickets may come before the handshake is reported and at any time after; none counts before the certificate did.
-    const verified: Verified = { context, atMs: performance.now() };
+    const verified: Verified = { vaultId, context, atMs: performance.now() };
     let early: Buffer | undefined;
     let isVerified = false;
     const keep = (session: Buffer) => {
@@ -96,9 +101,9 @@ export function secure(socket: Socket, { target, context, sessions, timeoutMs }:
 
 const ignore = () => undefined;
 
-function resumable({ session }: SessionStore, context: SecureContext): Buffer | undefined {
+function resumable({ sessions: { session }, vaultId, context }: Handshake): Buffer | undefined {
   const verified = session && verifications.get(session);
-  if (!verified || verified.context !== context) return undefined;
+  if (!verified || verified.context !== context || verified.vaultId !== vaultId) return undefined;
   return performance.now() - verified.atMs < sessionMaxAgeMs ? session : undefined;
 }
 

@@ -102,6 +102,7 @@ describe("the way of a target", () => {
   it("is by its scheme, and direct for exceptions", () => {
     expect(egress.routeFor("https", { host: "a.example", port: 443 })).toEqual({ proxy: https, resolvesNames: false });
     expect(egress.routeFor("http", { host: "a.example", port: 80 })).toEqual({ proxy: http, resolvesNames: true });
+    expect(egress.describe()).toEqual({ https: "http://proxy.example:3128", http: "socks5h://socks.example:1080" });
     expect(egress.routeFor("https", { host: "inside.example", port: 443 })).toBeUndefined();
   });
 });

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
-import { createServer as createTlsServer, type TLSSocket } from "node:tls";
+import { createSecureContext, createServer as createTlsServer, type TLSSocket } from "node:tls";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { UpstreamFailed } from "../../src/errors.ts";
 import { cidr } from "../../src/net/address.ts";
@@ -99,6 +99,24 @@ describe("a TLS session", () => {
     expect(second.isSessionReused()).toBe(true);
     expect(second.authorized).toBe(true);
     for (const socket of [first, second]) socket.destroy();
+  });
+
+  it("is never resumed by another vault, nor by the instance itself", async () => {
+    const outbound = outboundFor({
+      vaults: { a: trusting(), b: trusting() },
+      options: { trust: createSecureContext({ ca: [authority.pem] }) },
+    });
+    const sessions = noSession();
+    const first = await outbound.connectTls(target("a"), sessions);
+    await echo(first);
+    const stolen = sessions.session;
+    expect(stolen).toBeDefined();
+    for (const other of [target("b"), target("unknown"), { host: "api.test", port: upstream.port }]) {
+      const socket = await outbound.connectTls(other, { session: stolen });
+      expect(socket.isSessionReused()).toBe(false);
+      socket.destroy();
+    }
+    first.destroy();
   });
 
   it("lends a vault no trust that it does not have itself, even in the wrong hands", async () => {

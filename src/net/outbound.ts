@@ -11,6 +11,7 @@ import { openTunnel } from "./egress-tunnel.ts";
 import { OpenSockets } from "./open-sockets.ts";
 import type { NetworkPolicy } from "./policy.ts";
 import { type SessionStore, secure } from "./tls-client.ts";
+import type { TlsIdentity } from "./trust.ts";
 import type { ContextFor, VaultNetwork } from "./vault-network.ts";
 
 /**
@@ -53,10 +54,10 @@ export interface DialTimings {
 
 /** Why a connection is allowed. */
 interface Facts {
+  readonly target: Authority;
   readonly addresses: readonly string[];
-  readonly port: number;
-  /** The roots of the vault that its certificate was verified with; undefined for a connection without TLS, too. */
-  readonly roots: string | undefined;
+  /** Of the vault alone; nothing for a connection without TLS. */
+  readonly identity: TlsIdentity;
 }
 
 interface Opened {
@@ -104,7 +105,7 @@ export class Outbound {
    */
   async connect(target: OutboundTarget): Promise<Socket> {
     const opened = await this.#openWay(target, "http");
-    await this.#remember(target, opened.socket, opened, undefined);
+    await this.#remember(target, opened.socket, opened, nobody);
     return opened.socket;
   }
 
@@ -112,13 +113,14 @@ export class Outbound {
   async connectTls(target: OutboundTarget, sessions: SessionStore): Promise<TLSSocket> {
     const opened = await this.#openWay(target, "https");
     const { socket, network } = opened;
-    const context = this.#contextOf(network);
+    const identity = identityFor(target, network);
+    const context = this.#contextOf(identity);
     const startedAt = performance.now();
     const { vaultId } = target;
     const tls = await secure(socket, { target, vaultId, context, sessions, timeoutMs: this.#tlsTimeoutMs });
     const before = timings.get(socket);
     if (before) timings.set(tls, { ...before, tlsMs: performance.now() - startedAt });
-    await this.#remember(target, tls, opened, network?.roots);
+    await this.#remember(target, tls, opened, identity);
     return tls;
   }
 
@@ -132,9 +134,9 @@ export class Outbound {
     const network = await this.#settledNetworkOf(vaultId);
     this.#open.closeUnless(
       vaultId,
-      ({ addresses, port, roots }) =>
-        (roots === undefined || roots === network?.roots) &&
-        addresses.every((address) => !this.#policy.denies(address, port, network?.networks)),
+      ({ target, addresses, identity }) =>
+        isStillTrue(identity, identityFor(target, network)) &&
+        addresses.every((address) => !this.#policy.denies(address, target.port, network?.networks)),
     );
   }
 
@@ -153,20 +155,20 @@ export class Outbound {
   }
 
   /** @throws {UpstreamFailed} when the rules changed on the way, and do not allow it any more. */
-  async #remember(target: OutboundTarget, socket: Socket, opened: Opened, roots: string | undefined): Promise<void> {
+  async #remember(target: OutboundTarget, socket: Socket, opened: Opened, identity: TlsIdentity): Promise<void> {
     const { vaultId } = target;
     if (vaultId === undefined || !this.#options.networkOf) return;
-    this.#open.add(socket, { vaultId, facts: { addresses: opened.addresses, port: target.port, roots } });
+    this.#open.add(socket, { vaultId, facts: { target, addresses: opened.addresses, identity } });
     if (this.#rechecks === opened.recheck) return;
     await this.recheck(vaultId);
     if (socket.destroyed) throw blocked(target, "settings_changed");
   }
 
-  #contextOf(network: VaultNetwork | undefined): SecureContext {
-    if (network?.roots === undefined) return this.#options.trust;
+  #contextOf(identity: TlsIdentity): SecureContext {
+    if (identity.roots === undefined && identity.client === undefined) return this.#options.trust;
     const { contextFor } = this.#options;
-    if (!contextFor) throw new Error("no way to build a context for roots of a vault");
-    return contextFor({ roots: network.roots });
+    if (!contextFor) throw new Error("no way to build a context for a vault");
+    return contextFor(identity);
   }
 
   /** A socket over which bytes reach the target and nobody else. */
@@ -260,6 +262,18 @@ export class Outbound {
       tlsTimeoutMs: this.#tlsTimeoutMs,
     });
   }
+}
+
+const nobody: TlsIdentity = { roots: undefined };
+
+function identityFor(target: Authority, network: VaultNetwork | undefined): TlsIdentity {
+  return { roots: network?.roots, client: network?.clientFor?.(target) };
+}
+
+/** Whatever a connection was opened with is still there. One that needed neither lost nothing. */
+function isStillTrue({ roots, client }: TlsIdentity, now: TlsIdentity): boolean {
+  if (roots !== undefined && roots !== now.roots) return false;
+  return client === undefined || (client.certificate === now.client?.certificate && client.key === now.client.key);
 }
 
 function cacheOver(resolve: OutboundOptions["resolve"]): DnsCache {

@@ -14,12 +14,18 @@ export interface TrustFiles {
   readonly replacementDirectories: readonly string[];
 }
 
+/** PEM of both. */
+export interface ClientCertificate {
+  readonly certificate: string;
+  readonly key: string;
+}
+
 /** What one vault, or one service, brings to a handshake besides the instance's roots. */
 export interface TlsIdentity {
   /** PEM certificates added to the roots. */
   readonly roots: string | undefined;
-  /** Shown to an upstream that asks for one (mutual TLS); PEM. */
-  readonly client?: { readonly certificate: string; readonly key: string } | undefined;
+  /** Shown to an upstream that asks for one. */
+  readonly client?: ClientCertificate | undefined;
 }
 
 /** Contexts with something of their own that are kept ready; the one made first goes first. */

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { UpstreamFailed } from "../../src/errors.ts";
 import { cidr } from "../../src/net/address.ts";
 import { DnsCache } from "../../src/net/dns-cache.ts";
+import { OpenSockets } from "../../src/net/open-sockets.ts";
 import { Outbound, type OutboundOptions, timingsOf } from "../../src/net/outbound.ts";
 import { NetworkPolicy, type NetworkPolicyOptions } from "../../src/net/policy.ts";
 import { UpstreamTrust } from "../../src/net/trust.ts";
@@ -152,7 +153,7 @@ describe("a TLS session", () => {
 });
 
 describe("a client certificate", () => {
-  it("is shown to an upstream that asks, and is part of what tells contexts apart", async () => {
+  it("is shown by the vault that has one, for the origin that it is for, as long as it has it", async () => {
     const clients = await TestAuthority.create("Clients");
     const client = await clients.issue(["agent-vault"], { isClient: true });
     const server = createTlsServer(
@@ -162,16 +163,21 @@ describe("a client certificate", () => {
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
     const { port } = server.address() as AddressInfo;
-    const trust = new UpstreamTrust(noFiles);
-    const identity = { roots: authority.pem, client: { certificate: client.cert, key: client.key } };
-    const outbound = outboundFor({
-      vaults: { a: trusting() },
-      options: { trust: trust.context, contextFor: () => trust.contextFor(identity) },
-    });
+    const shown = { certificate: client.cert, key: client.key };
+    const vaults: Record<string, VaultNetwork> = {
+      a: { ...trusting(), clientFor: (to) => (to.host === "api.test" ? shown : undefined) },
+      b: trusting(),
+    };
+    const outbound = outboundFor({ vaults });
     const socket = await outbound.connectTls({ host: "api.test", port, vaultId: "a" }, noSession());
     expect(String((await once(socket, "data"))[0])).toBe("welcome");
-    expect(trust.contextFor(identity)).toBe(trust.contextFor({ ...identity }));
-    expect(trust.contextFor(identity)).not.toBe(trust.contextFor({ roots: authority.pem }));
+    // TLS 1.3 lets a client believe that it is in before the server has looked at what it shows.
+    const stranger = await outbound.connectTls({ host: "api.test", port, vaultId: "b" }, noSession());
+    await expect(once(stranger, "data")).rejects.toThrow(/certificate.required/i);
+    const kept = await outbound.connectTls({ host: "api.test", port, vaultId: "a" }, noSession());
+    vaults.a = trusting();
+    await outbound.recheck("a");
+    expect(kept.destroyed).toBe(true);
     socket.destroy();
     server.close();
   });
@@ -201,6 +207,23 @@ describe("the networks of a vault", () => {
 });
 
 describe("open connections", () => {
+  it("are forgotten when they are over, however they end", async () => {
+    const sockets = new OpenSockets<string>();
+    const outbound = outboundFor({ vaults: { a: trusting() } });
+    const opened = await Promise.all([
+      outbound.connect(target("a")),
+      outbound.connectTls(target("a"), noSession()),
+      outbound.connectTls(target("a"), noSession()),
+    ]);
+    for (const socket of opened) sockets.add(socket, { vaultId: "a", facts: "" });
+    opened[0].destroy();
+    opened[1].end();
+    expect(sockets.has("a")).toBe(true);
+    sockets.closeUnless("a", () => false);
+    await expect.poll(() => sockets.has("a")).toBe(false);
+    expect(sockets.vaultIds).toEqual([]);
+  });
+
   it("are cut when the vault may not reach the address any more, and left alone otherwise", async () => {
     const vaults: Record<string, VaultNetwork> = { a: trusting(), b: trusting() };
     const outbound = outboundFor({ vaults });

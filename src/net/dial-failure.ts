@@ -40,7 +40,7 @@ const reasons: Readonly<Record<Reason, string>> = {
 
 const hints: Readonly<Partial<Record<Reason, string>>> = {
   special_address:
-    "An operator can open private networks with AGENT_VAULT_NETWORK_ALLOWLIST or AGENT_VAULT_ALLOW_PRIVATE_RANGES",
+    "An operator can open private networks with AGENT_VAULT_NETWORK_ALLOWLIST or AGENT_VAULT_ALLOW_PRIVATE_RANGES, an admin of the vault those that are offered with its setting network_allowlist",
   port: "An operator can open ports with AGENT_VAULT_DENIED_PORTS",
 };
 

@@ -201,7 +201,7 @@ export class Outbound {
       if (denial) throw blocked(target, denial);
       return [];
     }
-    const addresses = await this.#lookup(target.host);
+    const addresses = await this.#lookup(target.host, route ? proxyResolvesHint : undefined);
     for (const address of addresses) this.#check(address, target, networks);
     return addresses;
   }
@@ -211,26 +211,27 @@ export class Outbound {
     if (denial) throw blocked(target, denial);
   }
 
-  async #lookup(host: string): Promise<readonly string[]> {
+  async #lookup(host: string, hint?: string): Promise<readonly string[]> {
     if (isIpLiteral(host)) return [host];
     const known = this.#dns.lookup(host);
-    const addresses = known instanceof Promise ? await this.#inTime(host, known) : known;
-    if (addresses.length === 0) throw failed("dns_failed", `${host} has no address`);
+    const addresses = known instanceof Promise ? await this.#inTime(host, known, hint) : known;
+    if (addresses.length === 0) throw failed("dns_failed", `${host} has no address`, hint ? { hint } : {});
     return addresses;
   }
 
-  async #inTime(host: string, asking: Promise<readonly string[]>): Promise<readonly string[]> {
+  async #inTime(host: string, asking: Promise<readonly string[]>, hint?: string): Promise<readonly string[]> {
+    const help = hint ? { hint } : {};
     const late = Promise.withResolvers<never>();
     const timeout = setTimeout(() => {
       // Whoever comes now must not inherit a query that nobody answers.
       this.#dns.forget(host);
-      late.reject(failed("dns_failed", `${host} was not resolved in time`, { status: 504 }));
+      late.reject(failed("dns_failed", `${host} was not resolved in time`, { status: 504, ...help }));
     }, this.#dnsTimeoutMs);
     try {
       return await Promise.race([asking, late.promise]);
     } catch (cause) {
       if (cause instanceof UpstreamFailed) throw cause;
-      throw failed("dns_failed", `${host} could not be resolved`, { cause });
+      throw failed("dns_failed", `${host} could not be resolved`, { cause, ...help });
     } finally {
       clearTimeout(timeout);
     }
@@ -263,6 +264,10 @@ export class Outbound {
     });
   }
 }
+
+/** Behind a corporate proxy, names outside are often not resolved inside. */
+const proxyResolvesHint =
+  "If only the egress proxy can resolve names, an operator says so with AGENT_VAULT_UPSTREAM_PROXY_RESOLVES";
 
 const nobody: TlsIdentity = { roots: undefined };
 

@@ -157,6 +157,17 @@ describe("an upstream behind an egress proxy", () => {
     expect(proxy.asked).toEqual([`api.test:${upstream.port}`]);
   });
 
+  it("fails with a word about who resolves, where its name is not known here", async () => {
+    await using proxy = await TestEgressProxy.start({ kind: "http" });
+    const outbound = outboundThrough({
+      url: `http://127.0.0.1:${proxy.port}`,
+      options: { resolve: async () => [] },
+    });
+    const failure = await failureOf(outbound.connect({ host: "api.test", port: 443 }));
+    expect(failure.code).toBe("dns_failed");
+    expect(failure.hint).toContain("AGENT_VAULT_UPSTREAM_PROXY_RESOLVES");
+  });
+
   it("is not reached through ourselves, whatever the name of the proxy", async () => {
     await using proxy = await TestEgressProxy.start({ kind: "http" });
     for (const host of ["127.0.0.1", "proxy.test", "[::ffff:127.0.0.1]", "0.0.0.0"]) {

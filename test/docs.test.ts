@@ -17,8 +17,8 @@ describe("the documentation", () => {
 
   it("names every variable that the configuration reads", () => {
     const page = read("docs/configuration.md");
-    const sources = ["src/config.ts", "src/config/network.ts", "src/net/egress-environment.ts"].map(read);
-    const missing = sources.flatMap(variablesOf).filter((name) => !page.includes(`\`${name}`));
+    const sources = ["src/config.ts", ...filesBelow("src/config")].map(read).join("\n");
+    const missing = variablesOf(sources).filter((name) => !page.includes(`\`${name}`));
     expect(missing).toEqual([]);
   });
 

@@ -1,10 +1,10 @@
 /** Which networks and ports agents may reach, and the way there: the part of the configuration that `net` works with. */
 import { InvalidInput } from "../errors.ts";
 import { parseAuthority, parseIp } from "../net/address.ts";
-import { type OwnPorts, readEgress } from "../net/egress-environment.ts";
 import type { Egress } from "../net/egress-proxy.ts";
 import { defaultDeniedPorts, type PortPolicy, type PortRange, parsePortRanges } from "../net/ports.ts";
 import type { Environment } from "../runtime/process.ts";
+import { type OwnPorts, readEgress } from "./egress.ts";
 
 /** What is read with the rest of the configuration's variables. */
 interface Variables {

@@ -1,11 +1,9 @@
+/** The egress proxy as the environment names it: with our own variables, else with those that most programs read. */
 import { readFileSync } from "node:fs";
 import { InvalidInput } from "../errors.ts";
-import { Egress, EgressProxy } from "./egress-proxy.ts";
-import { NoProxy } from "./no-proxy.ts";
-
-/** The egress proxy as the environment names it: with our own variables, else with those that most programs read. */
-
-type Environment = Readonly<Record<string, string | undefined>>;
+import { Egress, EgressProxy } from "../net/egress-proxy.ts";
+import { NoProxy } from "../net/no-proxy.ts";
+import type { Environment } from "../runtime/process.ts";
 
 /** Where this server listens: a proxy there would be ourselves. */
 export interface OwnPorts {

@@ -18,6 +18,7 @@ const testPackages = {
   "ca-certificates": () => existsSync("/etc/ssl/certs/ca-certificates.crt"),
   curl: () => isOnPath("curl"),
   git: () => isOnPath("git"),
+  microsocks: () => isOnPath("microsocks"),
   openssl: () => isOnPath("openssl"),
   postgresql: () => listFolder("/usr/lib/postgresql").some((v) => existsSync(`/usr/lib/postgresql/${v}/bin/initdb`)),
   procps: () => isOnPath("ps"),
@@ -25,6 +26,7 @@ const testPackages = {
   "python3-aiohttp": () => hasPythonModule("aiohttp"),
   "python3-httpx": () => hasPythonModule("httpx"),
   "python3-requests": () => hasPythonModule("requests"),
+  tinyproxy: () => isOnPath("tinyproxy"),
   wget: () => isOnPath("wget"),
 };
 

@@ -5,6 +5,7 @@
 import { isIP } from "node:net";
 import { homedir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
+import { type EgressConfig, type NetworkConfig, parseEgress, parseNetwork } from "./config/network.ts";
 import { InvalidInput } from "./errors.ts";
 import type { LogFormat, LogLevel } from "./log.ts";
 import { formatAuthority, parseCidr, parseIp } from "./net/address.ts";
@@ -64,7 +65,8 @@ export interface ServerConfig {
   readonly maxResponseBytes: number;
   /** CIDRs or addresses whose X-Forwarded-For is believed. */
   readonly trustedProxies: readonly string[];
-  readonly network: { readonly allowPrivateRanges: boolean; readonly allowlist: readonly string[] };
+  readonly network: NetworkConfig;
+  readonly egress: EgressConfig;
   readonly upstreamTrust: {
     /** Added to the roots: AGENT_VAULT_UPSTREAM_CA_FILE, NODE_EXTRA_CA_CERTS. */
     readonly extraFiles: readonly string[];
@@ -125,10 +127,8 @@ export function parseServerConfig(flags: ServerFlags, environment: Environment):
         ? parseInteger("--max-response-bytes", flags.maxResponseBytes, 0)
         : env.integer("AGENT_VAULT_MAX_RESPONSE_BYTES", 0, 0),
     trustedProxies: env.networks("AGENT_VAULT_TRUSTED_PROXIES"),
-    network: {
-      allowPrivateRanges: env.flag("AGENT_VAULT_ALLOW_PRIVATE_RANGES"),
-      allowlist: env.networks("AGENT_VAULT_NETWORK_ALLOWLIST"),
-    },
+    network: parseNetwork(env),
+    egress: parseEgress(env, environment, { host, ports: [port, proxyPort] }),
     upstreamTrust: {
       extraFiles: [env.path("AGENT_VAULT_UPSTREAM_CA_FILE"), env.path("NODE_EXTRA_CA_CERTS")].filter(
         (file) => file !== undefined,

@@ -15,20 +15,24 @@ import { JournalRetention } from "./domain/journal-retention.ts";
 import { followStoredLimits } from "./domain/limits/follow.ts";
 import { loadCatalog } from "./domain/services/catalog.ts";
 import { type MasterPasswordSource, openKeyring } from "./domain/unlock.ts";
+import type { SnapshotSource } from "./domain/vaults/snapshot.ts";
 import { AppError, Conflict, InvalidInput, messageOf } from "./errors.ts";
 import { startApi } from "./http/app.ts";
 import { buildApi } from "./http/build-api.ts";
 import type { Logger } from "./log.ts";
 import { formatAuthority } from "./net/address.ts";
+import { resolveWithServers, resolveWithSystem } from "./net/dns.ts";
+import { DnsCache } from "./net/dns-cache.ts";
 import { Outbound } from "./net/outbound.ts";
 import { NetworkPolicy } from "./net/policy.ts";
-import { openUpstreamTrust } from "./net/trust.ts";
+import { UpstreamTrust } from "./net/trust.ts";
+import type { VaultNetwork } from "./net/vault-network.ts";
 import type { AuthFailures } from "./proxy/authenticate.ts";
 import { type ProxyListener, startProxy } from "./proxy/listener.ts";
 import { listAssets, readAssetText } from "./runtime/assets.ts";
 import { openDataDirectory } from "./runtime/files.ts";
 import { Spool } from "./runtime/spool.ts";
-import { Changes } from "./storage/changes.ts";
+import { type Change, Changes } from "./storage/changes.ts";
 import { type Database, openDatabase } from "./storage/database.ts";
 
 /** How long requests under way may take to end when the server is told to stop. */
@@ -78,7 +82,22 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   try {
     await requireFreePort(config);
     const policy = new NetworkPolicy(config.network);
-    const outbound = new Outbound({ policy, trust: openUpstreamTrust(config.upstreamTrust) });
+    const trust = new UpstreamTrust(config.upstreamTrust);
+    const { dnsServers, proxy: egress } = config.egress;
+    // The usual variables may have come from anywhere: the operator is to see that they count.
+    if (egress) log.info("upstreams are reached through a proxy", egress.describe());
+    for (const network of [...config.network.allowlist, ...config.network.vaultAllowlist]) {
+      if (network.endsWith("/0")) log.warn("a network allowlist opens every address", { network });
+    }
+    const resolve = dnsServers.length === 0 ? resolveWithSystem : resolveWithServers(dnsServers);
+    const outbound = new Outbound({
+      policy,
+      trust: trust.context,
+      contextFor: (identity) => trust.contextFor(identity),
+      egress,
+      dns: new DnsCache({ resolve }),
+      networkOf: (vaultId) => networkOf(domain.snapshots, vaultId),
+    });
     const database = await openDatabase(databaseOptions(config.database), log);
     stops.push(() => database.close());
     const keyring = await openKeyring(database, options.masterPassword, log);
@@ -94,9 +113,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       limits: config.rateLimit,
       allowsInternalNames: config.isDevMode,
       journalSpool: await openJournalSpool({ database, config, log }),
+      mayOpenNetwork: (network) => policy.mayOpen(network),
       output: options.output,
     });
     stops.push(() => domain.close());
+    // After the snapshots have been told, which have watched for longer.
+    stops.push(changes.watch((change) => recheckConnections(outbound, change, log)));
     changes.start();
     stops.push(() => changes.stop());
     stops.push(await followStoredLimits({ settings: domain.settings, limits: domain.limits, changes, log }));
@@ -221,6 +243,26 @@ function authFailuresOf({ limits }: Domain): AuthFailures {
     },
     record: (ip) => void limits.recordAuth(`mitm:${ip}`),
   };
+}
+
+/** At once where the vault's picture is in memory, as it is after a request was decided. */
+function networkOf(
+  snapshots: SnapshotSource,
+  vaultId: string,
+): VaultNetwork | undefined | Promise<VaultNetwork | undefined> {
+  const current = snapshots.current(vaultId);
+  return current ? current.network : snapshots.load(vaultId).then(({ network }) => network);
+}
+
+/** A connection that is already open was allowed by the rules of its time. */
+function recheckConnections(outbound: Outbound, change: Change, log: Logger): void {
+  const checking =
+    change.kind === "vault"
+      ? outbound.recheck(change.vaultId)
+      : change.kind === "everything"
+        ? outbound.recheckAll()
+        : undefined;
+  checking?.catch((error: unknown) => log.error("open connections could not be checked", { error }));
 }
 
 interface AuthorityOptions {

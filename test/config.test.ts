@@ -1,6 +1,8 @@
+import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
 import { describeDatabase, parseDuration, parseServerConfig } from "../src/config.ts";
 import { InvalidInput } from "../src/errors.ts";
+import { isPortDenied } from "../src/net/ports.ts";
 
 const home = { HOME: "/home/ada" };
 
@@ -61,6 +63,19 @@ describe("parseServerConfig", () => {
     [{ AGENT_VAULT_RATELIMIT_PROFILE: "fast" }, "AGENT_VAULT_RATELIMIT_PROFILE"],
     [{ AGENT_VAULT_RATELIMIT_AUTH_WINDOW: "5" }, "AGENT_VAULT_RATELIMIT_AUTH_WINDOW"],
     [{ AGENT_VAULT_LOGS_MAX_AGE_HOURS: "a week" }, "AGENT_VAULT_LOGS_MAX_AGE_HOURS"],
+    [{ AGENT_VAULT_VAULT_NETWORK_ALLOWLIST: "10.0.0.0/33" }, "AGENT_VAULT_VAULT_NETWORK_ALLOWLIST"],
+    [{ AGENT_VAULT_DENIED_PORTS: "smtp" }, "AGENT_VAULT_DENIED_PORTS"],
+    [{ AGENT_VAULT_ALLOWED_PORTS: "443-80" }, "AGENT_VAULT_ALLOWED_PORTS"],
+    [{ AGENT_VAULT_DNS_SERVERS: "dns.example" }, "AGENT_VAULT_DNS_SERVERS"],
+    [{ AGENT_VAULT_UPSTREAM_PROXY: "socks4://proxy.example" }, "AGENT_VAULT_UPSTREAM_PROXY"],
+    [{ AGENT_VAULT_UPSTREAM_PROXY_FILE: "/nowhere/at/all" }, "AGENT_VAULT_UPSTREAM_PROXY_FILE"],
+    [{ AGENT_VAULT_UPSTREAM_PROXY_RESOLVES: "true" }, "AGENT_VAULT_UPSTREAM_PROXY_RESOLVES"],
+    [{ HTTPS_PROXY: "ftp://proxy.example" }, "HTTPS_PROXY"],
+    [{ https_proxy: "ftp://proxy.example" }, "https_proxy"],
+    [{ ALL_PROXY: "http://127.0.0.1:14322" }, "ALL_PROXY"],
+    [{ HTTPS_PROXY: "http://t:v@localhost:14322" }, "HTTPS_PROXY"],
+    [{ AGENT_VAULT_UPSTREAM_PROXY: "http://[::1]:14321" }, "AGENT_VAULT_UPSTREAM_PROXY"],
+    [{ HTTPS_PROXY: "proxy.example:3128", NO_PROXY: "a..b" }, "NO_PROXY"],
     [{ DB_MAX_OPEN_CONNS: "many", DATABASE_URL: "postgres://h/d" }, "DB_MAX_OPEN_CONNS"],
     [{ DB_MAX_IDLE_CONNS: "many", DATABASE_URL: "postgres://h/d" }, "DB_MAX_IDLE_CONNS"],
   ])("refuses %o by name", (env, name) => {
@@ -90,6 +105,66 @@ describe("parseServerConfig", () => {
       { ...home, DATABASE_URL: "postgres://u:hunter2@db:5433/vault?sslmode=require" },
     );
     expect(describeDatabase(right.database)).toBe("postgres://db:5433/vault");
+  });
+
+  it("never shows the login of an egress proxy, wrong or right", () => {
+    for (const name of ["AGENT_VAULT_UPSTREAM_PROXY", "HTTPS_PROXY", "all_proxy"]) {
+      const wrong = () => parseServerConfig({}, { ...home, [name]: "quic://bob:hunter2@proxy.example" });
+      expect(wrong).toThrow(name);
+      expect(wrong).not.toThrow("hunter2");
+      const right = parseServerConfig({}, { ...home, [name]: "http://bob:hunter2@proxy.example" });
+      expect(JSON.stringify(right) + inspect(right, { depth: 20, showHidden: true })).not.toContain("hunter2");
+    }
+  });
+
+  it.each([
+    { env: {}, https: undefined, http: undefined, because: "nobody names one" },
+    { env: { HTTPS_PROXY: "s.example:1" }, https: "s.example", http: undefined, because: "it is for https" },
+    { env: { http_proxy: "p.example:1" }, https: undefined, http: "p.example", because: "it is for http" },
+    {
+      env: { ALL_PROXY: "a.example:1", HTTPS_PROXY: "s.example:1" },
+      https: "s.example",
+      http: "a.example",
+      because: "the one for all is for the rest",
+    },
+    {
+      env: { AGENT_VAULT_UPSTREAM_PROXY: "o.example:1", HTTPS_PROXY: "s.example:1" },
+      https: "o.example",
+      http: "o.example",
+      because: "our own variable comes first",
+    },
+    {
+      env: { AGENT_VAULT_UPSTREAM_PROXY: "direct", HTTPS_PROXY: "http://t:v@127.0.0.1:14322" },
+      https: undefined,
+      http: undefined,
+      because: "the operator wants none",
+    },
+    {
+      env: { HTTPS_PROXY: "s.example:1", NO_PROXY: "*" },
+      https: undefined,
+      http: undefined,
+      because: "all is excepted",
+    },
+    {
+      env: { HTTPS_PROXY: "s.example:1", NO_PROXY: "*", AGENT_VAULT_UPSTREAM_NO_PROXY: "other.example" },
+      https: "s.example",
+      http: undefined,
+      because: "our own list comes first",
+    },
+  ])("goes out through $https and $http: $because", ({ env, https, http }) => {
+    const egress = parseServerConfig({}, { ...home, ...env }).egress.proxy;
+    expect(egress?.routeFor("https", { host: "api.example", port: 443 })?.proxy.host).toBe(https);
+    expect(egress?.routeFor("http", { host: "api.example", port: 80 })?.proxy.host).toBe(http);
+  });
+
+  it("shuts the ports that browsers shut, until it is told which", () => {
+    const shut = (env: object) => parseServerConfig({}, { ...home, ...env }).network.ports;
+    expect(isPortDenied(shut({}), 25)).toBe(true);
+    expect(isPortDenied(shut({}), 443)).toBe(false);
+    expect(isPortDenied(shut({ AGENT_VAULT_DENIED_PORTS: "none" }), 25)).toBe(false);
+    expect(isPortDenied(shut({ AGENT_VAULT_DENIED_PORTS: "8080" }), 8080)).toBe(true);
+    expect(isPortDenied(shut({ AGENT_VAULT_ALLOWED_PORTS: "443,25" }), 8443)).toBe(true);
+    expect(isPortDenied(shut({ AGENT_VAULT_ALLOWED_PORTS: "443,25" }), 25)).toBe(true);
   });
 
   it("reads rate-limit knobs per tier", () => {

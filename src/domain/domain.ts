@@ -24,6 +24,7 @@ import { Mail, type MailTransport } from "./mail.ts";
 import { Services } from "./services/services.ts";
 import { Settings } from "./settings.ts";
 import { Members } from "./vaults/member.ts";
+import { VaultNetworkSettings } from "./vaults/network-settings.ts";
 import { Snapshots } from "./vaults/snapshots.ts";
 import { Vaults } from "./vaults/vault.ts";
 import { VaultWriter } from "./vaults/vault-writer.ts";
@@ -39,6 +40,8 @@ export interface DomainOptions {
   readonly limits: LimitEnvironment;
   /** AGENT_VAULT_DEV_MODE. */
   readonly allowsInternalNames: boolean;
+  /** May a vault open this network for itself? None, unless it is said otherwise. */
+  readonly mayOpenNetwork?: (network: string) => boolean;
   readonly mailTransport?: MailTransport | undefined;
   /** Where the journal goes while the database is away. The domain closes it. */
   readonly journalSpool?: Spool | undefined;
@@ -65,6 +68,7 @@ export class Domain {
   readonly snapshots: Snapshots;
   readonly tails: JournalTails;
   readonly users: Users;
+  readonly vaultNetworks: VaultNetworkSettings;
   readonly vaults: Vaults;
 
   constructor(options: DomainOptions) {
@@ -92,6 +96,8 @@ export class Domain {
     this.scopedTokens = new ScopedTokens({ database, changes, clock });
     this.members = new Members({ database, changes, clock });
     this.vaults = new Vaults({ database, changes, clock, writer });
+    const mayOpen = options.mayOpenNetwork ?? (() => false);
+    this.vaultNetworks = new VaultNetworkSettings({ database, writer, mayOpen });
     this.services = new Services({ database, writer, allowsInternalNames: options.allowsInternalNames });
     this.credentials = new Credentials({ database, keyring, writer });
     this.snapshots = new Snapshots({ database, changes, keyring, clock });

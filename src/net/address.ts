@@ -178,60 +178,9 @@ export function unmapIp(bytes: Uint8Array): Uint8Array {
   return cidrHolds(mapped, bytes) ? bytes.subarray(12) : bytes;
 }
 
-/** Where transition mechanisms keep the IPv4 address that a packet may end at. */
-const embeddings: readonly { readonly range: Cidr; readonly read: (bytes: Uint8Array) => Uint8Array }[] = [
-  { range: mapped, read: (bytes) => bytes.subarray(12) },
-  { range: cidr("::/96"), read: (bytes) => bytes.subarray(12) },
-  { range: cidr("::ffff:0:0:0/96"), read: (bytes) => bytes.subarray(12) }, // translated, RFC 2765
-  { range: cidr("64:ff9b::/96"), read: (bytes) => bytes.subarray(12) }, // NAT64, RFC 6052
-  { range: cidr("64:ff9b:1::/48"), read: (bytes) => bytes.subarray(12) }, // local NAT64, RFC 8215
-  {
-    range: cidr("64:ff9b:1::/48"),
-    read: (bytes) => Uint8Array.of(bytes[6] ?? 0, bytes[7] ?? 0, bytes[9] ?? 0, bytes[10] ?? 0),
-  },
-  { range: cidr("2002::/16"), read: (bytes) => bytes.subarray(2, 6) }, // 6to4, RFC 3056
-  { range: cidr("2001::/32"), read: (bytes) => bytes.subarray(4, 8) }, // Teredo server, RFC 4380
-  { range: cidr("2001::/32"), read: (bytes) => bytes.subarray(12).map((byte) => byte ^ 0xff) }, // Teredo client
-];
-
-/** Every IPv4 address that dialling this one could reach. */
-export function embeddedAddresses(bytes: Uint8Array): Uint8Array[] {
-  return embeddings.filter(({ range }) => cidrHolds(range, bytes)).map(({ read }) => read(bytes));
-}
-
-/** The IANA special-purpose registries for IPv4 (RFC 6890 and later) that are not globally reachable, and multicast. */
-const specialIpv4 = [
-  "0.0.0.0/8",
-  "10.0.0.0/8",
-  "100.64.0.0/10",
-  "127.0.0.0/8",
-  "169.254.0.0/16",
-  "172.16.0.0/12",
-  "192.0.0.0/24",
-  "192.0.2.0/24",
-  "192.88.99.0/24",
-  "192.168.0.0/16",
-  "198.18.0.0/15",
-  "198.51.100.0/24",
-  "203.0.113.0/24",
-  "224.0.0.0/4",
-  "240.0.0.0/4",
-].map(cidr);
-
-/** Global unicast is 2000::/3; what is special inside of it follows. */
-const globalIpv6 = cidr("2000::/3");
-const nat64 = cidr("64:ff9b::/96");
-const specialIpv6 = ["2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"].map(cidr);
-
-/**
- * Is this address anything but an ordinary public one? NAT64 addresses are what they embed; every other way to wrap
- * an IPv4 address is special by itself.
- */
-export function isSpecialAddress(bytes: Uint8Array): boolean {
-  const address = unmapIp(bytes);
-  if (address.length === 4) return specialIpv4.some((range) => cidrHolds(range, address));
-  if (cidrHolds(nat64, address)) return isSpecialAddress(address.subarray(12));
-  return !cidrHolds(globalIpv6, address) || specialIpv6.some((range) => cidrHolds(range, address));
+/** Is every address of `inner` in `outer`? */
+export function cidrCovers(outer: Cidr, inner: Cidr): boolean {
+  return outer.bits <= inner.bits && cidrHolds(outer, inner.bytes);
 }
 
 const loopbacks = ["127.0.0.0/8", "0.0.0.0/8", "::1/128", "::/128"].map(cidr);

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ApiServer, openScratchDatabase } from "../support/api-server.ts";
+import { TestAuthority } from "../support/test-authority.ts";
 
 /**
  * One vault `alpha` with an admin, a member, an agent of role proxy, a scoped token, and an owner without a grant.
@@ -324,6 +325,38 @@ describe("discovery over the wire", () => {
     expect((await api.call("GET", "/discover", named)).body).toEqual(expected);
     expect((await api.call("GET", "/discover", { token: tokens.agent })).status).toBe(400);
     expect((await api.call("GET", "/discover", { token: tokens.admin })).status).toBe(403);
+  });
+});
+
+describe("the network settings over the wire", () => {
+  const path = "/v1/vaults/alpha/settings";
+  const patch = (body: object) => api.call("PATCH", path, { token: tokens.admin, body });
+
+  it("are left out until they are set, shown to members, and hidden from agents", async () => {
+    const authority = await TestAuthority.create();
+    const plain = { unmatched_host_policy: "passthrough", infisical_available: false };
+    expect((await api.call("GET", path, { token: tokens.member })).body).toEqual(plain);
+    const set = await patch({ network_allowlist: [], upstream_ca: authority.pem });
+    const { unmatched_host_policy: _, ...networks } = set.body;
+    expect([set.status, networks]).toEqual([200, { network_allowlist: [], upstream_ca: `${authority.pem.trim()}\n` }]);
+    expect((await api.call("GET", path, { token: tokens.member })).body).toEqual({ ...plain, ...networks });
+    for (const token of [tokens.agent, tokens.scoped]) {
+      expect((await api.call("GET", path, { token })).body).toEqual(plain);
+    }
+    await patch({ network_allowlist: null, upstream_ca: "" });
+    expect((await api.call("GET", path, { token: tokens.member })).body).toEqual(plain);
+  });
+
+  it.each([
+    { body: { network_allowlist: ["10.0.0.0/8"] }, code: "network_not_offered" },
+    { body: { network_allowlist: ["here"] }, code: "invalid_network" },
+    { body: { network_allowlist: "10.0.0.0/8" }, code: "invalid_body" },
+    { body: { upstream_ca: "nonsense" }, code: "invalid_certificate" },
+    { body: { upstream_ca: 7 }, code: "invalid_body" },
+  ])("refuse $body as $code, and change nothing else either", async ({ body, code }) => {
+    const answer = await patch({ unmatched_host_policy: "deny", ...body });
+    expect([answer.status, answer.body.code]).toEqual([400, code]);
+    expect((await api.call("GET", path, { token: tokens.admin })).body.unmatched_host_policy).toBe("passthrough");
   });
 });
 

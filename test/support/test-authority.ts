@@ -44,8 +44,14 @@ export class TestAuthority {
     return new TestAuthority(root, keys);
   }
 
-  /** A server certificate for DNS names (wildcards too) and IP addresses; `notAfter` in the past makes an expired one. */
-  async issue(names: readonly string[], validity: { notBefore?: Date; notAfter?: Date } = {}): Promise<Certificate> {
+  /**
+   * A server certificate for DNS names (wildcards too) and IP addresses; `notAfter` in the past makes an expired one.
+   * With `isClient` it is for the other side of a connection.
+   */
+  async issue(
+    names: readonly string[],
+    validity: { notBefore?: Date; notAfter?: Date; isClient?: boolean } = {},
+  ): Promise<Certificate> {
     const keys = await generateKeys();
     const alternatives = names.map((name) => ({ type: /^[\d.]+$|:/.test(name) ? "ip" : "dns", value: name }) as const);
     const certificate = await x509.X509CertificateGenerator.create(
@@ -60,7 +66,9 @@ export class TestAuthority {
         extensions: [
           new x509.SubjectAlternativeNameExtension(alternatives),
           new x509.BasicConstraintsExtension(false, undefined, true),
-          new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
+          new x509.ExtendedKeyUsageExtension([
+            validity.isClient ? x509.ExtendedKeyUsage.clientAuth : x509.ExtendedKeyUsage.serverAuth,
+          ]),
           await x509.AuthorityKeyIdentifierExtension.create(this.#root, false, webcrypto as Crypto),
         ],
       },

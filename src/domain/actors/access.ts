@@ -30,6 +30,11 @@ export interface VaultAccess {
   readonly actor: Actor | undefined;
 }
 
+/** May it see which networks a vault may reach? That is a map of what is inside: for people and members, not for agents. */
+export function seesNetworks({ role }: VaultAccess): boolean {
+  return role !== undefined && hasVaultRole(role, "member");
+}
+
 export class Access {
   readonly #database: Database;
 

@@ -2,6 +2,7 @@
  * The contract between the data plane and the vault: an immutable, versioned picture from which a request is decided
  * without a database. Implemented by `snapshots.ts`.
  */
+import type { VaultNetwork } from "../../net/vault-network.ts";
 import type { Service } from "../services/service.ts";
 
 /** What a request is aimed at. Host lower-case without trailing dot; path as on the wire, without query. */
@@ -34,6 +35,8 @@ export interface VaultSnapshot {
   readonly vaultName: string;
   readonly version: number;
   readonly unmatchedHostPolicy: "passthrough" | "deny";
+  /** Where the vault may reach and whom it trusts; without it all is as the instance has it. */
+  readonly network?: VaultNetwork;
   match(target: Target): MatchOutcome;
   /**
    * The headers that a service injects, with credential values in place. Synchronous when they were rendered within

@@ -13,6 +13,7 @@ import { CredentialResolver, type SealedCredential } from "../credentials/resolv
 import { compileMatcher } from "../services/match.ts";
 import { readServices } from "../services/service-store.ts";
 import { HeaderRenderer } from "./header-renderer.ts";
+import { networkSettingKeys, readVaultNetwork } from "./network-settings.ts";
 import type { SnapshotSource, VaultSnapshot } from "./snapshot.ts";
 import { readUnmatchedHostPolicy, unmatchedHostPolicyKey } from "./vault.ts";
 
@@ -106,20 +107,21 @@ export class Snapshots implements SnapshotSource {
   async #readOnce(vaultId: string): Promise<VaultSnapshot> {
     const { db } = this.#database;
     const vault = await this.#readVault(vaultId);
-    const [stored, policy, credentials] = await Promise.all([
+    const [stored, settings, credentials] = await Promise.all([
       readServices(db, vaultId),
       db
         .selectFrom("vault_settings")
-        .select("value")
+        .select(["key", "value"])
         .where("vault_id", "=", vaultId)
-        .where("key", "=", unmatchedHostPolicyKey)
-        .executeTakeFirst(),
+        .where("key", "in", [unmatchedHostPolicyKey, ...Object.values(networkSettingKeys)])
+        .execute(),
       db
         .selectFrom("credentials")
         .select(["id", "key", "type", "value_sealed as sealed"])
         .where("vault_id", "=", vaultId)
         .execute(),
     ]);
+    const settingOf = new Map(settings.map((row) => [row.key, row.value]));
     const matcher = compileMatcher(stored.map(({ service }) => service));
     const renderer = new HeaderRenderer({
       // The column holds what credential.ts writes.
@@ -131,7 +133,8 @@ export class Snapshots implements SnapshotSource {
       vaultId,
       vaultName: vault.name,
       version: vault.version,
-      unmatchedHostPolicy: readUnmatchedHostPolicy(policy?.value),
+      unmatchedHostPolicy: readUnmatchedHostPolicy(settingOf.get(unmatchedHostPolicyKey)),
+      network: readVaultNetwork(settingOf),
       match: (target) => matcher.match(target),
       injectedHeaders: (service) => renderer.headersOf(service),
     };

@@ -1,6 +1,11 @@
 /** Vaults: create, list, rename, delete, join, leave, context and settings (spec of accounts, section 6.7). */
-import type { Access } from "../../domain/actors/access.ts";
+import { type Access, seesNetworks } from "../../domain/actors/access.ts";
 import type { Members } from "../../domain/vaults/member.ts";
+import type {
+  NetworkSettings,
+  NetworkSettingsPatch,
+  VaultNetworkSettings,
+} from "../../domain/vaults/network-settings.ts";
 import {
   defaultVaultName,
   type ListedVault,
@@ -19,6 +24,7 @@ export interface VaultDependencies {
   readonly access: Access;
   readonly vaults: Vaults;
   readonly members: Members;
+  readonly vaultNetworks: VaultNetworkSettings;
 }
 
 const authed = { access: "session", tier: "authed" } as const;
@@ -115,23 +121,46 @@ function registerOwnMembership(router: ApiRouter, { access, members }: VaultDepe
   });
 }
 
-function registerVaultSettings(router: ApiRouter, { access, vaults }: VaultDependencies): void {
+function registerVaultSettings(router: ApiRouter, { access, vaults, vaultNetworks }: VaultDependencies): void {
   router.on("GET", "/v1/vaults/{name}/settings", authed, async (request) => {
-    const { vault } = await access.vault(request.principal, nameOf(request), "access");
+    const found = await access.vault(request.principal, nameOf(request), "access");
     return json({
-      unmatched_host_policy: await vaults.unmatchedHostPolicy(vault.id),
+      unmatched_host_policy: await vaults.unmatchedHostPolicy(found.vault.id),
       infisical_available: false,
+      ...(seesNetworks(found) && formatNetworks(await vaultNetworks.read(found.vault.id))),
     });
   });
 
   router.on("PATCH", "/v1/vaults/{name}/settings", withBody, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "admin-or-owner");
-    const wanted = new Fields(await request.json()).string("unmatched_host_policy");
-    if (wanted === undefined) return json({ unmatched_host_policy: await vaults.unmatchedHostPolicy(vault.id) });
-    const policy = parseUnmatchedHostPolicy(wanted);
-    await vaults.setUnmatchedHostPolicy(vault.id, policy);
-    return json({ unmatched_host_policy: policy });
+    const fields = new Fields(await request.json());
+    const wanted = fields.string("unmatched_host_policy");
+    const policy = wanted === undefined ? undefined : parseUnmatchedHostPolicy(wanted);
+    // All is checked before anything is written.
+    const patch = vaultNetworks.check(readNetworksPatch(fields));
+    if (policy !== undefined) await vaults.setUnmatchedHostPolicy(vault.id, policy);
+    if (Object.keys(patch).length > 0) await vaultNetworks.write(vault.id, patch);
+    return json({
+      unmatched_host_policy: policy ?? (await vaults.unmatchedHostPolicy(vault.id)),
+      ...formatNetworks(await vaultNetworks.read(vault.id)),
+    });
   });
+}
+
+/** As everywhere, `null` and an empty text mean the default. */
+function readNetworksPatch(fields: Fields): NetworkSettingsPatch {
+  return {
+    ...(fields.mentions("network_allowlist") && { allowlist: fields.strings("network_allowlist") ?? null }),
+    ...(fields.mentions("upstream_ca") && { upstreamCa: fields.string("upstream_ca")?.trim() || null }),
+  };
+}
+
+/** What was never set is left out, so that a client sees the shape that it knows. */
+function formatNetworks({ allowlist, upstreamCa }: NetworkSettings): object {
+  return {
+    ...(allowlist !== undefined && { network_allowlist: allowlist }),
+    ...(upstreamCa !== undefined && { upstream_ca: upstreamCa }),
+  };
 }
 
 function nameOf(request: ApiRequest): string {

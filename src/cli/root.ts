@@ -35,6 +35,7 @@ export const rootCommand: Command = command({
     run: () => import("./commands/run.ts").then((file) => file.runCommand),
     vault,
     catalog: () => import("./commands/catalog.ts").then((file) => file.catalogCommand),
+    skill: () => import("./commands/skill.ts").then((file) => file.skillCommand),
     ca: () => import("./commands/ca.ts").then((file) => file.caCommand),
     auth: () => import("./commands/auth.ts").then((file) => file.authCommand),
     account: () => import("./commands/account.ts").then((file) => file.accountCommand),
@@ -78,9 +79,10 @@ export async function runCommandLine(words: readonly string[], context: CliConte
     context.terminal.out(await renderHelp(parsed.path, widthFor(context)));
     return 0;
   }
-  const code = await parsed.command.run?.({ ...parsed.values(), context } as Parameters<
-    NonNullable<Command["run"]>
-  >[0]);
+  const values = parsed.values();
+  const { address } = values.args;
+  const invocation = { ...values, context: typeof address === "string" ? { ...context, address } : context };
+  const code = await parsed.command.run?.(invocation as Parameters<NonNullable<Command["run"]>>[0]);
   return code ?? 0;
 }
 

@@ -76,6 +76,19 @@ export class Client {
     this.#get<{ vaults: readonly { id: string; name: string; created_at: string }[] | null }>("/v1/admin/vaults");
   deleteVault = (name: string) => this.#delete<{ name: string; deleted: boolean }>(path`/v1/vaults/${name}`);
   renameVault = (name: string, to: string) => this.#post(path`/v1/vaults/${name}/rename`, { name: to });
+  /** The caller's role in a vault, and where its credentials are kept. */
+  vaultContext = (name: string) => this.#get<wire.VaultContext>(path`/v1/vaults/${name}/context`);
+  vaultSettings = (name: string) => this.#get<wire.VaultSettings>(path`/v1/vaults/${name}/settings`);
+  changeVaultSettings = (name: string, body: { unmatched_host_policy: string }) =>
+    this.#transport.json<wire.VaultSettings>("PATCH", path`/v1/vaults/${name}/settings`, { body });
+  setCredentialStore = (name: string, body: unknown) =>
+    this.#transport.json<{ credential_store?: wire.CredentialStore }>(
+      "PATCH",
+      path`/v1/vaults/${name}/credential-store`,
+      { body },
+    );
+  syncCredentialStore = (name: string) =>
+    this.#post<{ credential_store?: wire.CredentialStore }>(path`/v1/vaults/${name}/sync`);
   joinVault = (name: string) => this.#post(path`/v1/vaults/${name}/join`);
 
   listVaultUsers = (vault: string) =>

@@ -151,9 +151,9 @@ describe("output", () => {
   it("prints a known error once with its hint, and a bug with a request to report it", () => {
     const parts: string[] = [];
     const write = (part: string) => void parts.push(part);
-    expect(reportError(new InvalidInput("x", "It broke", { hint: "do this" }), write, false)).toBe(1);
+    expect(reportError(new InvalidInput("x", "It broke", { hint: "do this" }), { write, isDebug: false })).toBe(1);
     expect(parts.splice(0).join("")).toBe("error: It broke\ntry:   do this\n");
-    expect(reportError(new TypeError("x is undefined"), write, false)).toBe(1);
+    expect(reportError(new TypeError("x is undefined"), { write, isDebug: false })).toBe(1);
     expect(parts.join("")).toContain("please report it: x is undefined");
     expect(parts.join("")).not.toContain("    at ");
   });

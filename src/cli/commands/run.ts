@@ -5,6 +5,7 @@ import { exitCodeOf, findCommand, runChild } from "../../runtime/process.ts";
 import { addressFlag, type CliContext, command, vaultFlag } from "../command.ts";
 import { type Agent, asPerson, chooseVault, clientOf, findAgent, requirePerson, resolveVault } from "../connect.ts";
 import { buildProxyEnv, proxyHostOf } from "../launch/environment.ts";
+import { prepareAgent } from "../launch/skill.ts";
 import { writeTrustFiles } from "../launch/trust.ts";
 import { note, warn } from "../output.ts";
 import { sessionFlags, sessionRequest } from "../session-request.ts";
@@ -54,6 +55,7 @@ export const runCommand = command({
     "share-agent-dir": { type: "boolean", description: "container: share the agent's own directory" },
     "no-mitm": { type: "boolean", description: "Set neither proxy nor certificates" },
     "keep-no-proxy": { type: "boolean", description: "Hosts of an inherited NO_PROXY go around the broker" },
+    "no-skill": { type: "boolean", description: "Do not install instructions for the agent, nor configure OpenClaw" },
     quiet: { type: "boolean", alias: "q", description: "Do not say where requests go" },
   },
   async run({ args, given, rest, context }) {
@@ -77,6 +79,7 @@ export const runCommand = command({
       await session.close();
       throw error;
     }
+    if (!args["no-skill"]) await prepareAgent(context, word);
     if (!args.quiet) announce(context, session, args["no-mitm"], word);
     try {
       return exitCodeOf(await runChild({ command: file, args: words, environment }));

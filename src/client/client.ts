@@ -23,6 +23,8 @@ export class Client {
 
   health = () => this.#get<{ status: string }>("/health");
   status = () => this.#get<wire.Status>("/v1/status");
+  /** Told to whoever has a token. */
+  version = () => this.#get<{ version: string; commit: string }>("/v1/instance/version");
   catalog = () => this.#get<{ services: readonly wire.Template[] }>("/v1/service-catalog");
 
   /** Undefined when the server runs without a proxy. A server that names no port listens on 14322. */

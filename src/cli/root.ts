@@ -36,6 +36,8 @@ export const rootCommand: Command = command({
     vault,
     catalog: () => import("./commands/catalog.ts").then((file) => file.catalogCommand),
     skill: () => import("./commands/skill.ts").then((file) => file.skillCommand),
+    export: () => import("./commands/export.ts").then((file) => file.exportCommand),
+    apply: () => import("./commands/apply.ts").then((file) => file.applyCommand),
     doctor: () => import("./commands/doctor.ts").then((file) => file.doctorCommand),
     ca: () => import("./commands/ca.ts").then((file) => file.caCommand),
     auth: () => import("./commands/auth.ts").then((file) => file.authCommand),

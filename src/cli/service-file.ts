@@ -3,10 +3,23 @@ import { parse, stringify, YAMLError } from "yaml";
 import { InvalidInput, UsageError } from "../errors.ts";
 
 /** Fields that a service may have. Another one is a mistake that the server would drop without a word. */
-const serviceFields = [
+export const serviceFields: readonly string[] = [
   ...["name", "host", "path", "port", "enabled", "auth", "substitutions", "description"],
   ...["schemes", "methods", "scrub", "strip_headers", "set_cookie"],
 ];
+
+/** Fields of any auth type; which go together is checked where the types are known. */
+export const authFields: readonly string[] = [
+  "type",
+  "token",
+  "username",
+  "password",
+  "key",
+  "header",
+  "prefix",
+  "headers",
+];
+export const substitutionFields: readonly string[] = ["key", "placeholder", "in"];
 
 /**
  * @param source what the text came from, for messages
@@ -34,6 +47,7 @@ export function parseServiceFile(text: string, source: string): readonly Record<
     const where = `service ${at + 1} of ${source}`;
     if (!isRecord(service)) throw new InvalidInput("bad_service", `${capital(where)} is not a mapping`);
     refuseUnknown(service, serviceFields, where);
+    if (isRecord(service.auth)) refuseUnknown(service.auth, authFields, `the auth of ${where}`);
     return joinHost(service, where);
   });
 }

@@ -81,7 +81,7 @@ export class Client {
   /** The caller's role in a vault, and where its credentials are kept. */
   vaultContext = (name: string) => this.#get<wire.VaultContext>(path`/v1/vaults/${name}/context`);
   vaultSettings = (name: string) => this.#get<wire.VaultSettings>(path`/v1/vaults/${name}/settings`);
-  changeVaultSettings = (name: string, body: { unmatched_host_policy: string }) =>
+  changeVaultSettings = (name: string, body: Readonly<Record<string, string>>) =>
     this.#transport.json<wire.VaultSettings>("PATCH", path`/v1/vaults/${name}/settings`, { body });
   setCredentialStore = (name: string, body: unknown) =>
     this.#transport.json<{ credential_store?: wire.CredentialStore }>(
@@ -110,13 +110,23 @@ export class Client {
 
   listServices = (vault: string) =>
     this.#get<{ vault: string; services: readonly wire.WireService[] | null }>(path`/v1/vaults/${vault}/services`);
+  /** With the tag of this state of the list, for `replaceServices`; a server of another make gives none. */
+  listTaggedServices = async (vault: string) => {
+    const { text, headers } = await this.#transport.send("GET", path`/v1/vaults/${vault}/services`);
+    const { services } = JSON.parse(text) as { services: readonly wire.WireService[] | null };
+    return { services: services ?? [], tag: headers.get("etag") ?? undefined };
+  };
   /** Adds services or replaces those of the same name. */
   upsertServices = (vault: string, services: readonly unknown[]) =>
     this.#post<{ upserted: readonly string[]; services_count: number }>(path`/v1/vaults/${vault}/services`, {
       services,
     });
-  replaceServices = (vault: string, services: readonly unknown[]) =>
-    this.#transport.json<{ services_count: number }>("PUT", path`/v1/vaults/${vault}/services`, { body: { services } });
+  /** @param tag of the list that may be replaced; whatever is there when absent. */
+  replaceServices = (vault: string, services: readonly unknown[], tag?: string) =>
+    this.#transport.json<{ services_count: number }>("PUT", path`/v1/vaults/${vault}/services`, {
+      body: { services },
+      ...(tag === undefined ? {} : { headers: { "if-match": tag } }),
+    });
   /** `service` is a name, or a host that only one service has. */
   switchService = (vault: string, service: string, enabled: boolean) =>
     this.#transport.json<{ name: string; host: string; enabled: boolean }>(

@@ -1,7 +1,5 @@
-import { readFile } from "node:fs/promises";
-import { resolve } from "node:path";
 import type { Client } from "../../client/client.ts";
-import { Conflict, InvalidInput, UsageError } from "../../errors.ts";
+import { Conflict, UsageError } from "../../errors.ts";
 import { type CliContext, command, jsonFlag, yesFlag } from "../command.ts";
 import { confirm } from "../confirm.ts";
 import { asAnyone, asPerson, resolveVault } from "../connect.ts";
@@ -14,10 +12,15 @@ import {
   parseServiceFile,
   parseSubstitution,
 } from "../service-file.ts";
+import { readTextFile } from "../text-file.ts";
 
 /** `--vault` is inherited from `vault`, so it is not in the types of these commands. */
 type VaultArgs = { readonly vault?: string };
-const reference = { type: "positional", description: "Name of the service, or a host that only it has" } as const;
+const reference = {
+  type: "positional",
+  completes: "service",
+  description: "Name of the service, or a host that only it has",
+} as const;
 
 const list = command({
   meta: { name: "list", description: "Print the services as YAML, which service set -f reads back" },
@@ -54,7 +57,12 @@ const add = command({
     ],
   },
   args: {
-    file: { type: "string", alias: "f", description: "YAML with services to add; - is standard input" },
+    file: {
+      type: "string",
+      alias: "f",
+      completes: "file",
+      description: "YAML with services to add; - is standard input",
+    },
     name: { type: "string", description: "Name of the service; derived from the host when absent" },
     host: { type: "string", description: "Host, with port and path pattern if need be: api.example.com:8443/v1/*" },
     "auth-type": {
@@ -141,7 +149,7 @@ const set = command({
     examples: ["agent-vault vault service list > services.yaml", "agent-vault vault service set -f services.yaml"],
   },
   args: {
-    file: { type: "string", alias: "f", description: "YAML with all services; - is standard input" },
+    file: { type: "string", alias: "f", completes: "file", description: "YAML with all services; - is standard input" },
     json: jsonFlag,
   },
   async run({ args, context }) {
@@ -159,17 +167,7 @@ const set = command({
 });
 
 async function readServices(context: CliContext, file: string): Promise<readonly Record<string, unknown>[]> {
-  if (file === "-") return parseServiceFile(await context.terminal.readAll(), "standard input");
-  let text: string;
-  try {
-    text = await readFile(resolve(context.workingDirectory, file), "utf8");
-  } catch (cause) {
-    throw new InvalidInput("file_unreadable", `Cannot read ${file}`, {
-      hint: "check that it exists and may be read",
-      cause,
-    });
-  }
-  return parseServiceFile(text, file);
+  return parseServiceFile(await readTextFile(context, file), file === "-" ? "standard input" : file);
 }
 
 const switchTo = (enabled: boolean) =>

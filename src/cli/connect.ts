@@ -161,8 +161,8 @@ export async function asAnyone<T>(
   return agent ? work(openClient(agent.address, agent.token)) : asPerson(context, flags, work);
 }
 
-export function clientOf(identity: Agent | Person): Client {
-  return openClient(identity.address, identity.kind === "agent" ? identity.token : identity.login.token);
+export function clientOf(identity: Agent | Person, timeoutMs?: number): Client {
+  return openClient(identity.address, identity.kind === "agent" ? identity.token : identity.login.token, timeoutMs);
 }
 
 async function logInAgain(context: CliContext, old: Login): Promise<Login> {

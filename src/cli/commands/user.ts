@@ -76,6 +76,7 @@ const invite = command({
     vault: {
       type: "string",
       repeatable: true,
+      completes: "vault",
       description: "Vault to let them into, NAME or NAME:ROLE; the role is member when absent",
     },
     address: addressFlag,

@@ -178,6 +178,9 @@ export interface Template {
   readonly description?: string;
   readonly auth_type: string;
   readonly suggested_credential_key?: string;
+  readonly header?: string;
+  readonly prefix?: string;
+  readonly headers?: Readonly<Record<string, string>>;
   readonly substitutions?: readonly unknown[];
 }
 

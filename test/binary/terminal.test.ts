@@ -10,7 +10,7 @@ import {
   runBinary,
   startBinaryServer,
 } from "../support/binary.ts";
-import { runInTerminal } from "../support/terminal.ts";
+import { runInTerminal, type Step } from "../support/terminal.ts";
 
 const password = "a-good-password";
 
@@ -127,6 +127,54 @@ describe("the command line at a terminal", () => {
       steps: [["to confirm: ", "doomed\r"]],
     });
     expect(done.screen).toContain("deleted");
+  });
+
+  it("builds services by questions, from the catalog too, and sends nothing before a yes", async () => {
+    const add = ["vault", "service", "add", "--vault", "default"];
+    const questions: readonly Step[] = [
+      ["catalog: ", "stripe\r"],
+      ["Name [stripe]: ", "\r"],
+      ["token [STRIPE_SECRET_KEY]: ", "\r"],
+      ["Another service? [y/N] ", "y\r"],
+      ["catalog: ", "api.example.com\r"],
+      ["Name [api-example-com]: ", "Not A Name\r"],
+      ["Authentication [1-5]: ", "5\r"],
+      ["(empty for none): ", "\r"],
+      ["once more", ""],
+      ["catalog: ", "api.example.com/v1/*\r"],
+      ["Name [api-example-com-v1]: ", "example\r"],
+      ["Authentication [1-5]: ", "api-key\r"],
+      ["Header [Authorization]: ", "X-Key\r"],
+      ["(empty for none): ", "\r"],
+      ["the key: ", "typed\r"],
+      ["(empty for none): ", "__acct__=ACCT@path\r"],
+      ["(empty for none): ", "\r"],
+      ["Another service? [y/N] ", "\r"],
+    ];
+    const declined = await runInTerminal(add, { env: env(), steps: [...questions, ["[y/N] ", "n\r"]] });
+    expect(declined.screen).toContain("not stored yet: ACCT, STRIPE_SECRET_KEY");
+    expect(await mustRunBinary(["vault", "service", "list"], { env: env() })).toContain("no services");
+    const done = await runInTerminal(add, { env: env(), steps: [...questions, ["[y/N] ", "y\r"]] });
+    expect(done.code, done.screen).toBe(0);
+    const { services } = JSON.parse(await mustRunBinary(["vault", "service", "list", "--json"], { env: env() }));
+    expect(services).toMatchObject([
+      { name: "stripe", host: "api.stripe.com", auth: { type: "bearer", token: "STRIPE_SECRET_KEY" } },
+      { name: "example", auth: { type: "api-key", key: "TYPED", header: "X-Key" } },
+    ]);
+    const replaced = await runInTerminal(["vault", "service", "set"], {
+      env: env(),
+      steps: [
+        ["New services [1-2]: ", "2\r"],
+        ["catalog: ", "a.example.com\r"],
+        ["Name [a-example-com]: ", "\r"],
+        ["Authentication [1-5]: ", "passthrough\r"],
+        ["(empty for none): ", "\r"],
+        ["Another service? [y/N] ", "\r"],
+        ["by these? [y/N] ", "y\r"],
+      ],
+    });
+    expect(replaced.code, replaced.screen).toBe(0);
+    expect(await mustRunBinary(["vault", "service", "list"], { env: env() })).not.toContain("stripe");
   });
 
   it("colours for a terminal and not for NO_COLOR, a dumb terminal or a pipe", async () => {

@@ -30,7 +30,7 @@ if pid == 0:
     os.chdir(job["cwd"])
     os.execvpe(job["argv"][0], job["argv"], job["env"])
 fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
-screen, seen, steps, end = b"", 0, list(job["steps"]), time.time() + 60
+screen, seen, steps, end = b"", 0, list(job["steps"]), time.time() + 25
 while time.time() < end:
     if steps:
         at = screen.find(steps[0][0].encode(), seen)

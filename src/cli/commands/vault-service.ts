@@ -48,7 +48,9 @@ const add = command({
   meta: {
     name: "add",
     description: "Add a service, or replace the one of that name",
-    details: "The keys are names of credentials, never values.",
+    details:
+      "The keys are names of credentials, never values. At a terminal, without flags, it asks; a template of the\n" +
+      "catalog then answers most of the questions.",
     usage: "[flags]",
     examples: [
       "agent-vault vault service add --name github --host api.github.com --auth-type bearer --token-key GITHUB_TOKEN",
@@ -93,6 +95,9 @@ const add = command({
       throw new UsageError("file_and_flags", `--file and --${flags[0]} exclude each other`);
     }
     if (args.file === undefined && args.host === undefined) {
+      if (context.terminal.isInteractive && flags.length === 0) {
+        return build(context, vault, { canReplace: false, isJson: args.json });
+      }
       throw new UsageError("service_missing", "Neither --host nor --file is given", {
         hint: "--host api.example.com --auth-type bearer --token-key EXAMPLE_TOKEN",
       });
@@ -144,7 +149,7 @@ async function withNames(client: Client, vault: string, services: readonly Recor
 const set = command({
   meta: {
     name: "set",
-    description: "Replace all services by those of a YAML file",
+    description: "Replace all services by those of a YAML file; at a terminal, without a file, by questions",
     usage: "-f <file> [flags]",
     examples: ["agent-vault vault service list > services.yaml", "agent-vault vault service set -f services.yaml"],
   },
@@ -154,8 +159,10 @@ const set = command({
   },
   async run({ args, context }) {
     const vault = await resolveVault(context, (args as VaultArgs).vault);
-    if (args.file === undefined)
+    if (args.file === undefined) {
+      if (context.terminal.isInteractive) return build(context, vault, { canReplace: true, isJson: args.json });
       throw new UsageError("file_missing", "agent-vault vault service set needs --file", { hint: "-f services.yaml" });
+    }
     const services = await readServices(context, args.file);
     const answer = await asPerson(context, {}, (client) => client.replaceServices(vault, services));
     if (args.json) return printJson(context.terminal, answer);
@@ -165,6 +172,23 @@ const set = command({
     );
   },
 });
+
+/** By questions. The tag keeps a replacement from undoing what somebody else did meanwhile. */
+async function build(
+  context: CliContext,
+  vault: string,
+  { canReplace, isJson }: { readonly canReplace: boolean; readonly isJson: boolean },
+): Promise<void> {
+  const { buildServices } = await import("../service-builder.ts");
+  const built = await asPerson(context, {}, (client) => buildServices(context, { client, vault, canReplace }));
+  if (!built) return;
+  const { services, replaces, tag } = built;
+  const answer = await asPerson(context, {}, (client) =>
+    replaces ? client.replaceServices(vault, services, tag) : client.upsertServices(vault, services),
+  );
+  if (isJson) return printJson(context.terminal, answer);
+  for (const { name } of services) success(context.terminal, `Service "${name}" is in the vault "${vault}"`);
+}
 
 async function readServices(context: CliContext, file: string): Promise<readonly Record<string, unknown>[]> {
   return parseServiceFile(await readTextFile(context, file), file === "-" ? "standard input" : file);

@@ -47,6 +47,7 @@ export const rootCommand: Command = command({
     owner: () => import("./commands/owner.ts").then((file) => file.ownerCommand),
     server: () => import("./commands/server.ts").then((file) => file.serverCommand),
     "master-password": () => import("./commands/master-password.ts").then((file) => file.masterPasswordCommand),
+    "migrate-db": () => import("./commands/migrate-db.ts").then((file) => file.migrateCommand),
     version: () => import("./commands/version.ts").then((file) => file.versionCommand),
     help: () => import("./commands/version.ts").then((file) => file.helpCommand),
     completion: () => import("./commands/completion.ts").then((file) => file.completionCommand),

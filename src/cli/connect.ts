@@ -187,7 +187,19 @@ export async function findVaultName(context: CliContext, flag: string | undefine
   const named = flag || context.environment.AGENT_VAULT_VAULT;
   if (named) return named;
   const project = await findProject(context, (sentence) => warn(context.terminal, sentence));
+  if (project?.address) await compareServers(context, project.file, project.address);
   return project?.vault ?? (await findVaultInUse(context));
+}
+
+/**
+ * A project may say which server its vault is on. That is compared and never followed: a file in a repository must not
+ * decide where a login's token goes.
+ */
+async function compareServers(context: CliContext, file: string, named: string): Promise<void> {
+  const address = context.address ?? (await findLogin(context))?.address;
+  const same = (text: string) => (URL.canParse(text) ? new URL(text).href.replace(/\/+$/, "") : text);
+  if (address === undefined || same(address) === same(named)) return;
+  warn(context.terminal, `${file} is about the server ${named}, and this goes to ${address}`);
 }
 
 /** The vault of a command. An agent must be told; a person falls back to `default`. @throws {UsageError} */

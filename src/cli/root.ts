@@ -26,6 +26,7 @@ export const rootCommand: Command = command({
       "agent-vault vault credential set GITHUB_TOKEN",
       "agent-vault vault service add --name github --host api.github.com --auth-type bearer --token-key GITHUB_TOKEN",
       "agent-vault run -- curl https://api.github.com/user",
+      "source <(agent-vault completion bash)",
     ],
   },
   inherited: {

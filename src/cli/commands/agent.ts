@@ -1,6 +1,5 @@
 import type { Client } from "../../client/client.ts";
 import type { VaultGrant } from "../../client/wire.ts";
-import { UsageError } from "../../errors.ts";
 import { offerCopy } from "../clipboard.ts";
 import { addressFlag, command, jsonFlag, yesFlag } from "../command.ts";
 import { confirm, confirmIfAsked } from "../confirm.ts";
@@ -164,26 +163,6 @@ function formatGrants(grants: readonly VaultGrant[] | null | undefined): string 
   return (grants ?? []).map((grant) => `${grant.vault_name}:${grant.vault_role}`).join(", ") || "-";
 }
 
-/** Older versions made agents through invitations; the server has none any more. */
-const invite = command({
-  meta: { name: "invite", hidden: true, description: "Older way to make an agent; use agent create" },
-  args: {
-    name: { type: "positional", required: false, repeatable: true, description: "Name of the agent" },
-    role: { type: "string", description: "Not used" },
-    vault: { type: "string", repeatable: true, description: "Not used" },
-    "invite-ttl": { type: "string", description: "Not used" },
-    "token-only": { type: "boolean", description: "Not used" },
-    status: { type: "string", description: "Not used" },
-  },
-  async run({ args }) {
-    const [word] = args.name;
-    const named = word === undefined || word === "list" || word === "revoke" ? "NAME" : word;
-    throw new UsageError("agent_invites_gone", "Agents are not invited any more: an agent gets its token at once", {
-      hint: `agent-vault agent create ${named} --vault VAULT`,
-    });
-  },
-});
-
 export const agentCommand = command({
   meta: { name: "agent", group: "Account", description: "Agents and their tokens" },
   inherited: { address: addressFlag },
@@ -196,6 +175,5 @@ export const agentCommand = command({
     rotate: async () => rotate,
     rename: async () => rename,
     "set-role": async () => setRole,
-    invite: async () => invite,
   },
 });

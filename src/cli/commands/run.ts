@@ -1,4 +1,5 @@
-import { basename } from "node:path";
+import { existsSync } from "node:fs";
+import { basename, resolve } from "node:path";
 import type { Client } from "../../client/client.ts";
 import { AppError, Forbidden, InvalidInput, NotFound, Unauthenticated, UsageError } from "../../errors.ts";
 import { exitCodeOf, findCommand, runChild } from "../../runtime/process.ts";
@@ -7,7 +8,7 @@ import { type Agent, asPerson, chooseVault, clientOf, findAgent, requirePerson, 
 import { buildProxyEnv, proxyHostOf } from "../launch/environment.ts";
 import { prepareAgent } from "../launch/skill.ts";
 import { writeTrustFiles } from "../launch/trust.ts";
-import { note, warn } from "../output.ts";
+import { note, paintError, printable, warn } from "../output.ts";
 import { sessionFlags, sessionRequest } from "../session-request.ts";
 
 const containerOnly = ["image", "mount", "keep", "no-firewall", "home-volume-shared", "share-agent-dir"] as const;
@@ -96,10 +97,13 @@ export const runCommand = command({
   },
 });
 
-/** 127, as shells have it. */
-function notFound({ terminal }: CliContext, word: string): number {
-  terminal.err(`error: There is no command "${word.slice(0, 80)}" on the PATH\n`);
-  return 127;
+/** 127, as shells have it; 126 for a file that is there and cannot be executed. */
+function notFound({ terminal, workingDirectory }: CliContext, word: string): number {
+  const shown = printable(word.slice(0, 80));
+  const isThere = word.includes("/") && existsSync(resolve(workingDirectory, word));
+  const problem = isThere ? `"${shown}" cannot be executed` : `There is no command "${shown}"`;
+  terminal.err(`${paintError(terminal, "red", "error:")} ${problem}${word.includes("/") ? "" : " on the PATH"}\n`);
+  return isThere ? 126 : 127;
 }
 
 interface IsolationFlags {

@@ -1,5 +1,5 @@
 import type { Client } from "../../client/client.ts";
-import { Conflict, UsageError } from "../../errors.ts";
+import { Conflict, NotFound, UsageError } from "../../errors.ts";
 import { type CliContext, command, jsonFlag, yesFlag } from "../command.ts";
 import { confirm } from "../confirm.ts";
 import { asAnyone, asPerson, resolveVault } from "../connect.ts";
@@ -203,7 +203,7 @@ const switchTo = (enabled: boolean) =>
     args: { "name-or-host": reference, json: jsonFlag },
     async run({ args, context }) {
       const vault = await resolveVault(context, (args as VaultArgs).vault);
-      const answer = await withCandidates(() =>
+      const answer = await withCandidates(context, vault, () =>
         asPerson(context, {}, (client) => client.switchService(vault, args["name-or-host"], enabled)),
       );
       if (args.json) return printJson(context.terminal, answer);
@@ -220,17 +220,25 @@ const remove = command({
     const vault = await resolveVault(context, (args as VaultArgs).vault);
     const service = args["name-or-host"];
     if (!(await confirm(context, `Remove the service "${service}" from the vault "${vault}"?`, args.yes))) return;
-    const answer = await withCandidates(() => asPerson(context, {}, (client) => client.removeService(vault, service)));
+    const answer = await withCandidates(context, vault, () =>
+      asPerson(context, {}, (client) => client.removeService(vault, service)),
+    );
     if (args.json) return printJson(context.terminal, answer);
     success(context.terminal, `Service "${answer.removed}" removed`);
   },
 });
 
-/** Names the candidates when a host belongs to several services. */
-async function withCandidates<T>(work: () => Promise<T>): Promise<T> {
+/** Names the candidates when a host belongs to several services, and what there is when nothing fits. */
+async function withCandidates<T>(context: CliContext, vault: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
+    if (error instanceof NotFound && !error.hint) {
+      const { services } = await asPerson(context, {}, (client) => client.listServices(vault));
+      const names = (services ?? []).map(({ name }) => name);
+      const hint = names.length > 0 ? `one of ${names.slice(0, 12).join(", ")}` : "agent-vault vault service add";
+      throw new NotFound(error.code, error.message, { hint, cause: error });
+    }
     const { candidates } = error instanceof Conflict ? error.details : {};
     if (!(error instanceof Conflict) || !Array.isArray(candidates)) throw error;
     const names = candidates.map((candidate: { name?: unknown }) => String(candidate.name));

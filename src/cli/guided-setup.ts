@@ -36,7 +36,12 @@ export async function guideToLogin(context: CliContext): Promise<Login> {
 export async function askServer(context: CliContext): Promise<string> {
   const { address, environment, terminal } = context;
   if (address !== undefined) return parseAddress(address, "--address");
-  if (environment.AGENT_VAULT_ADDR) return parseAddress(environment.AGENT_VAULT_ADDR, "AGENT_VAULT_ADDR");
+  if (environment.AGENT_VAULT_ADDR) {
+    const named = parseAddress(environment.AGENT_VAULT_ADDR, "AGENT_VAULT_ADDR");
+    // Nobody should type a password without having seen where it goes.
+    note(terminal, `Server: ${named} (AGENT_VAULT_ADDR)`);
+    return named;
+  }
   const here = `This machine (${localAddress})`;
   if ((await pick(context, "Server", [here, elsewhere], "--address URL")) === here) return localAddress;
   return parseAddress(await terminal.ask("Address: ", "--address https://vault.example.com"), "--address");

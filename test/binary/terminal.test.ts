@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -188,6 +188,45 @@ describe("the command line at a terminal", () => {
     );
     expect(await mustRunBinary(["vault", "list"], { env: env() })).not.toContain(sequence);
     expect((await runInTerminal(["vault", "frobnicate"], { env: env() })).screen).toContain(`${sequence}31merror:`);
+  });
+
+  it("copies an agent's token for a person, and never for a script or against --no-copy", async () => {
+    const bin = await mkdtemp(join(tmpdir(), "agent-vault-clipboard-"));
+    const copied = join(bin, "copied");
+    await writeFile(join(bin, "xclip"), `#!/bin/sh\ncat > ${copied}\n`);
+    await chmod(join(bin, "xclip"), 0o755);
+    const withClipboard = { ...env(), DISPLAY: ":9", PATH: `${bin}:${process.env.PATH}` };
+    await mustRunBinary(["agent", "create", "scripted"], { env: withClipboard });
+    await runInTerminal(["agent", "create", "unasked", "--no-copy"], { env: withClipboard });
+    await runInTerminal(["agent", "create", "bare", "--token-only"], { env: withClipboard });
+    await expect(stat(copied)).rejects.toThrow("ENOENT");
+    const { screen } = await runInTerminal(["agent", "create", "copied"], { env: withClipboard });
+    expect(screen).toContain("in the clipboard");
+    expect(screen).toContain(await readFile(copied, "utf8"));
+    expect(await readFile(copied, "utf8")).toMatch(/^av_agt_/);
+    await rm(bin, { recursive: true, force: true });
+  });
+
+  it("shows the server before a password is typed, and forgets the login at logout, once", async () => {
+    const fresh = await mkdtemp(join(tmpdir(), "agent-vault-fresh-"));
+    const there = { HOME: fresh, AGENT_VAULT_ADDR: server.apiUrl };
+    const { code, screen } = await runInTerminal(["auth", "login"], {
+      env: there,
+      steps: [
+        [`Server: ${server.apiUrl}`, ""],
+        ["E-mail: ", "owner@example.com\r"],
+        ["Password: ", `${password}\r`],
+      ],
+    });
+    expect(code, screen).toBe(0);
+    const file = join(fresh, ".agent-vault", "session.json");
+    const { token } = JSON.parse(await readFile(file, "utf8"));
+    await mustRunBinary(["auth", "logout"], { env: { HOME: fresh } });
+    await expect(stat(file)).rejects.toThrow("ENOENT");
+    const asBefore = { headers: { authorization: `Bearer ${token}` } };
+    expect((await fetch(`${server.apiUrl}/v1/admin/users/me`, asBefore)).status).toBe(401);
+    expect((await runBinary(["auth", "logout"], { env: { HOME: fresh } })).stderr).toContain("Nobody is logged in");
+    await rm(fresh, { recursive: true, force: true });
   });
 
   it("gives a child of run the terminal", async () => {

@@ -13,10 +13,17 @@ const agentName = { type: "positional", completes: "agent", description: "Name o
 
 const userAdd = command({
   meta: { name: "add", description: "Let a person into the vault" },
-  args: { email, role: { type: "string", options: userRoles, default: "member", description: "Role in the vault" } },
+  args: {
+    email,
+    role: { type: "string", options: userRoles, default: "member", description: "Role in the vault" },
+    json: jsonFlag,
+  },
   async run({ args, context }) {
     const vault = await resolveVault(context, (args as VaultArgs).vault);
-    await asPerson(context, {}, (client) => client.addVaultUser(vault, { email: args.email, role: args.role }));
+    const answer = await asPerson(context, {}, (client) =>
+      client.addVaultUser(vault, { email: args.email, role: args.role }),
+    );
+    if (args.json) return printJson(context.terminal, answer);
     success(
       context.terminal,
       `${args.email} is a${args.role === "admin" ? "n admin" : ` ${args.role}`} of the vault "${vault}" now`,
@@ -81,10 +88,14 @@ const agentAdd = command({
   args: {
     name: agentName,
     role: { type: "string", options: agentRoles, default: "proxy", description: "Role in the vault" },
+    json: jsonFlag,
   },
   async run({ args, context }) {
     const vault = await resolveVault(context, (args as VaultArgs).vault);
-    await asPerson(context, {}, (client) => client.addVaultAgent(vault, { name: args.name, role: args.role }));
+    const answer = await asPerson(context, {}, (client) =>
+      client.addVaultAgent(vault, { name: args.name, role: args.role }),
+    );
+    if (args.json) return printJson(context.terminal, answer);
     success(context.terminal, `Agent "${args.name}" is in the vault "${vault}" as ${args.role}`);
   },
 });

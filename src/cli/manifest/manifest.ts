@@ -4,8 +4,8 @@
  */
 import { stringify } from "yaml";
 import { InvalidInput } from "../../errors.ts";
-import { authFields, serviceFields, substitutionFields } from "../service-file.ts";
-import { type Located, parseLocatedYaml } from "./located-yaml.ts";
+import { type Located, parseLocatedYaml } from "../located-yaml.ts";
+import { refuseUnknownFields } from "../service-file.ts";
 import type { ServiceRules } from "./service-rules.ts";
 
 /** A service in the API's form. */
@@ -82,12 +82,7 @@ function parseSettings(place: Located): Readonly<Record<string, string>> {
 }
 
 function parseService(place: Located, rules: ServiceRules): WireService {
-  const fields = place.fields("a service", serviceFields);
-  const auth = fields.get("auth");
-  auth?.fields("auth", authFields);
-  for (const item of fields.get("substitutions")?.items("substitutions") ?? []) {
-    item.fields("a substitution", substitutionFields);
-  }
+  refuseUnknownFields(place);
   const { port, description: _, ...rest } = place.value() as Record<string, unknown>;
   const service = port === undefined ? rest : { ...rest, host: `${rest.host}:${port}` };
   try {

@@ -1,7 +1,7 @@
 /** YAML in which every value knows its line, so that a mistake can be pointed at. */
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
-import { InvalidInput } from "../../errors.ts";
-import { suggest } from "../suggest.ts";
+import { InvalidInput } from "../errors.ts";
+import { suggest } from "./suggest.ts";
 
 /** @throws {InvalidInput} `bad_yaml` for malformed text, repeated keys and several documents. */
 export function parseLocatedYaml(text: string, source: string): Located {

@@ -1,6 +1,7 @@
 /** How results and errors look: tables, JSON, and one-line errors. The only place that turns an error into text for people. */
 import { AppError, messageOf } from "../errors.ts";
 import type { Terminal } from "../runtime/terminal.ts";
+import { nextStep } from "./next-step.ts";
 
 export type Style = "bold" | "green" | "yellow" | "red" | "gray";
 const codes: Readonly<Record<Style, readonly [number, number]>> = {
@@ -139,7 +140,8 @@ export function reportError(error: unknown, { write, isDebug, ...terminal }: Rep
   const title = paintError(terminal, "red", "error:");
   if (error instanceof AppError) {
     write(`${title} ${printable(error.message)}\n`);
-    if (error.hint) write(`try:   ${printable(error.hint)}\n`);
+    const hint = error.hint ?? nextStep(error.code);
+    if (hint) write(`try:   ${printable(hint)}\n`);
     if (isDebug && error.cause !== undefined) write(`cause: ${printable(stackOf(error.cause))}\n`);
     return error.exitCode;
   }

@@ -26,8 +26,10 @@ const testPackages = {
   "python3-aiohttp": () => hasPythonModule("aiohttp"),
   "python3-httpx": () => hasPythonModule("httpx"),
   "python3-requests": () => hasPythonModule("requests"),
+  fish: () => isOnPath("fish"),
   tinyproxy: () => isOnPath("tinyproxy"),
   wget: () => isOnPath("wget"),
+  zsh: () => isOnPath("zsh"),
 };
 
 /** What `npm run demo` needs of them. */

@@ -13,15 +13,20 @@ async function main(words: readonly string[]): Promise<number> {
     import("./runtime/terminal.ts"),
   ]);
   const environment = process.env;
+  const terminal = openTerminal(environment);
   try {
     return await runCommandLine(words, {
       environment,
-      terminal: openTerminal(environment),
+      terminal,
       workingDirectory: process.cwd(),
       home: environment.HOME || homedir(),
     });
   } catch (error) {
-    return reportError(error, (text) => void process.stderr.write(text), environment.AGENT_VAULT_DEBUG === "1");
+    return reportError(error, {
+      write: terminal.err,
+      isDebug: environment.AGENT_VAULT_DEBUG === "1",
+      hasErrorColor: terminal.hasErrorColor === true,
+    });
   }
 }
 

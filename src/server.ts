@@ -229,6 +229,14 @@ async function openJournalSpool({ database, config, log }: SpoolOrigin): Promise
   }
 }
 
+/** Has anybody registered with this database? */
+export async function hasAccounts(config: ServerConfig, log: Logger): Promise<boolean> {
+  return withLocalDatabase(config, log, async ({ db }) => {
+    const found = await db.selectFrom("users").select("id").limit(1).executeTakeFirst();
+    return found !== undefined;
+  });
+}
+
 /** A password that was typed or piped, so that nothing prints it from here on. */
 export function secretOf(text: string): Secret {
   return new Secret(text);

@@ -13,7 +13,12 @@ export interface Positional {
   readonly required?: boolean;
   /** Takes all the words that are left. */
   readonly repeatable?: true;
+  /** What completion offers for it. */
+  readonly completes?: Completion;
 }
+
+/** Names that completion asks the server for, or files of this machine. */
+export type Completion = "vault" | "service" | "credential" | "agent" | "user" | "file" | "directory";
 
 export interface TextFlag {
   readonly type: "string";
@@ -30,6 +35,8 @@ export interface TextFlag {
   readonly options?: readonly string[];
   /** May be given several times. */
   readonly repeatable?: true;
+  /** What completion offers as its value. */
+  readonly completes?: Completion;
 }
 
 export interface SwitchFlag {
@@ -62,6 +69,8 @@ export interface CliContext {
   readonly workingDirectory: string;
   /** The user's home; `.agent-vault` is below it. */
   readonly home: string;
+  /** `--address`, when it was given. */
+  readonly address?: string;
 }
 
 export interface Invocation<A extends Args> {
@@ -126,5 +135,6 @@ export const publicAddressFlag = {
 } as const;
 export const vaultFlag = {
   type: "string",
+  completes: "vault",
   description: "Vault to use (default: AGENT_VAULT_VAULT, agent-vault.json, vault use, then default)",
 } as const;

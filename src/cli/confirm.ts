@@ -12,6 +12,13 @@ export async function confirm({ terminal }: CliContext, question: string, isSure
   return isYes;
 }
 
+/**
+ * As `confirm`, for what can be done again: a script that names no `--yes` is not asked, as it never was.
+ */
+export async function confirmIfAsked(context: CliContext, question: string, isSure: boolean): Promise<boolean> {
+  return confirm(context, question, isSure || !context.terminal.isInteractive);
+}
+
 /** Asks to type a phrase, for what cannot be undone. */
 export async function confirmPhrase(
   { terminal }: CliContext,

@@ -36,8 +36,15 @@ export function anonymousClient(address: string): Client {
   return openClient(address, undefined);
 }
 
-function openClient(address: string, token: string | undefined): Client {
-  return new Client({ address, token, clientName: `cli/${buildInfo.version}`, fetch: directFetch });
+function openClient(address: string, token: string | undefined, timeoutMs?: number): Client {
+  const clientName = `cli/${buildInfo.version}`;
+  return new Client({
+    address,
+    token,
+    clientName,
+    fetch: directFetch,
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+  });
 }
 
 /** @throws {UsageError} unless it is an http or https address; drops a trailing slash. */
@@ -69,7 +76,8 @@ export function findAgent(context: CliContext, flags: ConnectFlags = {}): Agent 
   if (variable === "AGENT_VAULT_SESSION_TOKEN") {
     warn(context.terminal, "AGENT_VAULT_SESSION_TOKEN is the old name; use AGENT_VAULT_TOKEN");
   }
-  const address = flags.address ?? environment.AGENT_VAULT_ADDR;
+  const named = flags.address ?? context.address;
+  const address = named ?? environment.AGENT_VAULT_ADDR;
   if (!address) {
     throw new InvalidInput(
       "address_missing",
@@ -79,20 +87,43 @@ export function findAgent(context: CliContext, flags: ConnectFlags = {}): Agent 
       },
     );
   }
-  const source = flags.address ? "--address" : "AGENT_VAULT_ADDR";
+  const source = named ? "--address" : "AGENT_VAULT_ADDR";
   return { kind: "agent", token: environment[variable] ?? "", address: parseAddress(address, source), variable };
 }
 
-/** @throws {Unauthenticated} `not_logged_in`, naming the command that helps. */
+/**
+ * The saved login. Without one, a person at the terminal is led to it; elsewhere:
+ * @throws {Unauthenticated} `not_logged_in`, naming the command that helps.
+ */
 export async function requirePerson(context: CliContext, flags: ConnectFlags = {}): Promise<Person> {
-  const login = await findLogin(context);
-  if (!login) {
+  const login = (await findLogin(context)) ?? (await setUp(context));
+  const named = flags.address ?? context.address;
+  const address = named === undefined ? login.address : parseAddress(named, "--address");
+  return { kind: "person", address, login };
+}
+
+async function setUp(context: CliContext): Promise<Login> {
+  if (!context.terminal.isInteractive) {
     throw new Unauthenticated("not_logged_in", "Nobody is logged in here", {
       hint: "agent-vault auth login, or agent-vault auth register for a new server",
     });
   }
-  const address = flags.address === undefined ? login.address : parseAddress(flags.address, "--address");
-  return { kind: "person", address, login };
+  const { guideToLogin } = await import("./guided-setup.ts");
+  return guideToLogin(context);
+}
+
+/**
+ * Runs `work` with the saved login and asks nobody for anything, for what is only nice to know.
+ * @throws {Unauthenticated} when there is no login, or it has expired.
+ */
+export async function asSavedPerson<T>(
+  context: CliContext,
+  work: (client: Client) => Promise<T>,
+  { timeoutMs }: { readonly timeoutMs?: number } = {},
+): Promise<T> {
+  const login = await findLogin(context);
+  if (!login) throw new Unauthenticated("not_logged_in", "Nobody is logged in here");
+  return work(openClient(login.address, login.token, timeoutMs));
 }
 
 /**
@@ -130,8 +161,8 @@ export async function asAnyone<T>(
   return agent ? work(openClient(agent.address, agent.token)) : asPerson(context, flags, work);
 }
 
-export function clientOf(identity: Agent | Person): Client {
-  return openClient(identity.address, identity.kind === "agent" ? identity.token : identity.login.token);
+export function clientOf(identity: Agent | Person, timeoutMs?: number): Client {
+  return openClient(identity.address, identity.kind === "agent" ? identity.token : identity.login.token, timeoutMs);
 }
 
 async function logInAgain(context: CliContext, old: Login): Promise<Login> {
@@ -156,7 +187,19 @@ export async function findVaultName(context: CliContext, flag: string | undefine
   const named = flag || context.environment.AGENT_VAULT_VAULT;
   if (named) return named;
   const project = await findProject(context, (sentence) => warn(context.terminal, sentence));
+  if (project?.address) await compareServers(context, project.file, project.address);
   return project?.vault ?? (await findVaultInUse(context));
+}
+
+/**
+ * A project may say which server its vault is on. That is compared and never followed: a file in a repository must not
+ * decide where a login's token goes.
+ */
+async function compareServers(context: CliContext, file: string, named: string): Promise<void> {
+  const address = context.address ?? (await findLogin(context))?.address;
+  const same = (text: string) => (URL.canParse(text) ? new URL(text).href.replace(/\/+$/, "") : text);
+  if (address === undefined || same(address) === same(named)) return;
+  warn(context.terminal, `${file} is about the server ${named}, and this goes to ${address}`);
 }
 
 /** The vault of a command. An agent must be told; a person falls back to `default`. @throws {UsageError} */
@@ -192,10 +235,15 @@ export async function chooseVault(context: CliContext, flag: string | undefined,
 }
 
 /** Asks for one of several names, by number or name. */
-export async function pick({ terminal }: CliContext, what: string, names: readonly string[]): Promise<string> {
+export async function pick(
+  { terminal }: CliContext,
+  what: string,
+  names: readonly string[],
+  instead = "--vault NAME",
+): Promise<string> {
   for (const [at, name] of names.entries()) note(terminal, `  ${at + 1}) ${name}`);
   for (;;) {
-    const answer = (await terminal.ask(`${what} [1-${names.length}]: `, "--vault NAME")).trim();
+    const answer = (await terminal.ask(`${what} [1-${names.length}]: `, instead)).trim();
     const chosen = names.includes(answer) ? answer : names[Number(answer) - 1];
     if (chosen) return chosen;
     note(terminal, `Type a number from 1 to ${names.length}, or a name.`);

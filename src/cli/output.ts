@@ -1,6 +1,7 @@
 /** How results and errors look: tables, JSON, and one-line errors. The only place that turns an error into text for people. */
 import { AppError, messageOf } from "../errors.ts";
 import type { Terminal } from "../runtime/terminal.ts";
+import { nextStep } from "./next-step.ts";
 
 export type Style = "bold" | "green" | "yellow" | "red" | "gray";
 const codes: Readonly<Record<Style, readonly [number, number]>> = {
@@ -16,6 +17,11 @@ export function paint(terminal: Pick<Terminal, "hasColor">, style: Style, text: 
   return terminal.hasColor ? `\u001b[${on}m${text}\u001b[${off}m` : text;
 }
 
+/** As `paint`, for standard error. */
+export function paintError(terminal: Pick<Terminal, "hasErrorColor">, style: Style, text: string): string {
+  return paint({ hasColor: terminal.hasErrorColor === true }, style, text);
+}
+
 /** `✓ Vault "billing" created`, on standard output. */
 export function success(terminal: Terminal, sentence: string): void {
   terminal.out(`${paint(terminal, "green", "✓")} ${printable(sentence)}\n`);
@@ -27,7 +33,7 @@ export function note(terminal: Terminal, sentence: string): void {
 }
 
 export function warn(terminal: Terminal, sentence: string): void {
-  terminal.err(`warning: ${printable(sentence)}\n`);
+  terminal.err(`${paintError(terminal, "yellow", "warning:")} ${printable(sentence)}\n`);
 }
 
 export function printJson(terminal: Terminal, value: unknown): void {
@@ -39,10 +45,12 @@ export interface Table {
   readonly rows: readonly (readonly string[])[];
   /** Said instead of a table without rows. */
   readonly empty: string;
+  /** The colour of a cell, by the heading of its column. */
+  readonly styleOf?: (head: string, value: string) => Style | undefined;
 }
 
 /** Light box-drawing table; a plain sentence when there are no rows. */
-export function printTable(terminal: Terminal, { head, rows, empty }: Table): void {
+export function printTable(terminal: Terminal, { head, rows, empty, styleOf }: Table): void {
   if (rows.length === 0) {
     terminal.out(`${empty}\n`);
     return;
@@ -53,10 +61,11 @@ export function printTable(terminal: Terminal, { head, rows, empty }: Table): vo
   );
   const line = (left: string, middle: string, right: string) =>
     `${left}${widths.map((width) => "─".repeat(width + 2)).join(middle)}${right}\n`;
-  const render = (row: readonly string[], style?: Style) =>
+  const render = (row: readonly string[], rowStyle?: Style) =>
     `│${widths
       .map((width, column) => {
         const text = row[column] ?? "";
+        const style = rowStyle ?? styleOf?.(head[column] ?? "", text);
         return ` ${style ? paint(terminal, style, text) : text}${" ".repeat(width - widthOf(text))} `;
       })
       .join("│")}│\n`;
@@ -67,6 +76,21 @@ export function printTable(terminal: Terminal, { head, rows, empty }: Table): vo
       cells.map((row) => render(row)).join("") +
       line("└", "┴", "┘"),
   );
+}
+
+const statusStyles: Readonly<Record<string, Style>> = {
+  pending: "yellow",
+  active: "green",
+  accepted: "green",
+  applied: "green",
+  revoked: "red",
+  rejected: "red",
+  expired: "gray",
+};
+
+/** `styleOf` of tables with a column STATUS. */
+export function statusStyle(head: string, value: string): Style | undefined {
+  return head === "STATUS" && Object.hasOwn(statusStyles, value) ? statusStyles[value] : undefined;
 }
 
 /** `Label:  value` lines, aligned. */
@@ -108,15 +132,24 @@ export function formatTime(
   return `${day} ${two(time.getHours())}:${two(time.getMinutes())}${seconds}`;
 }
 
+export interface ReportOptions {
+  readonly write: (text: string) => void;
+  /** Shows causes and stacks. */
+  readonly isDebug: boolean;
+  readonly hasErrorColor?: boolean;
+}
+
 /** Prints an error once, for a person, and says which exit code it means. A bug shows its stack only on request. */
-export function reportError(error: unknown, write: (text: string) => void, isDebug: boolean): number {
+export function reportError(error: unknown, { write, isDebug, ...terminal }: ReportOptions): number {
+  const title = paintError(terminal, "red", "error:");
   if (error instanceof AppError) {
-    write(`error: ${printable(error.message)}\n`);
-    if (error.hint) write(`try:   ${printable(error.hint)}\n`);
+    write(`${title} ${printable(error.message)}\n`);
+    const hint = error.hint ?? nextStep(error.code);
+    if (hint) write(`try:   ${printable(hint)}\n`);
     if (isDebug && error.cause !== undefined) write(`cause: ${printable(stackOf(error.cause))}\n`);
     return error.exitCode;
   }
-  write(`error: This is a bug in agent-vault, please report it: ${singleLine(messageOf(error))}\n`);
+  write(`${title} This is a bug in agent-vault, please report it: ${singleLine(messageOf(error))}\n`);
   write(isDebug ? `${stackOf(error)}\n` : "try:   the same with AGENT_VAULT_DEBUG=1, and send what it prints\n");
   return 1;
 }

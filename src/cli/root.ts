@@ -26,6 +26,7 @@ export const rootCommand: Command = command({
       "agent-vault vault credential set GITHUB_TOKEN",
       "agent-vault vault service add --name github --host api.github.com --auth-type bearer --token-key GITHUB_TOKEN",
       "agent-vault run -- curl https://api.github.com/user",
+      "source <(agent-vault completion bash)",
     ],
   },
   inherited: {
@@ -36,6 +37,10 @@ export const rootCommand: Command = command({
     vault,
     logs: () => import("./commands/logs.ts").then((file) => file.logsCommand),
     catalog: () => import("./commands/catalog.ts").then((file) => file.catalogCommand),
+    skill: () => import("./commands/skill.ts").then((file) => file.skillCommand),
+    export: () => import("./commands/export.ts").then((file) => file.exportCommand),
+    apply: () => import("./commands/apply.ts").then((file) => file.applyCommand),
+    doctor: () => import("./commands/doctor.ts").then((file) => file.doctorCommand),
     ca: () => import("./commands/ca.ts").then((file) => file.caCommand),
     auth: () => import("./commands/auth.ts").then((file) => file.authCommand),
     account: () => import("./commands/account.ts").then((file) => file.accountCommand),
@@ -44,6 +49,7 @@ export const rootCommand: Command = command({
     owner: () => import("./commands/owner.ts").then((file) => file.ownerCommand),
     server: () => import("./commands/server.ts").then((file) => file.serverCommand),
     "master-password": () => import("./commands/master-password.ts").then((file) => file.masterPasswordCommand),
+    "migrate-db": () => import("./commands/migrate-db.ts").then((file) => file.migrateCommand),
     version: () => import("./commands/version.ts").then((file) => file.versionCommand),
     help: () => import("./commands/version.ts").then((file) => file.helpCommand),
     completion: () => import("./commands/completion.ts").then((file) => file.completionCommand),
@@ -79,9 +85,10 @@ export async function runCommandLine(words: readonly string[], context: CliConte
     context.terminal.out(await renderHelp(parsed.path, widthFor(context)));
     return 0;
   }
-  const code = await parsed.command.run?.({ ...parsed.values(), context } as Parameters<
-    NonNullable<Command["run"]>
-  >[0]);
+  const values = parsed.values();
+  const { address } = values.args;
+  const invocation = { ...values, context: typeof address === "string" ? { ...context, address } : context };
+  const code = await parsed.command.run?.(invocation as Parameters<NonNullable<Command["run"]>>[0]);
   return code ?? 0;
 }
 

@@ -1,41 +1,43 @@
 /** Service documents: the YAML that `service list` prints and `service set` and `add` read. */
-import { parse, stringify, YAMLError } from "yaml";
+import { stringify } from "yaml";
 import { InvalidInput, UsageError } from "../errors.ts";
+import { type Located, parseLocatedYaml } from "./located-yaml.ts";
 
 /** Fields that a service may have. Another one is a mistake that the server would drop without a word. */
-const serviceFields = [
+export const serviceFields: readonly string[] = [
   ...["name", "host", "path", "port", "enabled", "auth", "substitutions", "description"],
   ...["schemes", "methods", "scrub", "strip_headers", "set_cookie"],
 ];
 
+/** Fields of any auth type; which go together is checked where the types are known. */
+const authFields: readonly string[] = ["type", "token", "username", "password", "key", "header", "prefix", "headers"];
+const substitutionFields: readonly string[] = ["key", "placeholder", "in"];
+
 /**
  * @param source what the text came from, for messages
- * @throws {InvalidInput} for malformed YAML, unknown fields, and a document without `services`.
+ * @throws {InvalidInput} with the line: malformed YAML, unknown fields, and a document without `services`.
  */
 export function parseServiceFile(text: string, source: string): readonly Record<string, unknown>[] {
-  let document: unknown;
-  try {
-    document = parse(text);
-  } catch (cause) {
-    if (!(cause instanceof YAMLError)) throw cause;
-    const line = cause.linePos?.[0].line;
-    const reason = cause.message.split("\n")[0]?.replace(/ at line \d+.*$/, "");
-    throw new InvalidInput("bad_yaml", `Not valid YAML in ${source}${line ? `, line ${line}` : ""}: ${reason}`, {
-      cause,
-    });
-  }
-  if (!isRecord(document) || !Array.isArray(document.services)) {
+  const root = parseLocatedYaml(text, source);
+  const services = root.isMissing ? undefined : root.fields("the document", ["vault", "services"]).get("services");
+  if (!services) {
     throw new InvalidInput("services_missing", `There is no list "services" in ${source}`, {
       hint: "an empty list, services: [], is written out when all of them should go",
     });
   }
-  refuseUnknown(document, ["vault", "services"], source);
-  return document.services.map((service: unknown, at) => {
-    const where = `service ${at + 1} of ${source}`;
-    if (!isRecord(service)) throw new InvalidInput("bad_service", `${capital(where)} is not a mapping`);
-    refuseUnknown(service, serviceFields, where);
-    return joinHost(service, where);
+  return services.items("services").map((place) => {
+    refuseUnknownFields(place);
+    return joinHost(place);
   });
+}
+
+/** What the server would drop without a word is a mistake here. @throws {InvalidInput} `unknown_field`. */
+export function refuseUnknownFields(place: Located): void {
+  const fields = place.fields("a service", serviceFields);
+  fields.get("auth")?.fields("auth", authFields);
+  for (const item of fields.get("substitutions")?.items("substitutions") ?? []) {
+    item.fields("a substitution", substitutionFields);
+  }
 }
 
 /** The document of a vault, which `parseServiceFile` reads back. */
@@ -44,38 +46,21 @@ export function formatServiceFile(vault: string, services: readonly unknown[]): 
 }
 
 /** Folds separate `port` and `path` into the host. @throws {InvalidInput} when the host names others. */
-function joinHost(
-  { port, path, description: _, ...service }: Record<string, unknown>,
-  where: string,
-): Record<string, unknown> {
+function joinHost(place: Located): Record<string, unknown> {
+  const { port, path, description: _, ...service } = place.value() as Record<string, unknown>;
   if (port === undefined && path === undefined) return service;
   const { host } = service;
-  if (typeof host !== "string") throw new InvalidInput("bad_service", `${capital(where)} has no host`);
+  if (typeof host !== "string") throw place.wrong("bad_service", "this service has no host");
   const match = /^([^/]*?)(?::(\d+))?(\/.*)?$/.exec(host);
   const [, name = host, inlinePort, inlinePath] = match ?? [];
   if (port !== undefined && inlinePort !== undefined && String(port) !== inlinePort) {
-    throw new InvalidInput(
-      "ports_differ",
-      `${capital(where)} names the port ${inlinePort} in its host and ${port} beside it`,
-    );
+    throw place.wrong("ports_differ", `this service names the port ${inlinePort} in its host and ${port} beside it`);
   }
   if (path !== undefined && inlinePath !== undefined && path !== inlinePath) {
-    throw new InvalidInput(
-      "paths_differ",
-      `${capital(where)} names the path ${inlinePath} in its host and ${path} beside it`,
-    );
+    throw place.wrong("paths_differ", `this service names the path ${inlinePath} in its host and ${path} beside it`);
   }
   const joinedPort = inlinePort ?? port;
   return { ...service, host: `${name}${joinedPort === undefined ? "" : `:${joinedPort}`}${inlinePath ?? path ?? ""}` };
-}
-
-function refuseUnknown(record: Record<string, unknown>, known: readonly string[], where: string): void {
-  const unknown = Object.keys(record).find((field) => !known.includes(field));
-  if (unknown !== undefined) {
-    throw new InvalidInput("unknown_field", `${capital(where)} has an unknown field "${unknown}"`, {
-      hint: `one of ${known.join(", ")}`,
-    });
-  }
 }
 
 export interface AuthFlags {
@@ -166,12 +151,4 @@ export function deriveName(host: string, taken: ReadonlySet<string>): string {
 
 function withoutUndefined(record: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined));
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function capital(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

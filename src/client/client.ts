@@ -31,6 +31,8 @@ export class Client {
 
   health = () => this.#get<{ status: string }>("/health");
   status = () => this.#get<wire.Status>("/v1/status");
+  /** Told to whoever has a token. */
+  version = () => this.#get<{ version: string; commit: string }>("/v1/instance/version");
   catalog = () => this.#get<{ services: readonly wire.Template[] }>("/v1/service-catalog");
 
   /** Undefined when the server runs without a proxy. A server that names no port listens on 14322. */
@@ -84,6 +86,19 @@ export class Client {
     this.#get<{ vaults: readonly { id: string; name: string; created_at: string }[] | null }>("/v1/admin/vaults");
   deleteVault = (name: string) => this.#delete<{ name: string; deleted: boolean }>(path`/v1/vaults/${name}`);
   renameVault = (name: string, to: string) => this.#post(path`/v1/vaults/${name}/rename`, { name: to });
+  /** The caller's role in a vault, and where its credentials are kept. */
+  vaultContext = (name: string) => this.#get<wire.VaultContext>(path`/v1/vaults/${name}/context`);
+  vaultSettings = (name: string) => this.#get<wire.VaultSettings>(path`/v1/vaults/${name}/settings`);
+  changeVaultSettings = (name: string, body: Readonly<Record<string, string>>) =>
+    this.#transport.json<wire.VaultSettings>("PATCH", path`/v1/vaults/${name}/settings`, { body });
+  setCredentialStore = (name: string, body: unknown) =>
+    this.#transport.json<{ credential_store?: wire.CredentialStore }>(
+      "PATCH",
+      path`/v1/vaults/${name}/credential-store`,
+      { body },
+    );
+  syncCredentialStore = (name: string) =>
+    this.#post<{ credential_store?: wire.CredentialStore }>(path`/v1/vaults/${name}/sync`);
   joinVault = (name: string) => this.#post(path`/v1/vaults/${name}/join`);
 
   listVaultUsers = (vault: string) =>
@@ -105,13 +120,23 @@ export class Client {
     this.#all<{ vault: string; services: readonly wire.WireService[] | null }>(path`/v1/vaults/${vault}/services`, [
       "services",
     ]);
+  /** With the tag of this state of the list, for `replaceServices`; a server of another make gives none. */
+  listTaggedServices = async (vault: string) => {
+    const { text, headers } = await this.#transport.send("GET", path`/v1/vaults/${vault}/services`);
+    const { services } = JSON.parse(text) as { services: readonly wire.WireService[] | null };
+    return { services: services ?? [], tag: headers.get("etag") ?? undefined };
+  };
   /** Adds services or replaces those of the same name. */
   upsertServices = (vault: string, services: readonly unknown[]) =>
     this.#post<{ upserted: readonly string[]; services_count: number }>(path`/v1/vaults/${vault}/services`, {
       services,
     });
-  replaceServices = (vault: string, services: readonly unknown[]) =>
-    this.#transport.json<{ services_count: number }>("PUT", path`/v1/vaults/${vault}/services`, { body: { services } });
+  /** @param tag of the list that may be replaced; whatever is there when absent. */
+  replaceServices = (vault: string, services: readonly unknown[], tag?: string) =>
+    this.#transport.json<{ services_count: number }>("PUT", path`/v1/vaults/${vault}/services`, {
+      body: { services },
+      ...(tag === undefined ? {} : { headers: { "if-match": tag } }),
+    });
   /** `service` is a name, or a host that only one service has. */
   switchService = (vault: string, service: string, enabled: boolean) =>
     this.#transport.json<{ name: string; host: string; enabled: boolean }>(

@@ -103,6 +103,30 @@ export interface Vault {
   readonly credential_store?: { readonly kind: string };
 }
 
+/** Where the credentials of a vault are kept; `config` and the sync only for a store outside. */
+export interface CredentialStore {
+  readonly kind: string;
+  readonly config?: {
+    readonly project_id?: string;
+    readonly environment?: string;
+    readonly secret_path?: string;
+  } | null;
+  readonly poll_interval_seconds?: number;
+  readonly last_sync_status?: string | null;
+  readonly last_synced_at?: string | null;
+  readonly last_sync_error?: string | null;
+}
+
+export interface VaultContext {
+  readonly vault_name: string;
+  readonly vault_role: string;
+  readonly credential_store?: CredentialStore | null;
+}
+
+export interface VaultSettings {
+  readonly unmatched_host_policy: string;
+}
+
 export interface VaultUser {
   readonly email: string;
   readonly role: string;
@@ -154,6 +178,9 @@ export interface Template {
   readonly description?: string;
   readonly auth_type: string;
   readonly suggested_credential_key?: string;
+  readonly header?: string;
+  readonly prefix?: string;
+  readonly headers?: Readonly<Record<string, string>>;
   readonly substitutions?: readonly unknown[];
 }
 

@@ -78,6 +78,59 @@ function isExecutable(path: string): boolean {
   }
 }
 
+/**
+ * Hands a text to a program's standard input, without showing what it prints. False when it cannot be started, fails,
+ * or takes longer than two seconds. Clipboard programs stay in the background and keep no pipe of ours.
+ */
+export function pipeInto({ command, args, environment }: ChildOptions, text: string): Promise<boolean> {
+  return new Promise((done) => {
+    const child = spawn(command, args, { env: { ...environment }, stdio: ["pipe", "ignore", "ignore"] });
+    const timer = setTimeout(() => child.kill("SIGKILL"), 2_000);
+    const finish = (isGood: boolean) => {
+      clearTimeout(timer);
+      done(isGood);
+    };
+    child.once("error", () => finish(false));
+    child.once("exit", (code) => finish(code === 0));
+    child.stdin.on("error", () => undefined); // its exit code tells
+    child.stdin.end(text);
+  });
+}
+
+export interface Captured {
+  /** Undefined when it could not be started, or ran out of time. */
+  readonly code: number | undefined;
+  /** Both streams. */
+  readonly output: string;
+}
+
+/** Runs a program without input and collects what it prints, up to 64 KiB. Killed after `timeoutMs`. */
+export function capture(
+  { command, args, environment }: ChildOptions,
+  { timeoutMs, workingDirectory }: { readonly timeoutMs: number; readonly workingDirectory?: string },
+): Promise<Captured> {
+  return new Promise((done) => {
+    const child = spawn(command, args, {
+      env: { ...environment },
+      stdio: ["ignore", "pipe", "pipe"],
+      ...(workingDirectory === undefined ? {} : { cwd: workingDirectory }),
+    });
+    let output = "";
+    const collect = (chunk: Buffer) => {
+      if (output.length < 65_536) output += chunk.toString("utf8");
+    };
+    child.stdout.on("data", collect);
+    child.stderr.on("data", collect);
+    const timer = setTimeout(() => child.kill("SIGKILL"), timeoutMs);
+    const finish = (code: number | undefined) => {
+      clearTimeout(timer);
+      done({ code, output });
+    };
+    child.once("error", () => finish(undefined));
+    child.once("close", (code, signal) => finish(signal ? undefined : (code ?? undefined)));
+  });
+}
+
 export interface ChildOptions {
   readonly command: string;
   readonly args: readonly string[];

@@ -7,6 +7,10 @@ export interface Terminal {
   readonly isInteractive: boolean;
   /** Standard output is a terminal: colours and bold headings make sense. */
   readonly hasColor: boolean;
+  /** Standard output is a terminal, coloured or not. */
+  readonly showsOutput?: boolean;
+  /** Standard error is a terminal that shows colours. */
+  readonly hasErrorColor?: boolean;
   /** Columns to lay text out in. */
   readonly width: number;
   out(text: string): void;
@@ -32,6 +36,8 @@ export function openTerminal(environment: Readonly<Record<string, string | undef
   return {
     isInteractive,
     hasColor: process.stdout.isTTY === true && !isPlain,
+    showsOutput: process.stdout.isTTY === true,
+    hasErrorColor: process.stderr.isTTY === true && !isPlain,
     width: process.stdout.columns ?? 100,
     out: (text) => void process.stdout.write(text),
     outValue: (text) => void process.stdout.write(process.stdout.isTTY === true ? `${text}\n` : text),
@@ -85,8 +91,9 @@ function askLine(question: string): Promise<string> {
 /** Raw mode hands over each key as it is pressed and echoes none. */
 function askWithoutEcho(question: string): Promise<string> {
   const { stdin } = process;
-  process.stderr.write(question);
+  // Silence first: whoever answers the moment the question appears must not see the answer.
   stdin.setRawMode(true);
+  process.stderr.write(question);
   stdin.resume();
   stdin.setEncoding("utf8");
   return new Promise((resolve, reject) => {

@@ -51,6 +51,20 @@ export async function openPostgres(options: PostgresOptions, log: Logger): Promi
   return new PostgresDatabase(client);
 }
 
+/** Has an agent-vault ever been here? Writes nothing. @throws {Unavailable} `database_unreachable`. */
+export async function hasPostgresSchema(options: PostgresOptions): Promise<boolean> {
+  const { url, where, ssl } = parseUrl(options.url);
+  const client = postgres(url, { max: 1, connect_timeout: connectTimeoutSeconds, ssl });
+  try {
+    const [row] = await client`select to_regclass('migrations') is not null as found`;
+    return row?.found === true;
+  } catch (error) {
+    throw translate(error, where);
+  } finally {
+    await client.end({ timeout: 1 });
+  }
+}
+
 /** How values arrive and leave, so that both engines give the same. */
 const types = {
   timestamp: {

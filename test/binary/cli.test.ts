@@ -95,6 +95,33 @@ describe("the command line of the binary", () => {
     expect(await current([], {}, tmpdir())).toBe("default");
   });
 
+  it("compares the server that a project names, and never follows it", async () => {
+    const project = await mkdtemp(join(tmpdir(), "agent-vault-project-"));
+    await writeFile(join(project, "agent-vault.json"), '{"vault":"default","address":"https://evil.example.com"}');
+    const { code, stderr } = await server.run(["vault", "service", "list"], { cwd: project });
+    expect(code).toBe(0);
+    expect(stderr).toContain("is about the server https://evil.example.com");
+    await writeFile(
+      join(project, "agent-vault.json"),
+      JSON.stringify({ vault: "default", address: `${server.apiUrl}/` }),
+    );
+    expect((await server.run(["vault", "service", "list"], { cwd: project })).stderr).toBe("");
+    await rm(project, { recursive: true, force: true });
+  });
+
+  it("tells a command that is not there from one that cannot be executed", async () => {
+    expect(await server.run(["run", "--", "no-such-command"])).toMatchObject({ code: 127 });
+    const result = await server.run(["run", "--", "/etc/passwd"]);
+    expect(result).toMatchObject({ code: 126 });
+    expect(result.stderr).toContain("cannot be executed");
+    expect(JSON.parse(await server.cli(["vault", "token", "list", "--json"]))).toMatchObject({ sessions: [] });
+  });
+
+  it("names what there is when a service is not found", async () => {
+    const { stderr } = await server.run(["vault", "service", "enable", "nope"]);
+    expect(stderr).toMatch(/try: +one of github/);
+  });
+
   it("says how to find the vaults when the one that is named is not there", async () => {
     for (const command of [
       ["vault", "service", "list"],

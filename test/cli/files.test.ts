@@ -50,11 +50,21 @@ describe("a service document", () => {
   it.each([
     { text: "", says: 'no list "services" in the file', because: "an empty file would erase everything" },
     { text: "vault: a", says: 'no list "services" in the file', because: "so would one without services" },
-    { text: "services: [{nmae: a}]", says: 'unknown field "nmae"', because: "the server would drop it silently" },
-    { text: "service: []\nservices: []", says: 'unknown field "service"', because: "likewise" },
-    { text: "services: [a]", says: "is not a mapping", because: "a name alone is no service" },
+    {
+      text: "services: [{nmae: a}]",
+      says: 'the file, line 1: a service has no field "nmae"',
+      because: "the server would drop it silently",
+    },
+    { text: "service: []\nservices: []", says: 'the document has no field "service"', because: "likewise" },
+    {
+      text: "services:\n- name: a\n  auth:\n    type: bearer\n    tokn: A",
+      says: 'line 5: auth has no field "tokn"',
+      because: "it would be dropped, too",
+    },
+    { text: "services:", says: "line 1: services should be a list", because: "nothing is not an empty list" },
+    { text: "services: [a]", says: "a service should be a mapping", because: "a name alone is no service" },
     { text: "services: [{host: 'a:1', port: 2}]", says: "names the port 1", because: "they contradict each other" },
-    { text: "a: [1", says: "Not valid YAML in the file, line 1", because: "it is not YAML" },
+    { text: "a: [1", says: "the file, line 1: not valid YAML", because: "it is not YAML" },
   ])("is refused: $says ($because)", ({ text, says }) => {
     expect(() => parseServiceFile(text, "the file")).toThrow(says);
   });
@@ -151,9 +161,9 @@ describe("output", () => {
   it("prints a known error once with its hint, and a bug with a request to report it", () => {
     const parts: string[] = [];
     const write = (part: string) => void parts.push(part);
-    expect(reportError(new InvalidInput("x", "It broke", { hint: "do this" }), write, false)).toBe(1);
+    expect(reportError(new InvalidInput("x", "It broke", { hint: "do this" }), { write, isDebug: false })).toBe(1);
     expect(parts.splice(0).join("")).toBe("error: It broke\ntry:   do this\n");
-    expect(reportError(new TypeError("x is undefined"), write, false)).toBe(1);
+    expect(reportError(new TypeError("x is undefined"), { write, isDebug: false })).toBe(1);
     expect(parts.join("")).toContain("please report it: x is undefined");
     expect(parts.join("")).not.toContain("    at ");
   });

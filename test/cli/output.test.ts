@@ -32,9 +32,15 @@ describe("what a server sent", () => {
     {
       where: "an error",
       print: (terminal) =>
-        void reportError(new InvalidInput("x", hostile, { hint: hostile, cause: hostile }), terminal.err, true),
+        void reportError(new InvalidInput("x", hostile, { hint: hostile, cause: hostile }), {
+          write: terminal.err,
+          isDebug: true,
+        }),
     },
-    { where: "a bug", print: (terminal) => void reportError(new Error(hostile), terminal.err, false) },
+    {
+      where: "a bug",
+      print: (terminal) => void reportError(new Error(hostile), { write: terminal.err, isDebug: false }),
+    },
   ])("does not reach the terminal as commands in $where", ({ print }) => {
     const paper = openPaper();
     print(paper);

@@ -1,4 +1,4 @@
-import { type CliContext, command, jsonFlag, yesFlag } from "../command.ts";
+import { addressFlag, type CliContext, command, jsonFlag, yesFlag } from "../command.ts";
 import { askNewPassword, checkNewPassword, confirmPhrase, readLines } from "../confirm.ts";
 import { asPerson, requirePerson } from "../connect.ts";
 import { forgetLogin, saveLogin } from "../local-state.ts";
@@ -61,6 +61,7 @@ const remove = command({
 
 export const accountCommand = command({
   meta: { name: "account", group: "Account", description: "Your own account" },
+  inherited: { address: addressFlag },
   subCommands: {
     whoami: async () => whoami,
     "change-password": async () => changePassword,

@@ -1,12 +1,14 @@
 import type { Client } from "../../client/client.ts";
 import type { VaultGrant } from "../../client/wire.ts";
+import { offerCopy } from "../clipboard.ts";
 import { addressFlag, command, jsonFlag, yesFlag } from "../command.ts";
-import { confirm } from "../confirm.ts";
+import { confirm, confirmIfAsked } from "../confirm.ts";
 import { asPerson } from "../connect.ts";
-import { formatTime, printFacts, printJson, printTable, success } from "../output.ts";
+import { formatTime, printFacts, printJson, printTable, statusStyle, success } from "../output.ts";
 import { instanceRoles, parseVaultGrants, requireRole } from "../roles.ts";
 
-const name = { type: "positional", description: "Name of the agent" } as const;
+const name = { type: "positional", completes: "agent", description: "Name of the agent" } as const;
+const noCopy = { type: "boolean", description: "Leave the clipboard alone" } as const;
 const tokenOnly = { type: "boolean", description: "Print the token alone, without a line end" } as const;
 
 const create = command({
@@ -19,14 +21,16 @@ const create = command({
     ],
   },
   args: {
-    name,
+    name: { type: "positional", description: "Name of the agent" },
     role: { type: "string", options: instanceRoles, default: "no-access", description: "Role on the server" },
     vault: {
       type: "string",
       repeatable: true,
+      completes: "vault",
       description: "Vault to let it into, NAME or NAME:ROLE; the role is proxy when absent",
     },
     "token-only": tokenOnly,
+    "no-copy": noCopy,
     address: addressFlag,
     json: jsonFlag,
   },
@@ -45,10 +49,14 @@ const create = command({
       ["Token", agent.av_agent_token],
     ]);
     const first = vaults[0]?.vault_name;
+    if (!args["no-copy"]) await offerCopy(context, "the token", agent.av_agent_token);
     const variables = `AGENT_VAULT_ADDR=${address} AGENT_VAULT_TOKEN=${agent.av_agent_token} AGENT_VAULT_VAULT=${first ?? "VAULT"}`;
     context.terminal.out(
       `\nThe token is shown only now. To run a command as this agent:\n  ${variables} agent-vault run -- <command>\n`,
     );
+    if (vaults.length > 1) {
+      context.terminal.out(`It may use ${vaults.length} vaults: name another one in AGENT_VAULT_VAULT.\n`);
+    }
   },
 });
 
@@ -67,6 +75,7 @@ const list = command({
         formatGrants(agent.vaults),
         formatTime(agent.created_at),
       ]),
+      styleOf: statusStyle,
       empty: "There are no agents.",
     });
   },
@@ -113,23 +122,23 @@ const remove = command({
 
 const rotate = command({
   meta: { name: "rotate", description: "Give an agent a new token; the old one ends at once" },
-  args: { name, "token-only": tokenOnly, yes: yesFlag, json: jsonFlag },
+  args: { name, "token-only": tokenOnly, "no-copy": noCopy, yes: yesFlag, json: jsonFlag },
   async run({ args, context }) {
     // Scripts ask for the token alone, and nobody is there to answer.
-    const isSure = args.yes || args["token-only"] || !context.terminal.isInteractive;
-    if (!(await confirm(context, `Replace the token of the agent "${args.name}"? The old one ends at once.`, isSure)))
-      return;
+    const question = `Replace the token of the agent "${args.name}"? The old one ends at once.`;
+    if (!(await confirmIfAsked(context, question, args.yes || args["token-only"]))) return;
     const agent = await asPerson(context, {}, (client) => client.rotateAgent(args.name));
     if (args.json) return printJson(context.terminal, agent);
     if (args["token-only"]) return context.terminal.outValue(agent.av_agent_token);
     success(context.terminal, `Agent "${args.name}" has a new token, shown only now`);
     printFacts(context.terminal, [["Token", agent.av_agent_token]]);
+    if (!args["no-copy"]) await offerCopy(context, "the token", agent.av_agent_token);
   },
 });
 
 const rename = command({
   meta: { name: "rename", description: "Rename an agent" },
-  args: { name, "new-name": { ...name, description: "Its name from now on" } },
+  args: { name, "new-name": { type: "positional", description: "Its name from now on" } },
   async run({ args, context }) {
     await asPerson(context, {}, (client) => client.renameAgent(args.name, args["new-name"]));
     success(context.terminal, `Agent "${args.name}" is now "${args["new-name"]}"`);
@@ -156,6 +165,7 @@ function formatGrants(grants: readonly VaultGrant[] | null | undefined): string 
 
 export const agentCommand = command({
   meta: { name: "agent", group: "Account", description: "Agents and their tokens" },
+  inherited: { address: addressFlag },
   subCommands: {
     create: async () => create,
     list: async () => list,

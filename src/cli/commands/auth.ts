@@ -1,19 +1,12 @@
 import type { Client } from "../../client/client.ts";
-import { InvalidInput, Unauthenticated, UsageError } from "../../errors.ts";
-import { type CliContext, command, jsonFlag } from "../command.ts";
+import { UsageError } from "../../errors.ts";
+import { addressFlag, type CliContext, command, jsonFlag } from "../command.ts";
 import { askNewPassword, checkNewPassword, readLines } from "../confirm.ts";
-import {
-  anonymousClient,
-  asPerson,
-  clientOf,
-  deviceLabel,
-  localAddress,
-  parseAddress,
-  requirePerson,
-  resolveAddress,
-} from "../connect.ts";
-import { forgetLogin, saveLogin } from "../local-state.ts";
+import { anonymousClient, asPerson, asSavedPerson, localAddress, parseAddress, resolveAddress } from "../connect.ts";
+import { askServer } from "../guided-setup.ts";
+import { findLogin, forgetLogin } from "../local-state.ts";
 import { formatTime, note, printJson, printTable, success, warn } from "../output.ts";
+import { checkEmail, logIn, register, verify } from "../sign-in.ts";
 
 const emailFlag = { type: "string", description: "E-mail address of the account" } as const;
 const passwordStdinFlag = {
@@ -40,14 +33,10 @@ async function readEmail(context: CliContext, { email, "password-stdin": isPiped
   if (email === undefined && isPiped) {
     throw new UsageError("email_missing", "--password-stdin needs --email", { hint: "--email you@example.com" });
   }
-  const given = (email ?? (await context.terminal.ask("E-mail: ", "--email you@example.com"))).trim();
-  if (!/^[^\s@]+@[^\s@]+$/.test(given)) {
-    throw new InvalidInput("bad_email", `"${given}" is not an e-mail address`, { hint: "--email you@example.com" });
-  }
-  return given;
+  return checkEmail(email ?? (await context.terminal.ask("E-mail: ", "--email you@example.com")));
 }
 
-const register = command({
+const registerCommand = command({
   meta: {
     name: "register",
     description: "Create an account; the first one owns the server",
@@ -62,23 +51,20 @@ const register = command({
     const client = anonymousClient(address);
     const email = await readEmail(context, args);
     const password = await readNewPassword(context, args["password-stdin"]);
-    const label = args["device-label"] ?? deviceLabel();
-    const answer = await client.register({ email, password, device_label: label });
-    if (answer.token) {
-      await saveLogin(context, { token: answer.token, address, email, device_label: label });
-      success(context.terminal, `Registered and logged in as ${email}, at ${address}`);
-      return;
-    }
-    const where = answer.email_sent
-      ? `A code was sent to ${email}`
-      : "The code is in the server's log: ask its operator";
+    const registration = await register(context, client, { email, password, label: args["device-label"] });
+    if (registration.state === "logged-in")
+      return success(context.terminal, `Registered and logged in as ${email}, at ${address}`);
+    const { whereTheCodeIs } = registration;
     if (!context.terminal.isInteractive || args["password-stdin"]) {
-      note(context.terminal, `${where}.\nNext: agent-vault auth verify --email ${email} --code CODE`);
-      return;
+      const server = address === localAddress ? "" : ` --address ${address}`;
+      return note(
+        context.terminal,
+        `${whereTheCodeIs}.\nNext: agent-vault auth verify --email ${email} --code CODE${server}`,
+      );
     }
-    note(context.terminal, `${where}.`);
+    note(context.terminal, `${whereTheCodeIs}.`);
     const code = (await context.terminal.ask("Code: ", "agent-vault auth verify")).trim();
-    await verifyAndSave(context, client, { email, code, label });
+    await verifyAndSay(context, client, { email, code, label: args["device-label"] });
   },
 });
 
@@ -89,15 +75,14 @@ async function readNewPassword(context: CliContext, isPiped: boolean): Promise<s
   return password;
 }
 
-async function verifyAndSave(
+async function verifyAndSay(
   context: CliContext,
   client: Client,
-  { email, code, label }: { email: string; code: string; label: string },
+  options: { readonly email: string; readonly code: string; readonly label: string | undefined },
 ) {
-  const answer = await client.verify({ email, code, device_label: label });
-  if (answer.token)
-    await saveLogin(context, { token: answer.token, address: client.address, email, device_label: label });
-  success(context.terminal, answer.token ? `Verified and logged in as ${email}` : `${email} is verified`);
+  const login = await verify(context, client, options);
+  success(context.terminal, login ? `Verified and logged in as ${options.email}` : `${options.email} is verified`);
+  if (!login) note(context.terminal, `Next: agent-vault auth login --email ${options.email}`);
 }
 
 export const verifyCommand = command({
@@ -112,30 +97,30 @@ export const verifyCommand = command({
     const email = await readEmail(context, { email: args.email, "password-stdin": false });
     const code = args.code ?? (await context.terminal.ask("Code: ", "--code CODE")).trim();
     const client = anonymousClient(await resolveServer(context, args.address));
-    await verifyAndSave(context, client, { email, code, label: args["device-label"] ?? deviceLabel() });
+    await verifyAndSay(context, client, { email, code, label: args["device-label"] });
   },
 });
 
-const login = command({
-  meta: { name: "login", description: "Log in to a server" },
+const loginCommand = command({
+  meta: {
+    name: "login",
+    description: "Log in to a server",
+    environment: { AGENT_VAULT_ADDR: "Address of the server when --address is absent" },
+    examples: [
+      "agent-vault auth login --address https://vault.example.com",
+      'echo "$PASSWORD" | agent-vault auth login --email you@example.com --password-stdin',
+    ],
+  },
   args: { address: serverFlag, email: emailFlag, "password-stdin": passwordStdinFlag, "device-label": deviceLabelFlag },
   async run({ args, context }) {
-    const address = await resolveServer(context, args.address);
+    const canAsk = context.terminal.isInteractive && !args["password-stdin"];
+    const address = canAsk ? await askServer(context) : await resolveServer(context, args.address);
     const client = anonymousClient(address);
     const email = await readEmail(context, args);
     const password = args["password-stdin"]
       ? ((await readLines(context, ["the password"]))[0] ?? "")
       : await context.terminal.askHidden("Password: ", "--password-stdin");
-    const label = args["device-label"] ?? deviceLabel();
-    const { token } = await client.login({ email, password, device_label: label }).catch((error: unknown) => {
-      if (!(error instanceof Unauthenticated)) throw error;
-      throw new Unauthenticated(
-        "bad_credentials",
-        "Invalid e-mail or password, or an account that is not verified yet",
-        { cause: error },
-      );
-    });
-    await saveLogin(context, { token, address, email, device_label: label });
+    await logIn(context, client, { email, password, label: args["device-label"] });
     success(context.terminal, `Logged in as ${email}, at ${address}`);
   },
 });
@@ -143,11 +128,12 @@ const login = command({
 const logout = command({
   meta: { name: "logout", description: "End the login on the server and forget it here" },
   async run({ context }) {
-    const person = await requirePerson(context);
+    if (!(await findLogin(context))) return note(context.terminal, "Nobody is logged in here.");
     try {
-      await clientOf(person).logout();
+      await asSavedPerson(context, (client) => client.logout());
     } catch (error) {
-      warn(context.terminal, `the server could not end the login: ${error instanceof Error ? error.message : error}`);
+      const reason = error instanceof Error ? error.message : String(error);
+      warn(context.terminal, `the server could not end the login, it may live until it expires: ${reason}`);
     }
     await forgetLogin(context);
     success(context.terminal, "Logged out");
@@ -192,10 +178,11 @@ const sessions = command({
 
 export const authCommand = command({
   meta: { name: "auth", group: "Account", description: "Register, log in and out" },
+  inherited: { address: addressFlag },
   subCommands: {
-    register: async () => register,
+    register: async () => registerCommand,
     verify: async () => verifyCommand,
-    login: async () => login,
+    login: async () => loginCommand,
     logout: async () => logout,
     sessions: async () => sessions,
   },

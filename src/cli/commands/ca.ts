@@ -12,7 +12,7 @@ const fetchCa = command({
     examples: ["agent-vault ca fetch -o agent-vault-ca.pem"],
   },
   args: {
-    output: { type: "string", alias: "o", description: "File to write instead of standard output" },
+    output: { type: "string", alias: "o", completes: "file", description: "File to write instead of standard output" },
     address: publicAddressFlag,
   },
   async run({ args, context }) {

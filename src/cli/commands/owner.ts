@@ -5,8 +5,8 @@ import { asPerson } from "../connect.ts";
 import { formatTime, printable, printFacts, printJson, printTable, success } from "../output.ts";
 import { instanceRoles, requireRole } from "../roles.ts";
 
-const email = { type: "positional", description: "E-mail address of the person" } as const;
-const vaultName = { type: "positional", description: "Name of the vault" } as const;
+const email = { type: "positional", completes: "user", description: "E-mail address of the person" } as const;
+const vaultName = { type: "positional", completes: "vault", description: "Name of the vault" } as const;
 
 const userInfo = command({
   meta: { name: "info", description: "Show a person; yourself when none is named" },
@@ -168,13 +168,31 @@ export const emailCommand = command({
   subCommands: { test: async () => emailTest },
 });
 
+const reset = command({
+  meta: {
+    name: "reset",
+    description: "Destroy the server of this home with all its data",
+    details:
+      "You must be logged in as an owner at the server that runs from this home. It is stopped, its files are\n" +
+      "overwritten and removed, the login too. With DATABASE_URL set it refuses.",
+    environment: { DATABASE_URL: "Set: refuse, as the data is not in this home" },
+  },
+  args: { yes: yesFlag },
+  async run({ args, context }) {
+    const { resetServer } = await import("../serve/reset.ts");
+    await resetServer(context, { isSure: args.yes });
+  },
+});
+
 export const ownerCommand = command({
   meta: { name: "owner", group: "Account", description: "For owners: people, vaults and settings of the server" },
+  inherited: { address: addressFlag },
   subCommands: {
     user: async () => user,
     vault: async () => vault,
     config: async () => config,
     settings: async () => config,
     email: async () => emailCommand,
+    reset: async () => reset,
   },
 });

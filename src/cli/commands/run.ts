@@ -1,12 +1,14 @@
-import { basename } from "node:path";
+import { existsSync } from "node:fs";
+import { basename, resolve } from "node:path";
 import type { Client } from "../../client/client.ts";
 import { AppError, Forbidden, InvalidInput, NotFound, Unauthenticated, UsageError } from "../../errors.ts";
 import { exitCodeOf, findCommand, runChild } from "../../runtime/process.ts";
 import { addressFlag, type CliContext, command, vaultFlag } from "../command.ts";
 import { type Agent, asPerson, chooseVault, clientOf, findAgent, requirePerson, resolveVault } from "../connect.ts";
 import { buildProxyEnv, proxyHostOf } from "../launch/environment.ts";
+import { prepareAgent } from "../launch/skill.ts";
 import { writeTrustFiles } from "../launch/trust.ts";
-import { note, warn } from "../output.ts";
+import { note, paintError, printable, warn } from "../output.ts";
 import { sessionFlags, sessionRequest } from "../session-request.ts";
 
 const containerOnly = ["image", "mount", "keep", "no-firewall", "home-volume-shared", "share-agent-dir"] as const;
@@ -54,6 +56,7 @@ export const runCommand = command({
     "share-agent-dir": { type: "boolean", description: "container: share the agent's own directory" },
     "no-mitm": { type: "boolean", description: "Set neither proxy nor certificates" },
     "keep-no-proxy": { type: "boolean", description: "Hosts of an inherited NO_PROXY go around the broker" },
+    "no-skill": { type: "boolean", description: "Do not install instructions for the agent, nor configure OpenClaw" },
     quiet: { type: "boolean", alias: "q", description: "Do not say where requests go" },
   },
   async run({ args, given, rest, context }) {
@@ -77,6 +80,7 @@ export const runCommand = command({
       await session.close();
       throw error;
     }
+    if (!args["no-skill"]) await prepareAgent(context, word);
     if (!args.quiet) announce(context, session, args["no-mitm"], word);
     try {
       return exitCodeOf(await runChild({ command: file, args: words, environment }));
@@ -93,10 +97,13 @@ export const runCommand = command({
   },
 });
 
-/** 127, as shells have it. */
-function notFound({ terminal }: CliContext, word: string): number {
-  terminal.err(`error: There is no command "${word.slice(0, 80)}" on the PATH\n`);
-  return 127;
+/** 127, as shells have it; 126 for a file that is there and cannot be executed. */
+function notFound({ terminal, workingDirectory }: CliContext, word: string): number {
+  const shown = printable(word.slice(0, 80));
+  const isThere = word.includes("/") && existsSync(resolve(workingDirectory, word));
+  const problem = isThere ? `"${shown}" cannot be executed` : `There is no command "${shown}"`;
+  terminal.err(`${paintError(terminal, "red", "error:")} ${problem}${word.includes("/") ? "" : " on the PATH"}\n`);
+  return isThere ? 126 : 127;
 }
 
 interface IsolationFlags {

@@ -1,6 +1,6 @@
 import { addressFlag, command, jsonFlag } from "../command.ts";
 import { asPerson } from "../connect.ts";
-import { formatTime, note, printable, printJson, printTable, success } from "../output.ts";
+import { formatTime, note, printable, printJson, printTable, statusStyle, success } from "../output.ts";
 import { instanceRoles, parseVaultGrants } from "../roles.ts";
 
 const list = command({
@@ -48,6 +48,7 @@ const inviteList = command({
         formatTime(invite.created_at),
         formatTime(invite.expires_at),
       ]),
+      styleOf: statusStyle,
       empty: "There are no invitations.",
     });
   },
@@ -75,6 +76,7 @@ const invite = command({
     vault: {
       type: "string",
       repeatable: true,
+      completes: "vault",
       description: "Vault to let them into, NAME or NAME:ROLE; the role is member when absent",
     },
     address: addressFlag,
@@ -97,5 +99,6 @@ const invite = command({
 
 export const userCommand = command({
   meta: { name: "user", group: "Account", description: "People and invitations" },
+  inherited: { address: addressFlag },
   subCommands: { list: async () => list, invite: async () => invite },
 });

@@ -41,7 +41,7 @@ const list = command({
 
 const get = command({
   meta: { name: "get", description: "Print the value of a credential", environment },
-  args: { key: { type: "positional", description: "Name of the credential" } },
+  args: { key: { type: "positional", completes: "credential", description: "Name of the credential" } },
   async run({ args, context }) {
     const vault = await resolveVault(context, (args as VaultArgs).vault);
     const { credentials } = await asAnyone(context, {}, (client) =>
@@ -79,6 +79,7 @@ const set = command({
     "env-file": {
       type: "string",
       repeatable: true,
+      completes: "file",
       description: "Store every KEY=VALUE line of a file; - is standard input",
     },
     json: jsonFlag,
@@ -190,7 +191,7 @@ async function readBytes(context: CliContext, file: string): Promise<Buffer> {
 const remove = command({
   meta: { name: "delete", description: "Delete credentials", environment },
   args: {
-    key: { type: "positional", repeatable: true, description: "Names of the credentials" },
+    key: { type: "positional", repeatable: true, completes: "credential", description: "Names of the credentials" },
     yes: yesFlag,
     json: jsonFlag,
   },

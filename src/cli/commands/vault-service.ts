@@ -1,7 +1,5 @@
-import { readFile } from "node:fs/promises";
-import { resolve } from "node:path";
 import type { Client } from "../../client/client.ts";
-import { Conflict, InvalidInput, UsageError } from "../../errors.ts";
+import { Conflict, NotFound, UsageError } from "../../errors.ts";
 import { type CliContext, command, jsonFlag, yesFlag } from "../command.ts";
 import { confirm } from "../confirm.ts";
 import { asAnyone, asPerson, resolveVault } from "../connect.ts";
@@ -14,10 +12,15 @@ import {
   parseServiceFile,
   parseSubstitution,
 } from "../service-file.ts";
+import { readTextFile } from "../text-file.ts";
 
 /** `--vault` is inherited from `vault`, so it is not in the types of these commands. */
 type VaultArgs = { readonly vault?: string };
-const reference = { type: "positional", description: "Name of the service, or a host that only it has" } as const;
+const reference = {
+  type: "positional",
+  completes: "service",
+  description: "Name of the service, or a host that only it has",
+} as const;
 
 const list = command({
   meta: { name: "list", description: "Print the services as YAML, which service set -f reads back" },
@@ -45,7 +48,9 @@ const add = command({
   meta: {
     name: "add",
     description: "Add a service, or replace the one of that name",
-    details: "The keys are names of credentials, never values.",
+    details:
+      "The keys are names of credentials, never values. At a terminal, without flags, it asks; a template of the\n" +
+      "catalog then answers most of the questions.",
     usage: "[flags]",
     examples: [
       "agent-vault vault service add --name github --host api.github.com --auth-type bearer --token-key GITHUB_TOKEN",
@@ -54,7 +59,12 @@ const add = command({
     ],
   },
   args: {
-    file: { type: "string", alias: "f", description: "YAML with services to add; - is standard input" },
+    file: {
+      type: "string",
+      alias: "f",
+      completes: "file",
+      description: "YAML with services to add; - is standard input",
+    },
     name: { type: "string", description: "Name of the service; derived from the host when absent" },
     host: { type: "string", description: "Host, with port and path pattern if need be: api.example.com:8443/v1/*" },
     "auth-type": {
@@ -85,6 +95,9 @@ const add = command({
       throw new UsageError("file_and_flags", `--file and --${flags[0]} exclude each other`);
     }
     if (args.file === undefined && args.host === undefined) {
+      if (context.terminal.isInteractive && flags.length === 0) {
+        return build(context, vault, { canReplace: false, isJson: args.json });
+      }
       throw new UsageError("service_missing", "Neither --host nor --file is given", {
         hint: "--host api.example.com --auth-type bearer --token-key EXAMPLE_TOKEN",
       });
@@ -136,18 +149,20 @@ async function withNames(client: Client, vault: string, services: readonly Recor
 const set = command({
   meta: {
     name: "set",
-    description: "Replace all services by those of a YAML file",
+    description: "Replace all services by those of a YAML file; at a terminal, without a file, by questions",
     usage: "-f <file> [flags]",
     examples: ["agent-vault vault service list > services.yaml", "agent-vault vault service set -f services.yaml"],
   },
   args: {
-    file: { type: "string", alias: "f", description: "YAML with all services; - is standard input" },
+    file: { type: "string", alias: "f", completes: "file", description: "YAML with all services; - is standard input" },
     json: jsonFlag,
   },
   async run({ args, context }) {
     const vault = await resolveVault(context, (args as VaultArgs).vault);
-    if (args.file === undefined)
+    if (args.file === undefined) {
+      if (context.terminal.isInteractive) return build(context, vault, { canReplace: true, isJson: args.json });
       throw new UsageError("file_missing", "agent-vault vault service set needs --file", { hint: "-f services.yaml" });
+    }
     const services = await readServices(context, args.file);
     const answer = await asPerson(context, {}, (client) => client.replaceServices(vault, services));
     if (args.json) return printJson(context.terminal, answer);
@@ -158,18 +173,25 @@ const set = command({
   },
 });
 
+/** By questions. The tag keeps a replacement from undoing what somebody else did meanwhile. */
+async function build(
+  context: CliContext,
+  vault: string,
+  { canReplace, isJson }: { readonly canReplace: boolean; readonly isJson: boolean },
+): Promise<void> {
+  const { buildServices } = await import("../service-builder.ts");
+  const built = await asPerson(context, {}, (client) => buildServices(context, { client, vault, canReplace }));
+  if (!built) return;
+  const { services, replaces, tag } = built;
+  const answer = await asPerson(context, {}, (client) =>
+    replaces ? client.replaceServices(vault, services, tag) : client.upsertServices(vault, services),
+  );
+  if (isJson) return printJson(context.terminal, answer);
+  for (const { name } of services) success(context.terminal, `Service "${name}" is in the vault "${vault}"`);
+}
+
 async function readServices(context: CliContext, file: string): Promise<readonly Record<string, unknown>[]> {
-  if (file === "-") return parseServiceFile(await context.terminal.readAll(), "standard input");
-  let text: string;
-  try {
-    text = await readFile(resolve(context.workingDirectory, file), "utf8");
-  } catch (cause) {
-    throw new InvalidInput("file_unreadable", `Cannot read ${file}`, {
-      hint: "check that it exists and may be read",
-      cause,
-    });
-  }
-  return parseServiceFile(text, file);
+  return parseServiceFile(await readTextFile(context, file), file === "-" ? "standard input" : file);
 }
 
 const switchTo = (enabled: boolean) =>
@@ -181,7 +203,7 @@ const switchTo = (enabled: boolean) =>
     args: { "name-or-host": reference, json: jsonFlag },
     async run({ args, context }) {
       const vault = await resolveVault(context, (args as VaultArgs).vault);
-      const answer = await withCandidates(() =>
+      const answer = await withCandidates(context, vault, () =>
         asPerson(context, {}, (client) => client.switchService(vault, args["name-or-host"], enabled)),
       );
       if (args.json) return printJson(context.terminal, answer);
@@ -198,17 +220,25 @@ const remove = command({
     const vault = await resolveVault(context, (args as VaultArgs).vault);
     const service = args["name-or-host"];
     if (!(await confirm(context, `Remove the service "${service}" from the vault "${vault}"?`, args.yes))) return;
-    const answer = await withCandidates(() => asPerson(context, {}, (client) => client.removeService(vault, service)));
+    const answer = await withCandidates(context, vault, () =>
+      asPerson(context, {}, (client) => client.removeService(vault, service)),
+    );
     if (args.json) return printJson(context.terminal, answer);
     success(context.terminal, `Service "${answer.removed}" removed`);
   },
 });
 
-/** Names the candidates when a host belongs to several services. */
-async function withCandidates<T>(work: () => Promise<T>): Promise<T> {
+/** Names the candidates when a host belongs to several services, and what there is when nothing fits. */
+async function withCandidates<T>(context: CliContext, vault: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
+    if (error instanceof NotFound && !error.hint) {
+      const { services } = await asPerson(context, {}, (client) => client.listServices(vault));
+      const names = (services ?? []).map(({ name }) => name);
+      const hint = names.length > 0 ? `one of ${names.slice(0, 12).join(", ")}` : "agent-vault vault service add";
+      throw new NotFound(error.code, error.message, { hint, cause: error });
+    }
     const { candidates } = error instanceof Conflict ? error.details : {};
     if (!(error instanceof Conflict) || !Array.isArray(candidates)) throw error;
     const names = candidates.map((candidate: { name?: unknown }) => String(candidate.name));

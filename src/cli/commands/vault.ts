@@ -1,12 +1,22 @@
-import { InvalidInput, NotFound, UsageError } from "../../errors.ts";
+import { InvalidInput, NotFound } from "../../errors.ts";
 import { addressFlag, type CliContext, command, jsonFlag, vaultFlag, yesFlag } from "../command.ts";
 import { confirm, confirmPhrase } from "../confirm.ts";
-import { asAnyone, asPerson, chooseVault, clientOf, findAgent, pick, requirePerson, resolveVault } from "../connect.ts";
+import {
+  asAnyone,
+  asPerson,
+  asSavedPerson,
+  chooseVault,
+  findAgent,
+  pick,
+  requirePerson,
+  resolveVault,
+} from "../connect.ts";
 import { findProject, findVaultInUse, saveProject, saveVaultInUse } from "../local-state.ts";
 import { formatTime, note, printable, printFacts, printJson, printTable, success, warn } from "../output.ts";
 import { sessionFlags, sessionRequest } from "../session-request.ts";
+import { infisicalConfig, infisicalFlags } from "../store-flags.ts";
 
-const nameArgument = { type: "positional", description: "Name of the vault" } as const;
+const nameArgument = { type: "positional", completes: "vault", description: "Name of the vault" } as const;
 
 const create = command({
   meta: {
@@ -16,61 +26,24 @@ const create = command({
     examples: ["agent-vault vault create billing"],
   },
   args: {
-    name: { ...nameArgument, description: "3 to 64 of a-z, 0-9 and single hyphens" },
+    name: { type: "positional", description: "3 to 64 of a-z, 0-9 and single hyphens" },
     "credential-store": {
       type: "string",
       options: ["builtin", "infisical"],
       description: "Where credentials are kept",
       shownDefault: "builtin",
     },
-    "infisical-project-id": { type: "string", description: "infisical: project" },
-    "infisical-environment": { type: "string", description: "infisical: environment, such as prod" },
-    "infisical-path": { type: "string", default: "/", description: "infisical: folder of the secrets" },
-    "poll-interval-seconds": {
-      type: "string",
-      valueHint: "int",
-      default: "60",
-      description: "infisical: seconds between synchronisations, at least 10",
-    },
+    ...infisicalFlags,
     json: jsonFlag,
   },
   async run({ args, given, context }) {
-    const store = storeFromFlags(args, given);
-    const vault = await asPerson(context, {}, (client) => client.createVault({ name: args.name, ...store }));
+    const store = infisicalConfig(args["credential-store"], args, given);
+    const body = "kind" in store ? { name: args.name, credential_store: store } : { name: args.name };
+    const vault = await asPerson(context, {}, (client) => client.createVault(body));
     if (args.json) return printJson(context.terminal, vault);
     success(context.terminal, `Vault "${vault.name}" created`);
   },
 });
-
-interface StoreFlags {
-  readonly "credential-store": string | undefined;
-  readonly "infisical-project-id": string | undefined;
-  readonly "infisical-environment": string | undefined;
-  readonly "infisical-path": string;
-  readonly "poll-interval-seconds": string;
-}
-
-/** @throws {UsageError} when flags of one store go with another. */
-function storeFromFlags(args: StoreFlags, given: ReadonlySet<string>) {
-  const stray = ["infisical-project-id", "infisical-environment", "infisical-path", "poll-interval-seconds"].find(
-    (name) => given.has(name),
-  );
-  if (args["credential-store"] !== "infisical") {
-    if (stray) throw new UsageError("stray_flag", `--${stray} goes with --credential-store infisical only`);
-    return {};
-  }
-  const { "infisical-project-id": project, "infisical-environment": environment } = args;
-  if (!project || !environment) {
-    throw new UsageError(
-      "store_flags_missing",
-      "--credential-store infisical needs --infisical-project-id and --infisical-environment",
-    );
-  }
-  const config = { project_id: project, environment, secret_path: args["infisical-path"] };
-  return {
-    credential_store: { kind: "infisical", config, poll_interval_seconds: Number(args["poll-interval-seconds"]) },
-  };
-}
 
 const list = command({
   meta: { name: "list", group: "Vaults", description: "List your vaults" },
@@ -109,7 +82,7 @@ const rename = command({
   meta: { name: "rename", group: "Vaults", description: "Rename a vault" },
   args: {
     "old-name": { ...nameArgument, description: "Its name now" },
-    "new-name": { ...nameArgument, description: "Its name from now on" },
+    "new-name": { type: "positional", description: "Its name from now on" },
   },
   async run({ args, context }) {
     const [from, to] = [args["old-name"], args["new-name"]];
@@ -133,7 +106,7 @@ const use = command({
 async function checkExists(context: CliContext, name: string): Promise<void> {
   let names: readonly string[];
   try {
-    const answer = await clientOf(await requirePerson(context)).listVaults();
+    const answer = await asSavedPerson(context, (client) => client.listVaults());
     names = (answer.vaults ?? []).map((vault) => vault.name);
   } catch {
     warn(context.terminal, `could not ask the server whether the vault "${name}" exists`);
@@ -292,7 +265,7 @@ const token = command({
 
 export const vaultCommand = command({
   meta: { name: "vault", group: "Work", description: "Vaults, and the services and credentials in them" },
-  inherited: { vault: vaultFlag },
+  inherited: { vault: vaultFlag, address: addressFlag },
   subCommands: {
     create: async () => create,
     list: async () => list,
@@ -304,6 +277,8 @@ export const vaultCommand = command({
     service: () => import("./vault-service.ts").then((file) => file.serviceCommand),
     credential: () => import("./vault-credential.ts").then((file) => file.credentialCommand),
     creds: () => import("./vault-credential.ts").then((file) => file.credentialCommand),
+    "credential-store": () => import("./vault-store.ts").then((file) => file.credentialStoreCommand),
+    settings: () => import("./vault-settings.ts").then((file) => file.vaultSettingsCommand),
     user: () => import("./vault-members.ts").then((file) => file.vaultUserCommand),
     agent: () => import("./vault-members.ts").then((file) => file.vaultAgentCommand),
     discover: async () => discover,

@@ -8,7 +8,9 @@ import { takeFromEnvironment } from "../../runtime/process.ts";
 import type { CliContext } from "../command.ts";
 import { readLines } from "../confirm.ts";
 import { note, warn } from "../output.ts";
+import type { SignIn } from "../sign-in.ts";
 import { detach, detachedMark } from "./detach.ts";
+import { askFirstOwner, registerFirstOwner } from "./first-owner.ts";
 import { outliveBugs } from "./last-defence.ts";
 
 export interface ServeOptions {
@@ -29,8 +31,21 @@ export async function serve(context: CliContext, flags: ServerFlags, options: Se
   if (isWildcard(config.host)) {
     warn(context.terminal, "the server listens on every address of this machine, over HTTP");
   }
-  if (options.isDetached) await serveDetached(context, { server, config, flags, source, log });
-  else await serveHere(context, { server, config, source, log });
+  const serving = await withFirstOwner(context, { server, config, source, log });
+  if (options.isDetached) await serveDetached(context, { ...serving, flags });
+  else await serveHere(context, serving);
+}
+
+/** Asks for the owner's account before anything serves, so that Ctrl-C at a question leaves nothing half done. */
+async function withFirstOwner(context: CliContext, serving: Serving): Promise<Serving> {
+  const { server, config, log } = serving;
+  if (!context.terminal.isInteractive || (await server.hasAccounts(config, log))) return serving;
+  await server.requireFreePort(config);
+  const password = await unlockOnce(serving);
+  const source: MasterPasswordSource =
+    password === undefined ? { kind: "absent" } : { kind: "stdin", password: server.secretOf(password) };
+  const owner = await askFirstOwner(context);
+  return { ...serving, source, ...(owner ? { owner } : {}) };
 }
 
 /** @throws {UsageError} for a flag, {InvalidInput} for a variable. */
@@ -97,12 +112,15 @@ interface Serving {
   readonly config: ServerConfig;
   readonly source: MasterPasswordSource;
   readonly log: Logger;
+  /** The account to make once it serves. */
+  readonly owner?: SignIn;
 }
 
 async function serveHere(
-  { terminal }: CliContext,
-  { server: { startServer }, config, source, log }: Serving,
+  context: CliContext,
+  { server: { startServer }, config, source, log, owner }: Serving,
 ): Promise<void> {
+  const { terminal } = context;
   const say = (line: string) => terminal.out(`${line}\n`);
   const server = await startServer({ config, masterPassword: source, log, output: say });
   const claim = await claimPidFile(config.dataDirectory, localUrl(config.host, config.port)).catch(
@@ -115,6 +133,7 @@ async function serveHere(
   const stopping = stopSignal();
   say(`agent-vault listens on ${config.baseUrl}`);
   if (server.proxyPort !== undefined) say(`Proxy for agents on port ${server.proxyPort}`);
+  if (owner) await registerFirstOwner(context, owner, localUrl(config.host, config.port));
   if (!(await server.isInitialized())) say("There is no owner yet: agent-vault auth register");
   outliveBugs(log);
   const signal = await stopping;
@@ -150,6 +169,7 @@ async function serveDetached(context: CliContext, options: Serving & { readonly 
     host: config.host,
     port: config.port,
   });
+  if (options.owner) await registerFirstOwner(context, options.owner, localUrl(config.host, config.port));
 }
 
 /**

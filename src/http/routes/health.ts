@@ -3,6 +3,7 @@ import type { Accounts } from "../../domain/actors/account.ts";
 import type { Settings } from "../../domain/settings.ts";
 import { messageOf } from "../../errors.ts";
 import type { Logger } from "../../log.ts";
+import { buildInfo } from "../../runtime/build-info.ts";
 import type { Database } from "../../storage/database.ts";
 import { json, text } from "../answer.ts";
 import type { ApiRouter } from "../router.ts";
@@ -47,6 +48,11 @@ export function registerHealthRoutes(router: ApiRouter, dependencies: HealthDepe
       ...(isInviteOnly && { invite_only: true }),
     });
   });
+
+  // Only for those who have a token: to anybody else the version would say which holes to try.
+  router.on("GET", "/v1/instance/version", { access: "session", tier: "authed" }, () =>
+    json({ version: buildInfo.version, commit: buildInfo.commit }),
+  );
 
   router.on("GET", "/v1/mitm/ca.pem", publicRoute, () => {
     const authority = dependencies.proxyAuthority();

@@ -87,6 +87,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       keyring,
       clock,
       log,
+      outbound,
       baseUrl: config.baseUrl,
       limits: config.rateLimit,
       allowsInternalNames: config.isDevMode,

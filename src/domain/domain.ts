@@ -1,6 +1,7 @@
 /** Builds the rules from their means: database, keys and clock. What is built here is all that the two doors know. */
 import type { Keyring } from "../crypto/keyring.ts";
 import type { Logger } from "../log.ts";
+import type { Outbound } from "../net/outbound.ts";
 import type { Changes } from "../storage/changes.ts";
 import type { Database } from "../storage/database.ts";
 import { Access } from "./actors/access.ts";
@@ -14,6 +15,11 @@ import { Sessions } from "./actors/session.ts";
 import { Users } from "./actors/user.ts";
 import type { Clock } from "./clock.ts";
 import { Credentials } from "./credentials/credential.ts";
+import { OAuthConnections } from "./credentials/oauth-connections.ts";
+import { OAuthRefresher } from "./credentials/oauth-refresh.ts";
+import { CredentialResolver } from "./credentials/resolve.ts";
+import { TokenEndpoint } from "./credentials/token-endpoint.ts";
+import { CredentialUsage } from "./credentials/usage.ts";
 import { Discovery } from "./discovery.ts";
 import { Journal } from "./journal.ts";
 import { type LimitEnvironment, Limits } from "./limits/tiers.ts";
@@ -31,7 +37,9 @@ export interface DomainOptions {
   readonly keyring: Keyring;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Where people reach the API: links in invitations. */
+  /** How token endpoints of OAuth providers are reached. */
+  readonly outbound: Outbound;
+  /** Where people reach the API: links in invitations, the way back from OAuth providers. */
   readonly baseUrl: string;
   readonly limits: LimitEnvironment;
   /** AGENT_VAULT_DEV_MODE. */
@@ -52,12 +60,15 @@ export class Domain {
   readonly limits: Limits;
   readonly mail: Mail;
   readonly members: Members;
+  readonly oauth: OAuthConnections;
+  readonly oauthRefresher: OAuthRefresher;
   readonly scopedTokens: ScopedTokens;
   readonly scopes: Scopes;
   readonly services: Services;
   readonly sessions: Sessions;
   readonly settings: Settings;
   readonly snapshots: Snapshots;
+  readonly usage: CredentialUsage;
   readonly users: Users;
   readonly vaults: Vaults;
 
@@ -88,7 +99,14 @@ export class Domain {
     this.vaults = new Vaults({ database, changes, clock, writer });
     this.services = new Services({ database, writer, allowsInternalNames: options.allowsInternalNames });
     this.credentials = new Credentials({ database, keyring, writer });
-    this.snapshots = new Snapshots({ database, changes, keyring, clock });
+    const tokenEndpoint = new TokenEndpoint({ outbound: options.outbound });
+    const { access } = this;
+    this.oauth = new OAuthConnections({ database, keyring, writer, access, tokenEndpoint, clock, log, baseUrl });
+    this.oauthRefresher = new OAuthRefresher({ database, keyring, writer, tokenEndpoint, clock, log });
+    this.usage = new CredentialUsage({ database, clock, log });
+    const onUse = (credentialId: string) => this.usage.note(credentialId);
+    const resolver = new CredentialResolver({ keyring, clock, refresher: this.oauthRefresher, onUse });
+    this.snapshots = new Snapshots({ database, changes, resolver, clock });
     this.discovery = new Discovery({ database, services: this.services });
     this.journal = new Journal({ database, log });
   }
@@ -96,6 +114,8 @@ export class Domain {
   /** Writes down what is buffered, then forgets every value. */
   async close(): Promise<void> {
     await this.journal.close();
+    await this.oauthRefresher.close();
+    await this.usage.flush();
     this.snapshots.close();
     this.scopes.close();
   }

@@ -46,6 +46,8 @@ export interface OAuthRefresherOptions {
   readonly log: Logger;
 }
 
+/** A token that ends while the request is on its way is of no use. */
+export const tokenMarginMs = 10_000;
 /** Longer than a call may take, with room for storing its result. */
 const leaseMs = 60_000;
 /** How often somebody else's lease is looked at, and for how long. */
@@ -154,25 +156,29 @@ export class OAuthRefresher {
     }
   }
 
-  /** One short transaction. The row is read after it was claimed, so that nothing older is acted upon. */
+  /**
+   * One short transaction: is there a newer token that is good, and if not, is it for us to ask for one? What was seen
+   * may be older than the last refresh, and that one may be too old as well by now.
+   */
   async #claim(
     seen: SeenOAuth,
   ): Promise<{ readonly kind: "claimed" | "newer"; readonly row: OAuthRow } | { readonly kind: "taken" }> {
     const { database, clock } = this.#options;
     return database.transaction(async (tx) => {
+      const row = await findOAuth(tx, { id: seen.id });
+      if (row === undefined || row.valueSealed === null) throw notConnected(seen.key);
       const nowMs = clock.now();
+      if (row.revision !== seen.revision && expiryOf(row) > nowMs + tokenMarginMs) return { kind: "newer", row };
       const now = new Date(nowMs).toISOString();
+      // Only a row that is still as it was read, and that nobody else has claimed meanwhile.
       const claimed = await tx
         .updateTable("credential_oauth")
         .set({ refresh_lease_owner: this.#owner, refresh_lease_until: new Date(nowMs + leaseMs).toISOString() })
         .where("credential_id", "=", seen.id)
-        .where("revision", "=", seen.revision)
+        .where("revision", "=", row.revision)
         .where((on) => on.or([on("refresh_lease_owner", "is", null), on("refresh_lease_until", "<=", now)]))
         .executeTakeFirst();
-      const row = await findOAuth(tx, { id: seen.id });
-      if (row === undefined) throw notConnected(seen.key);
-      if (claimed.numUpdatedRows > 0n) return { kind: "claimed", row };
-      return row.revision === seen.revision ? { kind: "taken" } : { kind: "newer", row };
+      return claimed.numUpdatedRows > 0n ? { kind: "claimed", row } : { kind: "taken" };
     });
   }
 
@@ -265,9 +271,12 @@ export class OAuthRefresher {
   async #open(row: OAuthRow): Promise<FreshToken> {
     if (row.valueSealed === null) throw notConnected(row.key);
     const value = new Secret(await this.#options.keyring.unsealText(valueRecord(row.id), row.valueSealed));
-    const { tokenExpiresAt } = row;
-    return { value, expiresAtMs: tokenExpiresAt === null ? Number.POSITIVE_INFINITY : Date.parse(tokenExpiresAt) };
+    return { value, expiresAtMs: expiryOf(row) };
   }
+}
+
+function expiryOf({ tokenExpiresAt }: OAuthRow): number {
+  return tokenExpiresAt === null ? Number.POSITIVE_INFINITY : Date.parse(tokenExpiresAt);
 }
 
 export function notConnected(key: CredentialKey): UpstreamFailed {

@@ -8,7 +8,7 @@ import { Corrupt, UpstreamFailed } from "../../errors.ts";
 import type { Clock } from "../clock.ts";
 import type { CredentialKey } from "../services/service.ts";
 import { type CredentialType, valueRecord } from "./credential.ts";
-import { notConnected, type OAuthRefresher } from "./oauth-refresh.ts";
+import { notConnected, type OAuthRefresher, tokenMarginMs } from "./oauth-refresh.ts";
 
 /** A credential as a snapshot holds it. */
 export interface SealedCredential {
@@ -46,8 +46,6 @@ export interface CredentialResolverOptions {
 
 /** A token is renewed this long before its end. */
 const aheadMs = 5 * 60_000;
-/** A token that ends while the request is on its way is of no use. */
-const marginMs = 10_000;
 
 export class CredentialResolver {
   readonly #options: CredentialResolverOptions;
@@ -68,7 +66,7 @@ export class CredentialResolver {
     const now = this.#options.clock.now();
     const renewFromMs = oauth.expiresAtMs - aheadOf(oauth);
     if (now < renewFromMs) return { value: await this.#open(credential, sealed), usableUntilMs: renewFromMs };
-    const serveUntilMs = oauth.expiresAtMs - marginMs;
+    const serveUntilMs = oauth.expiresAtMs - tokenMarginMs;
     const refreshing = this.#refresh(credential, oauth);
     if (now < serveUntilMs) {
       // Nobody waits for it; what went wrong is in the log and in the row.
@@ -96,12 +94,12 @@ export class CredentialResolver {
     const { id, key, oauth } = credential;
     if (oauth === undefined) return undefined;
     const fresh = await this.#options.refresher.renew({ id, key, revision: oauth.revision });
-    return fresh && { value: fresh.value, usableUntilMs: fresh.expiresAtMs - marginMs };
+    return fresh && { value: fresh.value, usableUntilMs: fresh.expiresAtMs - tokenMarginMs };
   }
 
   async #refresh({ id, key }: SealedCredential, { revision }: RenewableToken): Promise<ResolvedCredential> {
     const { value, expiresAtMs } = await this.#options.refresher.refresh({ id, key, revision });
-    return { value, usableUntilMs: expiresAtMs - marginMs };
+    return { value, usableUntilMs: expiresAtMs - tokenMarginMs };
   }
 
   async #open({ id, key }: SealedCredential, sealed: Uint8Array): Promise<Secret> {

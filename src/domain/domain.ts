@@ -17,6 +17,7 @@ import type { Clock } from "./clock.ts";
 import { Credentials } from "./credentials/credential.ts";
 import { OAuthConnections } from "./credentials/oauth-connections.ts";
 import { OAuthRefresher } from "./credentials/oauth-refresh.ts";
+import { CredentialReminders } from "./credentials/reminders.ts";
 import { CredentialResolver } from "./credentials/resolve.ts";
 import { TokenEndpoint } from "./credentials/token-endpoint.ts";
 import { CredentialUsage } from "./credentials/usage.ts";
@@ -62,6 +63,7 @@ export class Domain {
   readonly members: Members;
   readonly oauth: OAuthConnections;
   readonly oauthRefresher: OAuthRefresher;
+  readonly reminders: CredentialReminders;
   readonly scopedTokens: ScopedTokens;
   readonly scopes: Scopes;
   readonly services: Services;
@@ -103,6 +105,7 @@ export class Domain {
     const { access } = this;
     this.oauth = new OAuthConnections({ database, keyring, writer, access, tokenEndpoint, clock, log, baseUrl });
     this.oauthRefresher = new OAuthRefresher({ database, keyring, writer, tokenEndpoint, clock, log });
+    this.reminders = new CredentialReminders({ database, clock, log, mail: this.mail });
     this.usage = new CredentialUsage({ database, clock, log });
     const onUse = (credentialId: string) => this.usage.note(credentialId);
     const resolver = new CredentialResolver({ keyring, clock, refresher: this.oauthRefresher, onUse });

@@ -19,28 +19,31 @@ const contentSecurityPolicy = [
   "frame-ancestors 'none'",
 ].join("; ");
 
-/** What went wrong, by code; a code that is not here is told in general words. */
+/** What went wrong, by the code of the error: the only sentences that the page shows. */
 const reasons: Readonly<Record<string, string>> = {
-  oauth_access_denied: "Access was denied at the provider.",
-  oauth_provider_error: "The provider ended the connection with an error.",
-  oauth_missing_parameter: "The provider sent you back without what is needed.",
-  oauth_state_unknown: "This link was used already, or is not one of ours.",
-  oauth_state_expired: "The connection was not completed within ten minutes.",
-  oauth_other_browser: "The connection was begun in another browser. Begin and consent in the same one.",
-  oauth_credential_gone: "The credential was deleted, or set by hand, in the meantime.",
-  oauth_changed_meanwhile: "The settings of the credential were changed in the meantime.",
-  oauth_initiator_lost_access: "Whoever began the connection may not change the vault any more.",
-  oauth_token_call_failed: "The provider gave no token. The list of credentials says why.",
+  oauth_access_denied: "Access was denied at the provider",
+  oauth_provider_error: "The provider ended the connection with an error",
+  oauth_missing_parameter: "Missing code or state parameter",
+  oauth_state_unknown: "This link was used already, or is not one of ours",
+  oauth_state_expired: "The connection was not completed within ten minutes",
+  oauth_other_browser: "The connection was begun in another browser: begin and consent in the same one",
+  oauth_credential_gone: "The credential was deleted, or set by hand, in the meantime",
+  oauth_changed_meanwhile: "The settings of the credential were changed in the meantime",
+  oauth_initiator_lost_access: "Whoever began the connection may not change the vault any more",
+  oauth_token_call_failed: "The provider gave no token: the list of credentials says why",
 };
+const unknownReason = "The credential was not connected";
 
-/** The end of a connection. @param code of the error; any other text is as good as none. */
-export function completionPage(isConnected: boolean, code: string): Response {
+/** A sentence for the person, which the completion page recognises. */
+export function reasonOf(code: string): string {
+  return (Object.hasOwn(reasons, code) ? reasons[code] : undefined) ?? unknownReason;
+}
+
+/** The end of a connection. @param message from the address: shown only if it is one of our own sentences. */
+export function completionPage(isConnected: boolean, message: string): Response {
   if (isConnected) return page("Connected", ["The credential is connected. You can close this window."]);
-  const reason = Object.hasOwn(reasons, code) ? reasons[code] : undefined;
-  return page("Not connected", [
-    reason ?? "The credential was not connected.",
-    "Nothing was stored. You can close this window and begin again.",
-  ]);
+  const reason = Object.values(reasons).find((sentence) => sentence === message) ?? unknownReason;
+  return page("Not connected", [`${reason}.`, "You can close this window and begin again."]);
 }
 
 /** Asks the person to take a code back to where they began. */

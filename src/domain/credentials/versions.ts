@@ -83,10 +83,14 @@ export async function listVersions(
   const rows = await db
     .selectFrom("credential_versions")
     .leftJoin("users", (join) =>
-      join.onRef("users.id", "=", "created_by_id").on("credential_versions.created_by_type", "=", "user"),
+      join
+        .onRef("users.id", "=", "credential_versions.created_by_id")
+        .on("credential_versions.created_by_type", "=", "user"),
     )
     .leftJoin("agents", (join) =>
-      join.onRef("agents.id", "=", "created_by_id").on("credential_versions.created_by_type", "=", "agent"),
+      join
+        .onRef("agents.id", "=", "credential_versions.created_by_id")
+        .on("credential_versions.created_by_type", "=", "agent"),
     )
     .select(["credential_versions.version", "credential_versions.created_at", "users.email", "agents.name"])
     .where("credential_id", "=", id)

@@ -19,7 +19,7 @@ import { AppError, Conflict, InvalidInput } from "../../errors.ts";
 import { json, wireTime } from "../answer.ts";
 import { cookieValue, presentedToken } from "../authenticate.ts";
 import { Fields } from "../fields.ts";
-import { completionPage, confirmationPage } from "../oauth-page.ts";
+import { completionPage, confirmationPage, reasonOf } from "../oauth-page.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 import { vaultOf } from "./credentials.ts";
 
@@ -99,12 +99,12 @@ function registerCallback(router: ApiRouter, { oauth, baseUrl }: OAuthDependenci
       return toCompletion(baseUrl, { status: "success", vault: outcome.vaultName, key: outcome.key });
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
-      return toCompletion(baseUrl, { status: "error", message: error.message, code: error.code });
+      return toCompletion(baseUrl, { status: "error", message: reasonOf(error.code) });
     }
   });
 
   router.on("GET", "/oauth/complete", { ...open, initGate: false }, (request) =>
-    completionPage(request.query("status") === "success", request.query("code") ?? ""),
+    completionPage(request.query("status") === "success", request.query("message") ?? ""),
   );
 }
 

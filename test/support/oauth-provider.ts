@@ -31,7 +31,7 @@ interface Connection {
 }
 
 export class OAuthProvider implements AsyncDisposable {
-  readonly host = "idp.example.com";
+  readonly host: string;
   readonly clientId = "client:1";
   readonly clientSecret = "s3cret &+%/ü";
   readonly tokenRequests: TokenRequest[] = [];
@@ -43,23 +43,24 @@ export class OAuthProvider implements AsyncDisposable {
   misbehave: Misbehaviour | undefined;
   /** Refreshes that came with a refresh token that had been used before. */
   replays = 0;
-  readonly #authority: TestAuthority;
+  readonly authority: TestAuthority;
   readonly #server: ReturnType<typeof createServer>;
   readonly #codes = new Map<string, Grant>();
   readonly #refreshTokens = new Map<string, Connection>();
   readonly #usedRefreshTokens = new Map<string, Connection>();
   readonly #accessTokens = new Set<string>();
 
-  private constructor(authority: TestAuthority, server: ReturnType<typeof createServer>) {
-    this.#authority = authority;
+  private constructor(host: string, authority: TestAuthority, server: ReturnType<typeof createServer>) {
+    this.host = host;
+    this.authority = authority;
     this.#server = server;
     server.on("request", (request: IncomingMessage, response: ServerResponse) => void this.#serve(request, response));
   }
 
-  static async start(): Promise<OAuthProvider> {
+  static async start(host = "idp.example.com"): Promise<OAuthProvider> {
     const authority = await TestAuthority.create("Test provider CA");
-    const server = createServer(await authority.issue(["idp.example.com"]));
-    const provider = new OAuthProvider(authority, server);
+    const server = createServer(await authority.issue([host]));
+    const provider = new OAuthProvider(host, authority, server);
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     return provider;
   }
@@ -80,7 +81,7 @@ export class OAuthProvider implements AsyncDisposable {
   outbound(options: { allowPrivateRanges?: boolean; trusts?: boolean; addresses?: readonly string[] } = {}): Outbound {
     return new Outbound({
       policy: new NetworkPolicy({ allowPrivateRanges: options.allowPrivateRanges ?? true, allowlist: [] }),
-      trust: createSecureContext({ ca: options.trusts === false ? [] : [this.#authority.pem] }),
+      trust: createSecureContext({ ca: options.trusts === false ? [] : [this.authority.pem] }),
       resolve: async () => options.addresses ?? ["127.0.0.1"],
     });
   }

@@ -5,6 +5,8 @@ import { type Answer, ApiServer, describeOnEachEngine, type ScratchDatabase } fr
 import { OAuthProvider } from "../support/oauth-provider.ts";
 
 const baseUrl = "https://vault.example.com";
+/** What a sibling subdomain can set: the same value under a name without the prefix. */
+const planted = (cookie: string) => (cookie.split(";")[0] ?? "").replace("__Host-", "");
 const mask = "••••••••";
 /** What a browser sends with a navigation that comes back from a provider. */
 const browser = {
@@ -341,9 +343,9 @@ describeOnEachEngine("OAuth credentials over the wire", (openScratch) => {
       return { answer, cookie, url: String(answer.body.authorization_url) };
     };
     const { cookie, url } = await begin();
-    expect(cookie).toMatch(/^av_oauth=[0-9a-f]{64}; Max-Age=600; Path=\/v1\/; HttpOnly; SameSite=Lax; Secure$/);
+    expect(cookie).toMatch(/^__Host-av_oauth=[0-9a-f]{64}; Max-Age=600; Path=\/; HttpOnly; SameSite=Lax; Secure$/);
     // A victim's browser, and one with another flow's cookie.
-    for (const foreign of [{}, { cookie: `av_oauth=${"0".repeat(64)}` }]) {
+    for (const foreign of [{}, { cookie: `__Host-av_oauth=${"0".repeat(64)}` }, { cookie: planted(cookie) }]) {
       const attempt = await begin();
       const answer = await comeBack(provider.consent(attempt.url), { ...browser, ...foreign });
       expect(outcome(answer)).toMatchObject({
@@ -413,6 +415,8 @@ describeOnEachEngine("OAuth credentials over the wire", (openScratch) => {
       expect(answer.status).toBe(302);
       expect(answer.text + answer.headers.get("location")).not.toContain("script");
     }
+    const ours = await api.call("GET", "/oauth/complete?status=error&message=Missing+code+or+state+parameter");
+    expect(ours.text).toContain("Missing code or state parameter.");
     for (const query of [`status=error&message=${evil}`, "status=error&message=constructor", "status=success"]) {
       const page = await api.call("GET", `/oauth/complete?${query}`);
       expect(page.status).toBe(200);

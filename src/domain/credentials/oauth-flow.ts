@@ -83,10 +83,14 @@ export class OAuthFlows {
 
   /** Takes the flow of a state: of several that present it at once, one gets it and the others undefined. */
   async take(state: string): Promise<Flow | undefined> {
+    const digest = tokenDigest(state);
+    // The callback is open to everybody: a state that is made up must not cost a turn to write.
+    const known = this.#database.db.selectFrom("oauth_states").select("created_at").where("state_digest", "=", digest);
+    if ((await known.executeTakeFirst()) === undefined) return undefined;
     return this.#database.transaction(async (tx) => {
       const row = await tx
         .deleteFrom("oauth_states")
-        .where("state_digest", "=", tokenDigest(state))
+        .where("state_digest", "=", digest)
         // Whoever has brought a code already waits for the confirmation.
         .where("code_sealed", "is", null)
         .returningAll()

@@ -109,7 +109,7 @@ function registerHistory(router: ApiRouter, { access, credentials }: CredentialD
 /** What fits the column. */
 const maxVersion = 2_147_483_647;
 
-/** @param keys those that are set: details of others are a mistake. */
+/** @param keys those that are set; what is said of others is ignored, like every unknown field. */
 function readDetailsMap(
   map: Fields | undefined,
   keys: readonly string[],

@@ -86,13 +86,15 @@ function registerConnect(router: ApiRouter, { access, oauth, baseUrl }: OAuthDep
 }
 
 function registerCallback(router: ApiRouter, { oauth, baseUrl }: OAuthDependencies): void {
+  const browsers = new BrowserCookie(baseUrl);
+
   router.on("GET", "/v1/oauth/callback", open, async (request) => {
     try {
       const { code, state } = readCallback(request);
       const outcome = await oauth.callback({
         code,
         state,
-        browserToken: cookieValue(request.headers, browserCookieName),
+        browserToken: browsers.read(request.headers),
         isBrowser: isBrowser(request.headers),
       });
       if (outcome.kind === "confirm") return confirmationPage(outcome);
@@ -230,7 +232,6 @@ function toCompletion(baseUrl: string, query: Readonly<Record<string, string>>):
   });
 }
 
-const browserCookieName = "av_oauth";
 const browserCookieSeconds = 600;
 
 /**
@@ -240,8 +241,16 @@ const browserCookieSeconds = 600;
 class BrowserCookie {
   readonly #baseUrl: URL;
 
+  readonly #name: string;
+
   constructor(baseUrl: string) {
     this.#baseUrl = new URL(baseUrl);
+    // With this prefix no sibling subdomain can plant a cookie of its own (RFC 6265bis, section 4.1.3.2).
+    this.#name = this.#baseUrl.protocol === "https:" ? "__Host-av_oauth" : "av_oauth";
+  }
+
+  read(headers: Headers): string | undefined {
+    return cookieValue(headers, this.#name);
   }
 
   /**
@@ -257,15 +266,15 @@ class BrowserCookie {
         `Providers send you back to ${this.#baseUrl.origin}: open agent-vault there and connect again`,
       );
     }
-    const known = cookieValue(headers, browserCookieName) ?? "";
+    const known = this.read(headers) ?? "";
     return /^[0-9a-f]{64}$/.test(known) ? known : randomHex(32);
   }
 
   setHeader(value: string | undefined): Readonly<Record<string, string>> {
     if (value === undefined) return {};
     const secure = this.#baseUrl.protocol === "https:" ? "; Secure" : "";
-    const attributes = `Max-Age=${browserCookieSeconds}; Path=/v1/; HttpOnly; SameSite=Lax${secure}`;
-    return { "set-cookie": `${browserCookieName}=${value}; ${attributes}` };
+    const attributes = `Max-Age=${browserCookieSeconds}; Path=/; HttpOnly; SameSite=Lax${secure}`;
+    return { "set-cookie": `${this.#name}=${value}; ${attributes}` };
   }
 }
 

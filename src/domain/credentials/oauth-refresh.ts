@@ -48,8 +48,12 @@ export interface OAuthRefresherOptions {
 
 /** A token that ends while the request is on its way is of no use. */
 export const tokenMarginMs = 10_000;
-/** Longer than a call may take, with room for storing its result. */
-const leaseMs = 60_000;
+/**
+ * A claim that nobody extends ends soon, so that a process that died is not waited for; whoever is at it extends the
+ * claim. What lies between the two is how far the clocks of two machines may be apart.
+ */
+const leaseMs = 20_000;
+const extendEveryMs = 5_000;
 /** How often somebody else's lease is looked at, and for how long. */
 const leasePollMs = 100;
 const leaseWaitMs = 35_000;
@@ -145,7 +149,7 @@ export class OAuthRefresher {
   async #refreshOrWait(seen: SeenOAuth): Promise<FreshToken> {
     for (let polls = 0; ; polls += 1) {
       const claim = await this.#claim(seen);
-      if (claim.kind === "claimed") return this.#call(claim.row);
+      if (claim.kind === "claimed") return this.#callWithLease(claim.row);
       if (claim.kind === "newer") return this.#open(claim.row);
       if (polls >= leaseWaitMs / leasePollMs) {
         throw new TokenCallFailed("Another instance is refreshing the token and does not come to an end", {
@@ -168,7 +172,7 @@ export class OAuthRefresher {
       const row = await findOAuth(tx, { id: seen.id });
       if (row === undefined || row.valueSealed === null) throw notConnected(seen.key);
       const nowMs = clock.now();
-      if (row.revision !== seen.revision && expiryOf(row) > nowMs + tokenMarginMs) return { kind: "newer", row };
+      if (row.revision !== seen.revision && expiryOf(row) > nowMs + marginOf(row)) return { kind: "newer", row };
       const now = new Date(nowMs).toISOString();
       // Only a row that is still as it was read, and that nobody else has claimed meanwhile.
       const claimed = await tx
@@ -180,6 +184,28 @@ export class OAuthRefresher {
         .executeTakeFirst();
       return claimed.numUpdatedRows > 0n ? { kind: "claimed", row } : { kind: "taken" };
     });
+  }
+
+  async #callWithLease(row: OAuthRow): Promise<FreshToken> {
+    const timer = setInterval(() => void this.#extend(row), extendEveryMs);
+    timer.unref();
+    try {
+      return await this.#call(row);
+    } finally {
+      clearInterval(timer);
+    }
+  }
+
+  async #extend(row: OAuthRow): Promise<void> {
+    const { database, clock, log } = this.#options;
+    await database.db
+      .updateTable("credential_oauth")
+      .set({ refresh_lease_until: new Date(clock.now() + leaseMs).toISOString() })
+      .where("credential_id", "=", row.id)
+      .where("revision", "=", row.revision)
+      .where("refresh_lease_owner", "=", this.#owner)
+      .execute()
+      .catch((error: unknown) => log.warn("cannot extend the claim of a refresh", { error: messageOf(error) }));
   }
 
   async #call(row: OAuthRow): Promise<FreshToken> {
@@ -273,6 +299,13 @@ export class OAuthRefresher {
     const value = new Secret(await this.#options.keyring.unsealText(valueRecord(row.id), row.valueSealed));
     return { value, expiresAtMs: expiryOf(row) };
   }
+}
+
+/** Of a token that lives only seconds, a quarter of its life. */
+function marginOf(row: OAuthRow): number {
+  const lifetimeMs =
+    row.lastRefreshedAt === null ? Number.POSITIVE_INFINITY : expiryOf(row) - Date.parse(row.lastRefreshedAt);
+  return Math.min(tokenMarginMs, lifetimeMs / 4);
 }
 
 function expiryOf({ tokenExpiresAt }: OAuthRow): number {

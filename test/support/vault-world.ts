@@ -47,6 +47,7 @@ export interface WorldOptions {
   readonly log?: Logger;
   /** Of an instance whose owner is stored already. */
   readonly owner?: Actor;
+  readonly extendEveryMs?: number;
   readonly tokenCallLimits?: { readonly timeoutMs: number; readonly maxBytes: number };
 }
 
@@ -64,7 +65,15 @@ export async function buildVaultWorld(database: Database, options: WorldOptions 
     outbound: options.outbound ?? closedOutbound(),
     ...(options.tokenCallLimits && { limits: options.tokenCallLimits }),
   });
-  const refresher = new OAuthRefresher({ database, keyring, writer, tokenEndpoint, clock, log });
+  const refresher = new OAuthRefresher({
+    database,
+    keyring,
+    writer,
+    tokenEndpoint,
+    clock,
+    log,
+    ...(options.extendEveryMs !== undefined && { extendEveryMs: options.extendEveryMs }),
+  });
   const usage = new CredentialUsage({ database, clock, log });
   const resolver = new CredentialResolver({ keyring, clock, refresher, onUse: (id) => usage.note(id) });
   const access = new Access({ database });

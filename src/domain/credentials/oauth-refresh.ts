@@ -1,9 +1,9 @@
 /**
  * New access tokens, asked for once for all who wait.
  *
- * Within a process callers share one flight per credential. Between processes on one database a lease does it: a row is
- * claimed in a short transaction, the provider is called outside of any, and the result is stored only if the row is
- * still as it was claimed. No transaction is open during the call, because it would hold a connection of the pool, and
+ * Within a process callers share one flight per credential. Between processes on one database a lease does it
+ * (oauth-lease.ts): the provider is called outside of any transaction, and the result is stored only if the row is still
+ * as it was claimed. No transaction is open during the call, because it would hold a connection of the pool, and
  * on SQLite the only writer, for as long as a provider likes. A process that dies leaves a lease that ends by itself.
  *
  * A flight belongs to nobody: the request that began it may go away.
@@ -11,8 +11,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Keyring } from "../../crypto/keyring.ts";
 import { Secret } from "../../crypto/secret.ts";
-import { randomHex } from "../../crypto/token.ts";
-import { AppError, messageOf, UpstreamFailed } from "../../errors.ts";
+import { AppError, UpstreamFailed } from "../../errors.ts";
 import type { Logger } from "../../log.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Clock } from "../clock.ts";
@@ -20,16 +19,10 @@ import type { CredentialKey } from "../services/service.ts";
 import type { VaultWriter } from "../vaults/vault-writer.ts";
 import { valueRecord } from "./credential.ts";
 import { failureFields } from "./oauth-connections.ts";
+import { expiryOf, extendEveryMs, notConnected, RefreshLeases, type SeenOAuth } from "./oauth-lease.ts";
 import { hasTokenEndpoint } from "./oauth-settings.ts";
 import { findOAuth, freshRevision, type OAuthRow, OAuthStore } from "./oauth-store.ts";
 import { TokenCallFailed, type TokenEndpoint, type Tokens } from "./token-endpoint.ts";
-
-/** An OAuth credential as a snapshot saw it. */
-export interface SeenOAuth {
-  readonly id: string;
-  readonly key: CredentialKey;
-  readonly revision: string;
-}
 
 export interface FreshToken {
   readonly value: Secret;
@@ -44,16 +37,10 @@ export interface OAuthRefresherOptions {
   readonly tokenEndpoint: TokenEndpoint;
   readonly clock: Clock;
   readonly log: Logger;
+  /** For tests. */
+  readonly extendEveryMs?: number;
 }
 
-/** A token that ends while the request is on its way is of no use. */
-export const tokenMarginMs = 10_000;
-/**
- * A claim that nobody extends ends soon, so that a process that died is not waited for; whoever is at it extends the
- * claim. What lies between the two is how far the clocks of two machines may be apart.
- */
-const leaseMs = 20_000;
-const extendEveryMs = 5_000;
 /** How often somebody else's lease is looked at, and for how long. */
 const leasePollMs = 100;
 const leaseWaitMs = 35_000;
@@ -78,7 +65,7 @@ interface Failure {
 export class OAuthRefresher {
   readonly #options: OAuthRefresherOptions;
   readonly #store: OAuthStore;
-  readonly #owner = randomHex(8);
+  readonly #leases: RefreshLeases;
   readonly #flights = new Map<string, Promise<FreshToken>>();
   readonly #failures = new Map<string, Failure>();
   readonly #forcedAtMs = new Map<string, number>();
@@ -86,6 +73,7 @@ export class OAuthRefresher {
   constructor(options: OAuthRefresherOptions) {
     this.#options = options;
     this.#store = new OAuthStore(options);
+    this.#leases = new RefreshLeases(options);
   }
 
   /**
@@ -148,7 +136,7 @@ export class OAuthRefresher {
 
   async #refreshOrWait(seen: SeenOAuth): Promise<FreshToken> {
     for (let polls = 0; ; polls += 1) {
-      const claim = await this.#claim(seen);
+      const claim = await this.#leases.claim(seen);
       if (claim.kind === "claimed") return this.#callWithLease(claim.row);
       if (claim.kind === "newer") return this.#open(claim.row);
       if (polls >= leaseWaitMs / leasePollMs) {
@@ -160,52 +148,14 @@ export class OAuthRefresher {
     }
   }
 
-  /**
-   * One short transaction: is there a newer token that is good, and if not, is it for us to ask for one? What was seen
-   * may be older than the last refresh, and that one may be too old as well by now.
-   */
-  async #claim(
-    seen: SeenOAuth,
-  ): Promise<{ readonly kind: "claimed" | "newer"; readonly row: OAuthRow } | { readonly kind: "taken" }> {
-    const { database, clock } = this.#options;
-    return database.transaction(async (tx) => {
-      const row = await findOAuth(tx, { id: seen.id });
-      if (row === undefined || row.valueSealed === null) throw notConnected(seen.key);
-      const nowMs = clock.now();
-      if (row.revision !== seen.revision && expiryOf(row) > nowMs + marginOf(row)) return { kind: "newer", row };
-      const now = new Date(nowMs).toISOString();
-      // Only a row that is still as it was read, and that nobody else has claimed meanwhile.
-      const claimed = await tx
-        .updateTable("credential_oauth")
-        .set({ refresh_lease_owner: this.#owner, refresh_lease_until: new Date(nowMs + leaseMs).toISOString() })
-        .where("credential_id", "=", seen.id)
-        .where("revision", "=", row.revision)
-        .where((on) => on.or([on("refresh_lease_owner", "is", null), on("refresh_lease_until", "<=", now)]))
-        .executeTakeFirst();
-      return claimed.numUpdatedRows > 0n ? { kind: "claimed", row } : { kind: "taken" };
-    });
-  }
-
   async #callWithLease(row: OAuthRow): Promise<FreshToken> {
-    const timer = setInterval(() => void this.#extend(row), extendEveryMs);
+    const timer = setInterval(() => void this.#leases.extend(row), this.#options.extendEveryMs ?? extendEveryMs);
     timer.unref();
     try {
       return await this.#call(row);
     } finally {
       clearInterval(timer);
     }
-  }
-
-  async #extend(row: OAuthRow): Promise<void> {
-    const { database, clock, log } = this.#options;
-    await database.db
-      .updateTable("credential_oauth")
-      .set({ refresh_lease_until: new Date(clock.now() + leaseMs).toISOString() })
-      .where("credential_id", "=", row.id)
-      .where("revision", "=", row.revision)
-      .where("refresh_lease_owner", "=", this.#owner)
-      .execute()
-      .catch((error: unknown) => log.warn("cannot extend the claim of a refresh", { error: messageOf(error) }));
   }
 
   async #call(row: OAuthRow): Promise<FreshToken> {
@@ -219,7 +169,7 @@ export class OAuthRefresher {
       tokens = await tokenEndpoint.refresh(await this.#store.openClient(row), refreshToken);
     } catch (error) {
       log.warn("an OAuth token was not refreshed", failureFields(row, error));
-      await this.#noteFailure(row, error);
+      await this.#leases.release(row, error);
       throw error;
     }
     const isOvertaken = !(await this.#storeTokens(row, tokens));
@@ -264,25 +214,6 @@ export class OAuthRefresher {
     }
   }
 
-  /** Ends the lease and says in the row what was wrong. The snapshot of the vault stays: nothing in it has changed. */
-  async #noteFailure(row: OAuthRow, error: unknown): Promise<void> {
-    const { database, clock, log } = this.#options;
-    const sentence = error instanceof AppError ? error.message : "The token could not be refreshed";
-    await database.db
-      .updateTable("credential_oauth")
-      .set({
-        last_refresh_error: sentence,
-        last_refresh_error_at: new Date(clock.now()).toISOString(),
-        refresh_lease_owner: null,
-        refresh_lease_until: null,
-      })
-      .where("credential_id", "=", row.id)
-      .where("revision", "=", row.revision)
-      .where("refresh_lease_owner", "=", this.#owner)
-      .execute()
-      .catch((cause: unknown) => log.warn("cannot note a failed refresh", { error: messageOf(cause) }));
-  }
-
   #remember(seen: SeenOAuth, error: TokenCallFailed): UpstreamFailed {
     const known = this.#failures.get(seen.id);
     const count = known?.revision === seen.revision ? known.count + 1 : 1;
@@ -299,25 +230,6 @@ export class OAuthRefresher {
     const value = new Secret(await this.#options.keyring.unsealText(valueRecord(row.id), row.valueSealed));
     return { value, expiresAtMs: expiryOf(row) };
   }
-}
-
-/** Of a token that lives only seconds, a quarter of its life. */
-function marginOf(row: OAuthRow): number {
-  const lifetimeMs =
-    row.lastRefreshedAt === null ? Number.POSITIVE_INFINITY : expiryOf(row) - Date.parse(row.lastRefreshedAt);
-  return Math.min(tokenMarginMs, lifetimeMs / 4);
-}
-
-function expiryOf({ tokenExpiresAt }: OAuthRow): number {
-  return tokenExpiresAt === null ? Number.POSITIVE_INFINITY : Date.parse(tokenExpiresAt);
-}
-
-export function notConnected(key: CredentialKey): UpstreamFailed {
-  return new UpstreamFailed(
-    "oauth_not_connected",
-    `The OAuth credential ${key} is not connected yet: somebody has to connect it before this request can work`,
-    { details: { credential_keys: [key] }, hint: `agent-vault vault credential oauth connect ${key}` },
-  );
 }
 
 /** What the provider answered is for the vault's people (in the list of credentials), not for the agent. */

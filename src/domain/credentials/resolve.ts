@@ -8,7 +8,8 @@ import { Corrupt, UpstreamFailed } from "../../errors.ts";
 import type { Clock } from "../clock.ts";
 import type { CredentialKey } from "../services/service.ts";
 import { type CredentialType, valueRecord } from "./credential.ts";
-import { notConnected, type OAuthRefresher, tokenMarginMs } from "./oauth-refresh.ts";
+import { notConnected, tokenMarginMs } from "./oauth-lease.ts";
+import type { OAuthRefresher } from "./oauth-refresh.ts";
 
 /** A credential as a snapshot holds it. */
 export interface SealedCredential {

@@ -143,6 +143,30 @@ describeEachDatabase("OAuth tokens in the data plane", (open, engine) => {
       // A provider that ends the connection when a used refresh token comes again was never given a reason to.
       expect(provider.replays).toBe(0);
     });
+
+    it("are left to the process that is at it, however long that takes", async () => {
+      const keyring = await makeKeyring();
+      const here = await connected({ keyring, extendEveryMs: 20 });
+      const there = await buildVaultWorld(await open({ shared: true }), {
+        keyring,
+        clock: here.clock,
+        owner: here.owner,
+        outbound: provider.outbound(),
+      });
+      here.clock.advance(61 * minute);
+      provider.misbehave = async () => {
+        // Three quarters of a claim's life at a time, with a turn to extend it in between.
+        for (let step = 0; step < 3; step += 1) {
+          const before = (await row(here)).refresh_lease_until;
+          here.clock.advance(15_000);
+          await until(async () => (await row(here)).refresh_lease_until !== before);
+        }
+        return false;
+      };
+      const [one, other] = await Promise.all([token(here), token(there)]);
+      expect(one).toBe(other);
+      expect(provider.refreshes()).toHaveLength(1);
+    });
   }
 
   it("follow the refresh tokens as they rotate, and keep the old one where the provider sends none", async () => {

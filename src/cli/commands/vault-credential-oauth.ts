@@ -30,8 +30,7 @@ const connect = command({
     description: "Connect a credential at an OAuth provider",
     details:
       "Prints an address to open in a browser. After you have consented there, the page shows a code; type it here.\n" +
-      "At the provider, register <address of the server>/v1/oauth/callback as redirect URI. To connect once more, give\n" +
-      "the key alone.",
+      "Register <address of the server>/v1/oauth/callback at the provider first. KEY alone connects once more.",
     examples: [
       'agent-vault vault credential oauth connect GITHUB --provider github --client-id Iv1.abc --scopes "repo read:org"',
       "agent-vault vault credential oauth connect GITHUB",

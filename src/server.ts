@@ -109,6 +109,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       keyring,
       clock,
       log,
+      outbound,
       baseUrl: config.baseUrl,
       limits: config.rateLimit,
       allowsInternalNames: config.isDevMode,
@@ -122,7 +123,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     changes.start();
     stops.push(() => changes.stop());
     stops.push(await followStoredLimits({ settings: domain.settings, limits: domain.limits, changes, log }));
-    stops.push(startHousekeeping({ database, clock, log }));
+    stops.push(startHousekeeping({ database, clock, log, reminders: domain.reminders }));
     const retention = new JournalRetention({ database, clock, log, config: config.logRetention });
     retention.start();
     stops.push(() => retention.stop());

@@ -157,10 +157,43 @@ export class Client {
       reveal: reveal ? "true" : undefined,
       key,
     });
-  setCredentials = (vault: string, credentials: Readonly<Record<string, string>>) =>
-    this.#post<{ set: readonly string[] }>("/v1/credentials", { vault, credentials });
+  setCredentials = (
+    vault: string,
+    credentials: Readonly<Record<string, string>>,
+    details?: Readonly<Record<string, wire.CredentialDetails>>,
+  ) => this.#post<{ set: readonly string[] }>("/v1/credentials", { vault, credentials, details });
+  /** Empty texts remove what was noted. */
+  annotateCredential = (vault: string, key: string, details: wire.CredentialDetails) =>
+    this.#transport.json<wire.CredentialEntry>("PATCH", path`/v1/credentials/${key}`, { body: { vault, ...details } });
+  credentialVersions = (vault: string, key: string) =>
+    this.#transport.json<{ key: string; versions: readonly wire.CredentialVersion[] }>(
+      "GET",
+      path`/v1/credentials/${key}/versions`,
+      { query: { vault } },
+    );
+  /** Makes an earlier value the current one; `version` of the answer is its new number. */
+  restoreCredential = (vault: string, key: string, version: number) =>
+    this.#post<{ key: string; restored: number; version: number }>(path`/v1/credentials/${key}/restore`, {
+      vault,
+      version,
+    });
   deleteCredentials = (vault: string, keys: readonly string[]) =>
     this.#transport.json<{ deleted: readonly string[] }>("DELETE", "/v1/credentials", { body: { vault, keys } });
+
+  listOAuthProviders = () => this.#get<{ providers: readonly wire.OAuthProvider[] }>("/v1/oauth/providers");
+  /** @returns where a person goes to consent. */
+  connectOAuth = (body: wire.OAuthConnect) =>
+    this.#post<{ authorization_url: string }>("/v1/credentials/oauth/connect", body);
+  /** `code` is what the page showed after the consent. */
+  confirmOAuth = (body: { vault: string; key: string; code: string }) =>
+    this.#post<wire.OAuthStatus>("/v1/credentials/oauth/confirm", body);
+  oauthStatus = (vault: string, key: string) =>
+    this.#transport.json<wire.OAuthStatus>("GET", "/v1/credentials/oauth/status", { query: { vault, key } });
+  /** A refresh token is tried at once, so this may take as long as the provider takes. */
+  uploadOAuthTokens = (body: wire.OAuthTokens) =>
+    this.#post<{ connected: boolean; connected_at: string }>("/v1/credentials/oauth/tokens", body);
+  disconnectOAuth = (vault: string, key: string) =>
+    this.#post<{ connected: boolean }>("/v1/credentials/oauth/disconnect", { vault, key });
 
   /** Which services use a credential. */
   credentialUsage = (vault: string, key: string) =>

@@ -164,6 +164,82 @@ export interface CredentialEntry {
   readonly type?: string;
   readonly value?: string;
   readonly unavailable?: boolean;
+  readonly version?: number;
+  readonly description?: string;
+  readonly expires_at?: string;
+  readonly last_used_at?: string;
+  readonly updated_at?: string;
+  readonly connected_at?: string;
+  readonly last_refreshed_at?: string;
+  readonly last_refresh_error?: string;
+  readonly token_expires_at?: string;
+  readonly authorization_url?: string;
+  readonly token_url?: string;
+  readonly client_id?: string;
+  /** A mask when one is stored, as are the two tokens. */
+  readonly client_secret?: string;
+  readonly access_token?: string;
+  readonly refresh_token?: string;
+  readonly scopes?: string;
+  readonly scope_separator?: string;
+  readonly disable_pkce?: boolean;
+  readonly token_auth_method?: string;
+}
+
+export interface CredentialDetails {
+  readonly description?: string;
+  /** A date or a time. */
+  readonly expires_at?: string;
+}
+
+export interface CredentialVersion {
+  readonly version: number;
+  readonly created_at: string;
+  readonly created_by?: { readonly type: string; readonly name: string };
+  readonly current: boolean;
+}
+
+export interface OAuthProvider {
+  readonly id: string;
+  readonly name: string;
+  readonly suggested_credential_key: string;
+  readonly authorization_url: string;
+  readonly token_url: string;
+  readonly token_auth_method: string;
+  readonly scope_separator: string;
+  readonly suggested_scopes: readonly string[];
+}
+
+/** With `provider` the addresses and the method may be left out. */
+export interface OAuthConnect {
+  readonly vault: string;
+  readonly key: string;
+  readonly provider?: string | undefined;
+  readonly authorization_url?: string | undefined;
+  readonly token_url?: string | undefined;
+  readonly client_id?: string | undefined;
+  readonly client_secret?: string | undefined;
+  readonly scopes?: string | undefined;
+  readonly scope_separator?: string | undefined;
+  readonly disable_pkce?: boolean | undefined;
+  readonly token_auth_method?: string | undefined;
+}
+
+export interface OAuthTokens {
+  readonly vault: string;
+  readonly key: string;
+  readonly access_token?: string | undefined;
+  readonly refresh_token?: string | undefined;
+  readonly token_url?: string | undefined;
+  readonly client_id?: string | undefined;
+  readonly client_secret?: string | undefined;
+  readonly token_auth_method?: string | undefined;
+}
+
+export interface OAuthStatus {
+  readonly connected: boolean;
+  readonly connected_at?: string;
+  readonly last_error?: string;
 }
 
 export interface CredentialList {

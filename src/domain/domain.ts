@@ -1,6 +1,7 @@
 /** Builds the rules from their means: database, keys and clock. What is built here is all that the two doors know. */
 import type { Keyring } from "../crypto/keyring.ts";
 import type { Logger } from "../log.ts";
+import type { Outbound } from "../net/outbound.ts";
 import type { Spool } from "../runtime/spool.ts";
 import type { Changes } from "../storage/changes.ts";
 import type { Database } from "../storage/database.ts";
@@ -15,6 +16,12 @@ import { Sessions } from "./actors/session.ts";
 import { Users } from "./actors/user.ts";
 import type { Clock } from "./clock.ts";
 import { Credentials } from "./credentials/credential.ts";
+import { OAuthConnections } from "./credentials/oauth-connections.ts";
+import { OAuthRefresher } from "./credentials/oauth-refresh.ts";
+import { CredentialReminders } from "./credentials/reminders.ts";
+import { CredentialResolver } from "./credentials/resolve.ts";
+import { TokenEndpoint } from "./credentials/token-endpoint.ts";
+import { CredentialUsage } from "./credentials/usage.ts";
 import { Discovery } from "./discovery.ts";
 import { Journal } from "./journal.ts";
 import { JournalSpill } from "./journal-spill.ts";
@@ -35,7 +42,9 @@ export interface DomainOptions {
   readonly keyring: Keyring;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Where people reach the API: links in invitations. */
+  /** How token endpoints of OAuth providers are reached. */
+  readonly outbound: Outbound;
+  /** Where people reach the API: links in invitations, the way back from OAuth providers. */
   readonly baseUrl: string;
   readonly limits: LimitEnvironment;
   /** AGENT_VAULT_DEV_MODE. */
@@ -60,6 +69,9 @@ export class Domain {
   readonly limits: Limits;
   readonly mail: Mail;
   readonly members: Members;
+  readonly oauth: OAuthConnections;
+  readonly oauthRefresher: OAuthRefresher;
+  readonly reminders: CredentialReminders;
   readonly scopedTokens: ScopedTokens;
   readonly scopes: Scopes;
   readonly services: Services;
@@ -67,6 +79,7 @@ export class Domain {
   readonly settings: Settings;
   readonly snapshots: Snapshots;
   readonly tails: JournalTails;
+  readonly usage: CredentialUsage;
   readonly users: Users;
   readonly vaultNetworks: VaultNetworkSettings;
   readonly vaults: Vaults;
@@ -100,7 +113,15 @@ export class Domain {
     this.vaultNetworks = new VaultNetworkSettings({ database, writer, mayOpen });
     this.services = new Services({ database, writer, allowsInternalNames: options.allowsInternalNames });
     this.credentials = new Credentials({ database, keyring, writer });
-    this.snapshots = new Snapshots({ database, changes, keyring, clock });
+    const tokenEndpoint = new TokenEndpoint({ outbound: options.outbound });
+    const { access } = this;
+    this.oauth = new OAuthConnections({ database, keyring, writer, access, tokenEndpoint, clock, log, baseUrl });
+    this.oauthRefresher = new OAuthRefresher({ database, keyring, writer, tokenEndpoint, clock, log });
+    this.reminders = new CredentialReminders({ database, clock, log, mail: this.mail });
+    this.usage = new CredentialUsage({ database, clock, log });
+    const onUse = (credentialId: string) => this.usage.note(credentialId);
+    const resolver = new CredentialResolver({ keyring, clock, refresher: this.oauthRefresher, onUse });
+    this.snapshots = new Snapshots({ database, changes, resolver, clock });
     this.discovery = new Discovery({ database, services: this.services });
     const spill = options.journalSpool && new JournalSpill(options.journalSpool, log);
     this.journal = new Journal({ database, log, spill });
@@ -111,6 +132,8 @@ export class Domain {
   async close(): Promise<void> {
     this.tails.close();
     await this.journal.close();
+    await this.oauthRefresher.close();
+    await this.usage.flush();
     this.snapshots.close();
     this.scopes.close();
   }

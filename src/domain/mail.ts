@@ -14,7 +14,19 @@ export type Message =
       readonly vaults: readonly string[];
       readonly link: string;
     }
+  | {
+      readonly kind: "credential-expiry";
+      readonly to: string;
+      readonly vault: string;
+      readonly credentials: readonly ExpiringCredential[];
+    }
   | { readonly kind: "test"; readonly to: string };
+
+export interface ExpiringCredential {
+  readonly key: string;
+  readonly expiresAt: string;
+  readonly hasEnded: boolean;
+}
 
 export type CodeMessage = Extract<Message, { code: string }>;
 

@@ -64,7 +64,10 @@ export class ApiApp {
       return text("400 Bad Request", { status: 400, headers: { connection: "close" } });
     }
     const response = await this.#route(incoming, path, query).catch((error: unknown) => this.#refuse(incoming, error));
-    for (const [name, value] of Object.entries(this.#securityHeaders)) response.headers.set(name, value);
+    for (const [name, value] of Object.entries(this.#securityHeaders)) {
+      // A page that brings a policy of its own brings a stricter one.
+      if (!response.headers.has(name)) response.headers.set(name, value);
+    }
     return response;
   }
 

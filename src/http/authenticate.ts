@@ -15,12 +15,13 @@ export function presentedToken(headers: Headers): Presented | undefined {
     const token = authorization.slice("Bearer ".length);
     if (token !== "") return { token, from: "bearer" };
   }
-  const token = readCookie(headers.get("cookie") ?? "", cookieName);
+  const token = cookieValue(headers, cookieName);
   return token === undefined || token === "" ? undefined : { token, from: "cookie" };
 }
 
-function readCookie(header: string, name: string): string | undefined {
-  for (const part of header.split(";")) {
+/** The first cookie of this name. */
+export function cookieValue(headers: Headers, name: string): string | undefined {
+  for (const part of (headers.get("cookie") ?? "").split(";")) {
     const equals = part.indexOf("=");
     if (equals < 0 || part.slice(0, equals).trim() !== name) continue;
     const value = part.slice(equals + 1).trim();

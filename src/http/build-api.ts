@@ -16,6 +16,7 @@ import { registerDiscoveryRoutes } from "./routes/discovery.ts";
 import { registerHealthRoutes } from "./routes/health.ts";
 import { registerInviteRoutes } from "./routes/invites.ts";
 import { registerJournalRoutes } from "./routes/journal.ts";
+import { registerOAuthRoutes } from "./routes/oauth.ts";
 import { registerServiceRoutes } from "./routes/services.ts";
 import { registerSessionRoutes } from "./routes/sessions.ts";
 import { registerSettingsRoutes } from "./routes/settings.ts";
@@ -56,6 +57,7 @@ export function buildApi({ database, domain, config, log, catalog, skill, proxyA
   registerVaultMemberRoutes(router, domain);
   registerServiceRoutes(router, domain);
   registerCredentialRoutes(router, domain);
+  registerOAuthRoutes(router, { ...domain, baseUrl });
   registerCredentialStoreRoutes(router, domain);
   registerDiscoveryRoutes(router, domain);
   registerJournalRoutes(router, domain);

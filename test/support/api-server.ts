@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createSecureContext } from "node:tls";
 import { describe } from "vitest";
 import { parseServerConfig } from "../../src/config.ts";
 import { Keyring } from "../../src/crypto/keyring.ts";
@@ -11,7 +12,9 @@ import { Domain } from "../../src/domain/domain.ts";
 import type { MailTransport } from "../../src/domain/mail.ts";
 import { type ApiListener, startApi } from "../../src/http/app.ts";
 import { buildApi } from "../../src/http/build-api.ts";
-import { createLogger } from "../../src/log.ts";
+import { createLogger, type Logger } from "../../src/log.ts";
+import { Outbound } from "../../src/net/outbound.ts";
+import { NetworkPolicy } from "../../src/net/policy.ts";
 import { Changes } from "../../src/storage/changes.ts";
 import { type Database, openDatabase } from "../../src/storage/database.ts";
 import { createPostgresDatabase } from "./postgres.ts";
@@ -76,7 +79,12 @@ export class ApiServer implements AsyncDisposable {
   /** @param database is not closed by the server. */
   static async start(
     database: Database,
-    options: { readonly environment?: Record<string, string>; readonly mailTransport?: MailTransport } = {},
+    options: {
+      readonly environment?: Record<string, string>;
+      readonly mailTransport?: MailTransport;
+      readonly outbound?: Outbound;
+      readonly log?: Logger;
+    } = {},
   ): Promise<ApiServer> {
     const config = parseServerConfig(
       {},
@@ -90,7 +98,9 @@ export class ApiServer implements AsyncDisposable {
       changes,
       keyring: await Keyring.open([{ number: 1, raw: crypto.getRandomValues(new Uint8Array(32)) }]),
       clock,
-      log: silentLog,
+      log: options.log ?? silentLog,
+      outbound:
+        options.outbound ?? new Outbound({ policy: new NetworkPolicy(config.network), trust: createSecureContext() }),
       baseUrl: config.baseUrl,
       limits: config.rateLimit,
       allowsInternalNames: false,

@@ -260,6 +260,8 @@ export class TestVault implements ScopeResolver, SnapshotSource {
       version: 1,
       unmatchedHostPolicy: this.policy,
       match: (target) => matcher.match(target),
+      canRenew: () => false,
+      renewedHeaders: async () => undefined,
       injectedHeaders: (service) =>
         headerTemplates(service.auth).map(({ name, render }) => ({
           name,

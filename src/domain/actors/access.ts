@@ -3,6 +3,7 @@ import { Forbidden, InvalidInput, NotFound, Unavailable } from "../../errors.ts"
 import type { Database } from "../../storage/database.ts";
 import {
   type Actor,
+  type ActorRef,
   hasInstanceRole,
   hasVaultRole,
   type Principal,
@@ -108,6 +109,23 @@ export class Access {
       .where(principal.kind === "user" ? "user_id" : "agent_id", "=", principal.id)
       .executeTakeFirst();
     return grant?.role as VaultRole | undefined;
+  }
+
+  /**
+   * May somebody who began something still change this vault? For what completes later and brings no token with it.
+   * @param by whoever began: active, and at least a member of the vault, at this moment.
+   */
+  async isStillMember(by: ActorRef, vaultId: string): Promise<boolean> {
+    const grant = await this.#database.db
+      .selectFrom("vault_grants")
+      .leftJoin("users", "users.id", "vault_grants.user_id")
+      .leftJoin("agents", "agents.id", "vault_grants.agent_id")
+      .select(["vault_grants.role", "users.is_active", "agents.status"])
+      .where("vault_grants.vault_id", "=", vaultId)
+      .where(by.type === "user" ? "vault_grants.user_id" : "vault_grants.agent_id", "=", by.id)
+      .executeTakeFirst();
+    const isActive = grant?.is_active === 1 || grant?.status === "active";
+    return isActive && hasVaultRole(grant?.role as VaultRole, "member");
   }
 
   /**

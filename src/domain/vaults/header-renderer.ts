@@ -1,7 +1,12 @@
 /** The headers that services inject, with credential values in place, kept for a minute so that most requests decrypt nothing. */
-import { type AppError, UpstreamFailed } from "../../errors.ts";
+import { AppError, UpstreamFailed } from "../../errors.ts";
 import type { Clock } from "../clock.ts";
-import { type CredentialResolver, credentialMissing, type SealedCredential } from "../credentials/resolve.ts";
+import {
+  type CredentialResolver,
+  credentialMissing,
+  type ResolvedCredential,
+  type SealedCredential,
+} from "../credentials/resolve.ts";
 import { type HeaderTemplate, headerTemplates } from "../services/auth.ts";
 import type { CredentialKey, Service } from "../services/service.ts";
 import type { InjectedHeader } from "./snapshot.ts";
@@ -45,11 +50,63 @@ export class HeaderRenderer {
     return rendering;
   }
 
+  /** See `VaultSnapshot.canRenew`. */
+  canRenew(service: Service): boolean {
+    return this.#renewable(service).length > 0;
+  }
+
+  /** See `VaultSnapshot.renewedHeaders`. */
+  async renewedHeaders(
+    service: Service,
+    refused: readonly InjectedHeader[],
+  ): Promise<readonly InjectedHeader[] | undefined> {
+    const known = this.#rendered.get(service);
+    // Somebody else's request was refused before this one, and the next token is here already.
+    if (known !== undefined && !isSameList(known.headers, refused)) return known.headers;
+    const { resolver } = this.#options;
+    try {
+      const renewed = new Map<SealedCredential, ResolvedCredential>();
+      for (const credential of this.#renewable(service)) {
+        const fresh = await resolver.renew(credential);
+        if (fresh !== undefined) renewed.set(credential, fresh);
+      }
+      if (renewed.size === 0) return undefined;
+      const headers = await this.#compose(
+        service,
+        headerTemplates(service.auth),
+        async (credential) => renewed.get(credential) ?? (await resolver.resolve(credential)),
+      );
+      return isSameList(headers, refused) ? undefined : headers;
+    } catch (error) {
+      // The upstream's refusal is the better answer: it was there first, and the reason for this one is in the log.
+      if (error instanceof AppError) return undefined;
+      throw error;
+    }
+  }
+
+  #renewable(service: Service): readonly SealedCredential[] {
+    const { credentials, resolver } = this.#options;
+    return keysOf(headerTemplates(service.auth)).flatMap((key) => {
+      const credential = credentials.get(key);
+      return credential !== undefined && resolver.canRenew(credential) ? [credential] : [];
+    });
+  }
+
   async #render(service: Service): Promise<readonly InjectedHeader[]> {
     const templates = headerTemplates(service.auth);
-    const values = await this.#open([...new Set(templates.flatMap(({ keys }) => keys))]);
-    const headers = templates.map((template) => renderOne(template, values));
-    const rendered = { headers, expiresAtMs: this.#options.clock.now() + keepMs };
+    return this.#compose(service, templates, (credential) => this.#options.resolver.resolve(credential));
+  }
+
+  /** Puts values into the templates and keeps the result, until a minute has passed or one of the values ends. */
+  async #compose(
+    service: Service,
+    templates: readonly HeaderTemplate[],
+    resolve: (credential: SealedCredential) => Promise<ResolvedCredential>,
+  ): Promise<readonly InjectedHeader[]> {
+    const resolved = await this.#resolveAll(keysOf(templates), resolve);
+    const headers = templates.map((template) => renderOne(template, resolved));
+    const usableUntilMs = Math.min(...[...resolved.values()].map((one) => one.usableUntilMs));
+    const rendered = { headers, expiresAtMs: Math.min(this.#options.clock.now() + keepMs, usableUntilMs) };
     this.#rendered.set(service, rendered);
     setTimeout(() => {
       if (this.#rendered.get(service) === rendered) this.#rendered.delete(service);
@@ -57,22 +114,36 @@ export class HeaderRenderer {
     return headers;
   }
 
-  async #open(keys: readonly CredentialKey[]): Promise<ReadonlyMap<CredentialKey, string>> {
-    const { credentials, resolver } = this.#options;
+  async #resolveAll(
+    keys: readonly CredentialKey[],
+    resolve: (credential: SealedCredential) => Promise<ResolvedCredential>,
+  ): Promise<ReadonlyMap<CredentialKey, ResolvedCredential>> {
+    const { credentials } = this.#options;
     const missing = keys.filter((key) => !credentials.has(key));
     if (missing.length > 0) throw credentialMissing(missing);
-    const opened = keys.map(async (key): Promise<[CredentialKey, string]> => {
+    const resolved = keys.map(async (key): Promise<[CredentialKey, ResolvedCredential]> => {
       const credential = credentials.get(key);
       if (credential === undefined) throw credentialMissing([key]);
-      // The value goes into a header of the request that is being prepared.
-      return [key, (await resolver.resolve(credential)).reveal()];
+      return [key, await resolve(credential)];
     });
-    return new Map(await Promise.all(opened));
+    return new Map(await Promise.all(resolved));
   }
 }
 
-function renderOne(template: HeaderTemplate, values: ReadonlyMap<CredentialKey, string>): InjectedHeader {
-  const value = template.render((key) => values.get(key) ?? "");
+function keysOf(templates: readonly HeaderTemplate[]): readonly CredentialKey[] {
+  return [...new Set(templates.flatMap(({ keys }) => keys))];
+}
+
+function isSameList(one: readonly InjectedHeader[], other: readonly InjectedHeader[]): boolean {
+  return (
+    one.length === other.length &&
+    one.every(({ name, value }, at) => other[at]?.name === name && other[at].value === value)
+  );
+}
+
+function renderOne(template: HeaderTemplate, resolved: ReadonlyMap<CredentialKey, ResolvedCredential>): InjectedHeader {
+  // The values go into a header of the request that is being prepared.
+  const value = template.render((key) => resolved.get(key)?.value.reveal() ?? "");
   // biome-ignore lint/suspicious/noControlCharactersInRegex: RFC 9110, section 5.5: a field value holds no control characters but HTAB
   if (/[\u0000-\u0008\u000a-\u001f\u007f]/.test(value)) throw unusable(template.keys);
   return { name: template.name, value: toBytes(value) };

@@ -41,10 +41,19 @@ export interface VaultSnapshot {
   /**
    * The headers that a service injects, with credential values in place. Synchronous when they were rendered within
    * the last 60 seconds for this snapshot, else a promise (one unseal per distinct key).
-   * @throws {UpstreamFailed} `credential_not_found` naming keys, never values, when a credential is missing, does not
-   * open, or holds bytes that are illegal in a field value.
+   * @throws {UpstreamFailed} naming keys, never values: `credential_not_found` when a credential is missing or does not
+   * open, `credential_unusable` when it holds bytes that are illegal in a field value, `oauth_not_connected`,
+   * `oauth_refresh_failed`.
    */
   injectedHeaders(service: Service): readonly InjectedHeader[] | Promise<readonly InjectedHeader[]>;
+  /** Is it worth holding back a 401 of the upstream? Only where a credential of the service can be renewed. */
+  canRenew(service: Service): boolean;
+  /**
+   * Other headers in place of `refused`, which the upstream answered with 401: those that came since, or new ones, for
+   * which the provider is asked once however many requests were refused. Undefined when there are none to be had; then
+   * the 401 is the answer.
+   */
+  renewedHeaders(service: Service, refused: readonly InjectedHeader[]): Promise<readonly InjectedHeader[] | undefined>;
 }
 
 export interface SnapshotSource {

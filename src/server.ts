@@ -90,13 +90,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       baseUrl: config.baseUrl,
       limits: config.rateLimit,
       allowsInternalNames: config.isDevMode,
+      outbound,
       output: options.output,
     });
     stops.push(() => domain.close());
     changes.start();
     stops.push(() => changes.stop());
     stops.push(await followStoredLimits({ settings: domain.settings, limits: domain.limits, changes, log }));
-    stops.push(startHousekeeping({ database, clock, log }));
+    const expireProposals = () => domain.reviews.expireOverdue();
+    stops.push(startHousekeeping({ database, clock, log, expireProposals }));
     const retention = new JournalRetention({ database, clock, log, config: config.logRetention });
     retention.start();
     stops.push(() => retention.stop());
@@ -118,6 +120,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       throw cannotListen(error, "--port", config.host, config.port);
     });
     stops.push(() => api.close({ graceMs: drainMs }));
+    // Before the listener closes, which waits for answers under way.
+    stops.push(() => domain.proposalWaiting.close());
     policy.protect({ host: config.host, port: api.port });
     if (config.proxyPort !== 0) {
       try {

@@ -1,6 +1,7 @@
 /** Builds the rules from their means: database, keys and clock. What is built here is all that the two doors know. */
 import type { Keyring } from "../crypto/keyring.ts";
 import type { Logger } from "../log.ts";
+import type { Outbound } from "../net/outbound.ts";
 import type { Changes } from "../storage/changes.ts";
 import type { Database } from "../storage/database.ts";
 import { Access } from "./actors/access.ts";
@@ -18,6 +19,11 @@ import { Discovery } from "./discovery.ts";
 import { Journal } from "./journal.ts";
 import { type LimitEnvironment, Limits } from "./limits/tiers.ts";
 import { Mail, type MailTransport } from "./mail.ts";
+import { ProposalEvents } from "./proposals/notify.ts";
+import { Proposals } from "./proposals/proposals.ts";
+import { Reviews } from "./proposals/review.ts";
+import { ProposalWaiting } from "./proposals/waiting.ts";
+import { Webhooks } from "./proposals/webhooks.ts";
 import { Services } from "./services/services.ts";
 import { Settings } from "./settings.ts";
 import { Members } from "./vaults/member.ts";
@@ -37,6 +43,8 @@ export interface DomainOptions {
   /** AGENT_VAULT_DEV_MODE. */
   readonly allowsInternalNames: boolean;
   readonly mailTransport?: MailTransport | undefined;
+  /** The way to webhooks; without it none is called. */
+  readonly outbound?: Outbound | undefined;
   /** One line where the operator of the server sees it, such as a one-time code that no mail carries. */
   readonly output: (line: string) => void;
 }
@@ -52,6 +60,10 @@ export class Domain {
   readonly limits: Limits;
   readonly mail: Mail;
   readonly members: Members;
+  readonly proposals: Proposals;
+  readonly proposalEvents: ProposalEvents;
+  readonly proposalWaiting: ProposalWaiting;
+  readonly reviews: Reviews;
   readonly scopedTokens: ScopedTokens;
   readonly scopes: Scopes;
   readonly services: Services;
@@ -60,6 +72,7 @@ export class Domain {
   readonly snapshots: Snapshots;
   readonly users: Users;
   readonly vaults: Vaults;
+  readonly webhooks: Webhooks;
 
   constructor(options: DomainOptions) {
     const { database, changes, keyring, clock, log, baseUrl } = options;
@@ -91,10 +104,20 @@ export class Domain {
     this.snapshots = new Snapshots({ database, changes, keyring, clock });
     this.discovery = new Discovery({ database, services: this.services });
     this.journal = new Journal({ database, log });
+    const { outbound, allowsInternalNames } = options;
+    this.webhooks = new Webhooks({ database, keyring, clock, log, outbound, allowsPlainHttp: allowsInternalNames });
+    const { mail, webhooks, access, credentials } = this;
+    this.proposalEvents = new ProposalEvents({ database, clock, mail, webhooks, log, baseUrl });
+    const events = this.proposalEvents;
+    this.proposals = new Proposals({ database, changes, keyring, clock, events, baseUrl, allowsInternalNames });
+    this.proposalWaiting = new ProposalWaiting({ changes, proposals: this.proposals });
+    this.reviews = new Reviews({ database, changes, keyring, clock, log, writer, access, credentials, events });
   }
 
   /** Writes down what is buffered, then forgets every value. */
   async close(): Promise<void> {
+    this.proposalWaiting.close();
+    await this.proposalEvents.close();
     await this.journal.close();
     this.snapshots.close();
     this.scopes.close();

@@ -11,17 +11,23 @@ export interface HousekeepingOptions {
   readonly database: Database;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Ends the proposals whose time is over. */
+  readonly expireProposals: () => Promise<void>;
 }
 
 /**
  * Runs at once and every 15 minutes. A failure is logged and tried again at the next turn.
  * @returns what stops it, after a turn under way has ended.
  */
-export function startHousekeeping({ database, clock, log }: HousekeepingOptions): () => Promise<void> {
-  const turn = () =>
-    purgeExpired({ database, clock }).catch((error: unknown) => {
+export function startHousekeeping({ database, clock, log, expireProposals }: HousekeepingOptions): () => Promise<void> {
+  const turn = async () => {
+    await purgeExpired({ database, clock }).catch((error: unknown) => {
       log.warn("expired rows could not be removed", { error: messageOf(error) });
     });
+    await expireProposals().catch((error: unknown) => {
+      log.warn("proposals could not be expired", { error: messageOf(error) });
+    });
+  };
   let running = turn();
   const timer = setInterval(() => {
     running = running.then(turn);

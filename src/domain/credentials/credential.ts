@@ -8,7 +8,7 @@ import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
 import { quote } from "../input.ts";
 import type { CredentialKey } from "../services/service.ts";
-import type { VaultWriter } from "../vaults/vault-writer.ts";
+import type { VaultWrite, VaultWriter } from "../vaults/vault-writer.ts";
 import { isCredentialKey } from "./key.ts";
 
 export type CredentialType = "static" | "oauth";
@@ -77,18 +77,22 @@ export class Credentials {
    */
   async set(vaultId: string, values: ReadonlyMap<CredentialKey, Secret>): Promise<readonly CredentialKey[]> {
     const keys = [...values.keys()].sort();
-    await this.#options.writer.change(vaultId, async ({ tx, now }) => {
-      await refuseExternalStore(tx, vaultId);
-      const bad = keys.find((key) => !isCredentialKey(key));
-      if (bad !== undefined) throw invalidKey(bad);
-      const existing = await idsByKey(tx, vaultId, keys);
-      for (const [key, value] of values) {
-        const id = existing.get(key);
-        if (id === undefined) await this.#insert(tx, vaultId, key, value, now);
-        else await this.#overwrite(tx, id, value, now);
-      }
-    });
+    await this.#options.writer.change(vaultId, (change) => this.setIn(change, vaultId, values));
     return keys;
+  }
+
+  /** As `set`, within a change of the vault that does more. @throws as `set`. */
+  async setIn({ tx, now }: VaultWrite, vaultId: string, values: ReadonlyMap<CredentialKey, Secret>): Promise<void> {
+    const keys = [...values.keys()];
+    await refuseExternalStore(tx, vaultId);
+    const bad = keys.sort().find((key) => !isCredentialKey(key));
+    if (bad !== undefined) throw invalidKey(bad);
+    const existing = await idsByKey(tx, vaultId, keys);
+    for (const [key, value] of values) {
+      const id = existing.get(key);
+      if (id === undefined) await this.#insert(tx, vaultId, key, value, now);
+      else await this.#overwrite(tx, id, value, now);
+    }
   }
 
   /**
@@ -149,8 +153,8 @@ export function credentialNotFound(key: CredentialKey): NotFound {
   return new NotFound("credential_not_found", `Credential ${quote(key)} not found`);
 }
 
-/** @throws {Conflict} when an external store owns the vault's credentials. */
-async function refuseExternalStore(tx: Transaction<Schema>, vaultId: string): Promise<void> {
+/** @throws {Conflict} `external_credential_store`, when an external store owns the vault's credentials. */
+export async function refuseExternalStore(tx: Transaction<Schema>, vaultId: string): Promise<void> {
   const store = await tx
     .selectFrom("credential_stores")
     .select("kind")

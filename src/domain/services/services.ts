@@ -63,7 +63,7 @@ export class Services {
         if (row !== undefined) await updateDefinition(tx, row.id, service, now);
       }
       const next = (stored.at(-1)?.position ?? -1) + 1;
-      await insert(
+      await insertServices(
         tx,
         vaultId,
         added.map((service, index) => ({ service, position: next + index })),
@@ -87,7 +87,7 @@ export class Services {
       const byName = new Map(stored.map((row) => [row.service.name, row]));
       await tx.deleteFrom("services").where("vault_id", "=", vaultId).execute();
       const rows = incoming.map((service, position) => ({ service, position, replaces: byName.get(service.name) }));
-      await insert(tx, vaultId, rows, now);
+      await insertServices(tx, vaultId, rows, now);
     });
     return incoming.length;
   }
@@ -164,19 +164,31 @@ function adoptedName(stored: readonly StoredService[], pattern: Pattern): string
   return same.length === 1 ? same[0]?.service.name : undefined;
 }
 
-async function updateDefinition(tx: Transaction<Schema>, id: string, service: Service, now: string): Promise<void> {
+/** Writes a changed service in place. */
+export async function updateDefinition(
+  tx: Transaction<Schema>,
+  id: string,
+  service: Service,
+  now: string,
+): Promise<void> {
   const definition = JSON.stringify(formatService(service));
   await tx.updateTable("services").set({ definition, updated_at: now }).where("id", "=", id).execute();
 }
 
-interface NewRow {
+export interface NewRow {
   readonly service: Service;
   readonly position: number;
   /** The row whose identity and age it takes over. */
   readonly replaces?: StoredService | undefined;
 }
 
-async function insert(tx: Transaction<Schema>, vaultId: string, rows: readonly NewRow[], now: string): Promise<void> {
+/** Adds services at the positions that the caller chose. */
+export async function insertServices(
+  tx: Transaction<Schema>,
+  vaultId: string,
+  rows: readonly NewRow[],
+  now: string,
+): Promise<void> {
   for (let from = 0; from < rows.length; from += rowsPerInsert) {
     const values = rows.slice(from, from + rowsPerInsert).map(({ service, position, replaces }) => ({
       id: replaces?.id ?? uuidv7(),

@@ -304,6 +304,7 @@ export const vaultCommand = command({
     service: () => import("./vault-service.ts").then((file) => file.serviceCommand),
     credential: () => import("./vault-credential.ts").then((file) => file.credentialCommand),
     creds: () => import("./vault-credential.ts").then((file) => file.credentialCommand),
+    proposal: () => import("./vault-proposal.ts").then((file) => file.proposalCommand),
     user: () => import("./vault-members.ts").then((file) => file.vaultUserCommand),
     agent: () => import("./vault-members.ts").then((file) => file.vaultAgentCommand),
     discover: async () => discover,

@@ -140,7 +140,7 @@ export class Exchange implements RequestHandler, UpstreamUser {
   #decide(snapshot: VaultSnapshot): Plan {
     const { scheme, host, port, head } = this.#inbound;
     const target: Target = { scheme, host, port, path: this.#path, method: head.method };
-    this.#plan = planFor(snapshot, target);
+    this.#plan = planFor(snapshot, target, head.headers);
     return this.#plan;
   }
 

@@ -3,7 +3,8 @@ import type { CredentialKey, Service } from "../domain/services/service.ts";
 import type { Target, VaultSnapshot } from "../domain/vaults/snapshot.ts";
 import { Forbidden } from "../errors.ts";
 import { bracketed } from "../net/address.ts";
-import { comparableName } from "./headers.ts";
+import { comparableName, sniffAuthentication } from "./headers.ts";
+import type { HeaderList } from "./http1/head.ts";
 import { RefusedRequest } from "./refusal.ts";
 
 /** What is to happen to one request, decided from the vault's snapshot and the target alone. */
@@ -30,18 +31,19 @@ const methodOverrides = ["x-http-method-override", "x-http-method", "x-method-ov
 const plans = new WeakMap<Service, Plan>();
 
 /**
+ * @param headers of the request; what they say about its authentication goes into the proposal hint.
  * @throws {Forbidden} `forbidden` (nothing matches, with a proposal hint), `service_disabled`, `scheme_not_allowed`,
  * `method_not_allowed`.
  * @throws {RefusedRequest} `ambiguous_path`.
  */
-export function planFor(snapshot: VaultSnapshot, target: Target): Plan {
+export function planFor(snapshot: VaultSnapshot, target: Target, headers: HeaderList = []): Plan {
   const outcome = snapshot.match(target);
   switch (outcome.kind) {
     case "service":
       return planOf(outcome.service);
     case "none":
       if (snapshot.unmatchedHostPolicy === "passthrough") return passthrough;
-      throw notMatched(snapshot, target);
+      throw notMatched(snapshot, target, headers);
     case "ambiguous_path":
       throw new RefusedRequest(
         400,
@@ -84,8 +86,9 @@ function planOf(service: Service): Plan {
   return plan;
 }
 
-function notMatched(snapshot: VaultSnapshot, target: Target): Forbidden {
+function notMatched(snapshot: VaultSnapshot, target: Target, headers: HeaderList): Forbidden {
   const isDefaultPort = target.port === (target.scheme === "https" ? 443 : 80);
+  const { scheme: authScheme } = sniffAuthentication(headers);
   const host = isDefaultPort ? target.host : `${bracketed(target.host)}:${target.port}`;
   return new Forbidden("forbidden", `No service of vault "${snapshot.vaultName}" matches ${host}`, {
     details: {
@@ -94,6 +97,7 @@ function notMatched(snapshot: VaultSnapshot, target: Target): Forbidden {
         ...(isDefaultPort ? {} : { port: target.port }),
         path: target.path,
         method: target.method,
+        ...(authScheme === "" ? {} : { auth_scheme: authScheme }),
         endpoint: "POST /v1/proposals",
         supported_auth_types: ["bearer", "basic", "api-key", "custom", "passthrough"],
       },

@@ -23,7 +23,7 @@ export function formatForAgent(proposal: Proposal): object {
     review_note: proposal.reviewNote,
     reviewed_at: proposal.reviewedAt === undefined ? null : reviewTime(proposal.reviewedAt),
     created_at: wireTime(proposal.createdAt),
-    ...more(proposal),
+    ...more(proposal, partyForAgents),
   };
 }
 
@@ -66,10 +66,14 @@ export function formatForPage(proposal: Proposal, vaultName: string): object {
     message: proposal.message,
     user_message: proposal.userMessage,
     agent_name: proposal.proposer?.type === "agent" ? (proposal.proposer.name ?? "") : "",
-    requested_by: describeProposer(proposal.proposer),
     created_at: wireTime(proposal.createdAt),
     expires_at: wireTime(proposal.expiresAt),
   };
+}
+
+/** What the page adds for whoever may decide: who has the link may be anybody. */
+export function formatForReviewerOfPage(proposal: Proposal, outlook: Outlook): object {
+  return { requested_by: describeProposer(proposal.proposer), ...formatOutlook(outlook) };
 }
 
 export function formatOutlook({ consequences, vaultVersion }: Outlook): object {
@@ -102,24 +106,25 @@ function reviewTime(timestamp: string): string {
   return timestamp.slice(0, 19).replace("T", " ");
 }
 
-function more(proposal: Proposal): object {
+function more(proposal: Proposal, show: (party: Party) => object = partyForm): object {
   const { proposer, reviewer, declined, supersededBy, status, expiresAt } = proposal;
   return {
-    ...(proposer !== undefined && { proposed_by: proposerForm(proposer) }),
-    ...(reviewer !== undefined && { reviewed_by: partyForm(reviewer) }),
+    ...(proposer !== undefined && { proposed_by: { ...show(proposer), ...wayOf(proposer) } }),
+    ...(reviewer !== undefined && { reviewed_by: show(reviewer) }),
     ...(declined !== undefined && { declined }),
     ...(supersededBy !== undefined && { superseded_by: supersededBy }),
     ...(status === "pending" && { expires_at: wireTime(expiresAt) }),
   };
 }
 
-function proposerForm(proposer: Proposer): object {
-  const { isToken, label } = proposer;
-  return {
-    ...partyForm(proposer),
-    via: isToken ? "vault_token" : "agent_token",
-    ...(label !== undefined && { label }),
-  };
+/** With which kind of token, and the label of that token. */
+function wayOf({ isToken, label }: Proposer): object {
+  return { via: isToken ? "vault_token" : "agent_token", ...(label !== undefined && { label }) };
+}
+
+/** Agents do not learn the addresses of people. */
+function partyForAgents(party: Party): object {
+  return party.type === "user" ? { type: party.type } : partyForm(party);
 }
 
 function partyForm({ type, id, name }: Party): object {

@@ -130,6 +130,7 @@ describeOnEachEngine("proposals over the API", (openScratch) => {
       const anonymous = (await details()).body;
       expect(anonymous).toMatchObject({ agent_name: "ag-proxy", authenticated: false, can_approve: false });
       expect(anonymous).not.toHaveProperty("consequences");
+      expect(anonymous).not.toHaveProperty("requested_by");
       expect((await details("stranger")).body).toMatchObject({ authenticated: true, can_approve: false });
       expect((await details("stranger")).body).not.toHaveProperty("consequences");
       expect((await details("owner")).body).toMatchObject({ can_approve: false });
@@ -273,6 +274,66 @@ describeOnEachEngine("proposals over the API", (openScratch) => {
     await reject(id, "admin");
     expect((await waiting).status).toBe(401);
     tokens.scoped = await api.mint(tokens.admin ?? "", "alpha");
+  });
+
+  it("do not take the places of other requests while they wait", async () => {
+    await using narrow = await openScratch();
+    await using server = await ApiServer.start(narrow, {
+      environment: { AGENT_VAULT_RATELIMIT_PROFILE: "default", AGENT_VAULT_RATELIMIT_GLOBAL_CONCURRENCY: "1" },
+    });
+    const owner = await server.registerOwner();
+    const token = await server.mint(owner, "default");
+    const { id } = await server.expect(201, "POST", "/v1/proposals", { token, body: { credentials: [slot("ONE")] } });
+    const waiting = server.call("GET", `/v1/proposals/${id}?wait=45s`, { token });
+    await expect.poll(() => server.domain.proposalWaiting.count).toBe(1);
+    await server.expect(200, "POST", `/v1/admin/proposals/${id}/reject`, { token: owner, body: {} });
+    expect((await waiting).body.status).toBe("rejected");
+  });
+
+  it("tell agents who decided, but no address of a person", async () => {
+    const { id } = await propose({ credentials: [slot("WHO", { value: "v" })] }, "scoped");
+    await reject(id, "member");
+    const { text, body } = await call("GET", `/v1/proposals/${id}`, "ag-proxy");
+    expect(body).toMatchObject({ reviewed_by: { type: "user" }, proposed_by: { type: "user", via: "vault_token" } });
+    expect(text).not.toContain("@example.com");
+    const review = await call("GET", `/v1/admin/proposals/${id}?vault=alpha`, "admin");
+    expect(review.body.reviewed_by).toMatchObject({ name: "member@example.com" });
+  });
+
+  it("with credentials are refused where an external store owns them, and services alone are not", async () => {
+    const now = new Date().toISOString();
+    const [{ id: vaultId } = { id: "" }] = await database.db
+      .selectFrom("vaults")
+      .select("id")
+      .where("name", "=", "beta")
+      .execute();
+    const before = await call(
+      "POST",
+      "/v1/proposals",
+      "ag-other",
+      { credentials: [slot("EXT", { value: "v" })] },
+      { "x-vault": "beta" },
+    );
+    await database.db
+      .insertInto("credential_stores")
+      .values({
+        vault_id: vaultId,
+        kind: "infisical",
+        configuration: "{}",
+        poll_interval_seconds: 60,
+        created_at: now,
+        updated_at: now,
+      })
+      .execute();
+    const beta = { "x-vault": "beta" };
+    expect(await call("POST", "/v1/proposals", "ag-other", { credentials: [slot("EXT")] }, beta)).toMatchObject({
+      status: 409,
+      body: { code: "external_credential_store" },
+    });
+    const services = [{ action: "set", name: "open", host: "o.example.com", auth: { type: "passthrough" } }];
+    expect((await call("POST", "/v1/proposals", "ag-other", { services }, beta)).status).toBe(201);
+    const late = await call("POST", `/v1/admin/proposals/${before.body.id}/approve`, "admin", { vault: "beta" });
+    expect(late).toMatchObject({ status: 409, body: { code: "external_credential_store" } });
   });
 
   it("do not hold a place for those who hung up", async () => {

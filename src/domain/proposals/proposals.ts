@@ -135,13 +135,12 @@ export class Proposals {
   /** What approving it would change. Nothing, unless it is pending. */
   async outlook(proposal: Proposal): Promise<Outlook> {
     const { db } = this.#options.database;
-    const [vault, stored, storedKeys] = await Promise.all([
-      db.selectFrom("vaults").select("version").where("id", "=", proposal.vaultId).executeTakeFirst(),
-      readServices(db, proposal.vaultId),
-      readKeys(db, proposal.vaultId),
-    ]);
+    const { vaultId } = proposal;
+    // The version first: when the vault changes in between, an approval that names it fails rather than surprises.
+    const vault = await db.selectFrom("vaults").select("version").where("id", "=", vaultId).executeTakeFirst();
     const vaultVersion = vault?.version ?? 0;
     if (proposal.status !== "pending") return { consequences: [], vaultVersion };
+    const [stored, storedKeys] = await Promise.all([readServices(db, vaultId), readKeys(db, vaultId)]);
     const existing = stored.map(({ service }) => service);
     return { consequences: consequencesNow(proposal, existing, storedKeys), vaultVersion };
   }

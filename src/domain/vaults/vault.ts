@@ -7,6 +7,7 @@ import { vaultNotFound } from "../actors/access.ts";
 import type { Actor, VaultRole } from "../actors/principal.ts";
 import type { Clock } from "../clock.ts";
 import { quote } from "../input.ts";
+import { expiryCutoff } from "../proposals/proposal-store.ts";
 import { isSlug } from "../slug.ts";
 import type { VaultWriter } from "./vault-writer.ts";
 
@@ -109,6 +110,7 @@ export class Vaults {
           .selectFrom("proposals")
           .whereRef("proposals.vault_id", "=", "vaults.id")
           .where("proposals.status", "=", "pending")
+          .where("proposals.created_at", ">", expiryCutoff(this.#options.clock.now()))
           .select((pending) => pending.fn.countAll<number | string>().as("count"))
           .as("pending_proposals"),
       ]);

@@ -6,7 +6,7 @@ import type { Proposals } from "../../domain/proposals/proposals.ts";
 import { Unauthenticated } from "../../errors.ts";
 import { json } from "../answer.ts";
 import { presentedToken } from "../authenticate.ts";
-import { formatForPage, formatOutlook } from "../proposal-form.ts";
+import { formatForPage, formatForReviewerOfPage } from "../proposal-form.ts";
 import type { ApiRouter } from "../router.ts";
 
 export interface ProposalPageDependencies {
@@ -43,7 +43,7 @@ export function registerProposalPageRoutes(
       can_approve: canApprove,
       user_email: person?.email ?? "",
       // They tell about other services of the vault: not for whoever merely has the link.
-      ...(canApprove && formatOutlook(await proposals.outlook(proposal))),
+      ...(canApprove && formatForReviewerOfPage(proposal, await proposals.outlook(proposal))),
     });
   });
 }

@@ -29,11 +29,11 @@ export function summaryOf(message: string): string {
   return characters.length <= maxSummary ? characters.join("") : `${characters.slice(0, maxSummary - 1).join("")}…`;
 }
 
-export function proposerOf({ proposed_by: party }: wire.Proposal): string {
-  if (party?.name === undefined) return "-";
-  return party.via === "vault_token"
-    ? `a token of ${party.name}${party.label ? ` ("${party.label}")` : ""}`
-    : party.name;
+function proposerOf({ proposed_by: party }: wire.Proposal): string {
+  if (party === undefined) return "-";
+  if (party.via !== "vault_token") return party.name ?? "an agent that is gone";
+  const label = party.label ? ` ("${party.label}")` : "";
+  return party.name === undefined ? `a vault token${label}` : `a token of ${party.name}${label}`;
 }
 
 export function servicesOf(proposal: wire.Proposal): readonly wire.ProposedService[] {

@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type BinaryServer, type RunOptions, startBinaryServer } from "../support/binary.ts";
+import { type BinaryServer, binaryPath, type RunOptions, runProgram, startBinaryServer } from "../support/binary.ts";
 import { TestAuthority } from "../support/test-authority.ts";
 import { type RawUpstream, startRawUpstream } from "../support/upstream.ts";
 
@@ -105,7 +105,44 @@ describe("proposals at the command line", () => {
     expect(
       await proposal(["approve", String(id), "--yes", "--credential", "ONE", "ONE=-"], { stdin: "1" }),
     ).toMatchObject({ code: 0 });
-    expect((await asAgent(["get", String(id)])).stdout).toContain("Left out:    TWO");
+    expect((await asAgent(["get", String(id)])).stdout).toMatch(/Left out: +TWO\n/);
+  });
+
+  it("ask on a terminal before they take a value of the agent, and show no value that is typed", async () => {
+    const supplied = join(folder, "asked.json");
+    const slots = ["TAKEN", "TYPED"].map((key) => ({ action: "set", key, value: `${key}-from-agent` }));
+    await writeFile(supplied, JSON.stringify({ credentials: slots }));
+    const { id } = JSON.parse((await asAgent(["create", "-f", supplied, "--json"])).stdout) as { id: number };
+    const screen = await atTerminal(["vault", "proposal", "approve", String(id)], server.env(), [
+      ["Approve proposal", "y"],
+      ["supplied for TAKEN?", ""],
+      ["supplied for TYPED?", "n"],
+      ["TYPED: ", "typed-in-secret"],
+    ]);
+    expect(screen).toContain(`Proposal ${id} applied`);
+    expect(screen).not.toContain("typed-in-secret");
+    expect(screen).not.toContain("from-agent");
+    expect(await server.cli(["vault", "credential", "get", "TAKEN"])).toBe("TAKEN-from-agent");
+    expect(await server.cli(["vault", "credential", "get", "TYPED"])).toBe("typed-in-secret");
+  });
+
+  it("are walked through one by one, skipped, rejected, and left by quitting", async () => {
+    const made = [
+      await create("--credential", "W1"),
+      await create("--credential", "W2"),
+      await create("--credential", "W3"),
+    ];
+    const screen = await atTerminal(["vault", "proposal", "review"], server.env(), [
+      ["[a]pprove", "x"],
+      ["[a]pprove", "s"],
+      ["[a]pprove", "r"],
+      ["Reason", "not now"],
+      ["[a]pprove", "q"],
+    ]);
+    expect(screen).toContain(`1 rejected: #${made[1]?.id}`);
+    expect(screen).toContain(`1 skipped: #${made[2]?.id}`);
+    expect((await asAgent(["get", String(made[1]?.id)])).stdout).toContain("not now");
+    for (const at of [0, 2]) await server.cli(["vault", "proposal", "reject", String(made[at]?.id)]);
   });
 
   it("show nothing that an agent wrote as it is: no escape, no line of its own", async () => {
@@ -175,7 +212,15 @@ describe("proposals at the command line", () => {
       if (file.isFile()) texts.push(await readFile(join(file.parentPath, file.name), "latin1"));
     }
     const written = texts.join("\n");
-    for (const secret of ["ghp_from_stdin", "from-agent", "sk_told", "av_appr_", "whsec_", "secret-path"]) {
+    for (const secret of [
+      "ghp_from_stdin",
+      "from-agent",
+      "typed-in-secret",
+      "sk_told",
+      "av_appr_",
+      "whsec_",
+      "secret-path",
+    ]) {
       expect(written.includes(secret), secret).toBe(false);
     }
   });
@@ -189,3 +234,34 @@ describe("proposals at the command line", () => {
     expect((await waiting).code).toBe(1);
   });
 });
+
+/** Runs the binary on a terminal of its own and types an answer whenever its question shows; resolves to the screen. */
+async function atTerminal(
+  args: readonly string[],
+  env: Record<string, string>,
+  dialogue: readonly (readonly [question: string, answer: string])[],
+): Promise<string> {
+  const script = `
+import json, os, pty, sys
+args, dialogue = json.loads(sys.argv[1]), json.loads(sys.argv[2])
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(args[0], args)
+screen, seen = b"", 0
+while True:
+    try:
+        chunk = os.read(terminal, 4096)
+    except OSError:
+        break
+    if not chunk:
+        break
+    screen += chunk
+    while dialogue and dialogue[0][0].encode() in screen[seen:]:
+        seen += screen[seen:].index(dialogue[0][0].encode()) + len(dialogue[0][0].encode())
+        os.write(terminal, dialogue.pop(0)[1].encode() + b"\\n")
+sys.stdout.buffer.write(screen)
+`;
+  const command = JSON.stringify([binaryPath, ...args]);
+  const { stdout } = await runProgram("/usr/bin/python3", ["-c", script, command, JSON.stringify(dialogue)], { env });
+  return stdout;
+}

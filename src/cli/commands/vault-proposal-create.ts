@@ -31,7 +31,7 @@ export const createCommand = command({
     description: "Ask for a service or a credential",
     details:
       "Prints a link under which somebody with a say in the vault approves it. Nothing changes before.\n" +
-      "--file takes JSON with the fields of the API: services, credentials, message, user_message.",
+      "A JSON file has the fields of the API: services, credentials, message, user_message.",
     usage: "[flags]",
     environment: proposalEnvironment,
     examples: [

@@ -11,6 +11,8 @@ export interface PostRequest {
   readonly body: string;
   /** For all of it: resolving, connecting, sending, and the head of the answer. */
   readonly timeoutMs: number;
+  /** Ends it early. */
+  readonly signal: AbortSignal;
 }
 
 /** A status line is short; a peer that sends more without ending one speaks something else. */
@@ -18,7 +20,8 @@ const maxStatusLineBytes = 1_024;
 
 /**
  * Resolves to the status of the answer; redirects are not followed. The connection is closed afterwards.
- * @throws {UpstreamFailed} whatever `Outbound` throws; `post_timeout`, `post_failed`, `bad_answer`.
+ * @throws {UpstreamFailed} whatever `Outbound` throws; `post_timeout`, `post_given_up`, `post_failed`,
+ * `bad_answer`.
  */
 export async function post(outbound: Outbound, request: PostRequest): Promise<number> {
   const isSecure = request.url.protocol === "https:";
@@ -33,6 +36,11 @@ export async function post(outbound: Outbound, request: PostRequest): Promise<nu
     () => deadline.reject(new UpstreamFailed("post_timeout", `${where} did not answer in time`, { status: 504 })),
     request.timeoutMs,
   );
+  const giveUp = () => deadline.reject(new UpstreamFailed("post_given_up", `${where} was given up: the server stops`));
+  if (request.signal.aborted) giveUp();
+  request.signal.addEventListener("abort", giveUp);
+  // Nobody may be waiting for it when it comes.
+  deadline.promise.catch(() => undefined);
   const connecting = isSecure ? outbound.connectTls(target, { session: undefined }) : outbound.connect(target);
   let socket: Socket | undefined;
   try {
@@ -40,6 +48,7 @@ export async function post(outbound: Outbound, request: PostRequest): Promise<nu
     return await Promise.race([exchange(socket, head + request.body, where), deadline.promise]);
   } finally {
     clearTimeout(timer);
+    request.signal.removeEventListener("abort", giveUp);
     if (socket) socket.destroy();
     // A connection that comes after its time is nobody's.
     else connecting.then((late) => late.destroy()).catch(() => undefined);

@@ -121,7 +121,7 @@ export class Webhooks {
     this.#underWay.add(delivery);
   }
 
-  /** Gives up what waits for another try, and waits for the tries under way. */
+  /** Gives up what is under way or waits for another try. */
   async close(): Promise<void> {
     this.#closing.abort();
     await Promise.all(this.#underWay);
@@ -172,6 +172,7 @@ export class Webhooks {
         },
         body,
         timeoutMs: attemptTimeoutMs,
+        signal: this.#closing.signal,
       });
       return status >= 200 && status < 300 ? undefined : `it answered with status ${status}`;
     } catch (error) {

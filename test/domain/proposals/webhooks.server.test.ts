@@ -81,6 +81,7 @@ describeEachDatabase("webhooks", (open) => {
     const { webhooks } = await start();
     const secret = await webhooks.set(defaultVaultId, `https://localhost:${upstream.port}/hook?team=a%20b`);
     await webhooks.deliver(defaultVaultId, "proposal.created", { proposal: { id: 1, message: "ä\r\nX-Evil: 1" } });
+    await expect.poll(() => resultOf(webhooks)).toBe("ok");
     await webhooks.close();
     const [head = "", body = ""] = (upstream.received[0] ?? "").split("\r\n\r\n");
     const header = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(head)?.[1]?.trim() ?? "";
@@ -118,8 +119,8 @@ describeEachDatabase("webhooks", (open) => {
     await webhooks.set(defaultVaultId, `https://localhost:${upstream.port}/`);
     await webhooks.deliver(defaultVaultId, "proposal.created", {});
     await expect.poll(() => upstream.connections).toBe(3);
+    await expect.poll(() => resultOf(webhooks)).toBe("it answered with status 307");
     await webhooks.close();
-    expect(await resultOf(webhooks)).toBe("it answered with status 307");
     expect(inside.connections).toBe(0);
   });
 
@@ -132,8 +133,8 @@ describeEachDatabase("webhooks", (open) => {
     const { webhooks } = await start({ retryDelaysMs: [] });
     await webhooks.set(defaultVaultId, `https://localhost:${upstream.port}/`);
     await webhooks.deliver(defaultVaultId, "proposal.created", {});
+    await expect.poll(() => resultOf(webhooks)).toMatch(says);
     await webhooks.close();
-    expect(await resultOf(webhooks)).toMatch(says);
   });
 
   it("reach no address inside, whether it is named, resolved to, or a metadata service", async () => {
@@ -180,8 +181,8 @@ describeEachDatabase("webhooks", (open) => {
     const { webhooks } = await start({ retryDelaysMs: [] });
     await webhooks.set(defaultVaultId, `https://localhost:${upstream.port}/`);
     await webhooks.deliver(defaultVaultId, "proposal.created", {});
+    await expect.poll(() => resultOf(webhooks)).toMatch(/certificate of localhost/);
     await webhooks.close();
-    expect(await resultOf(webhooks)).toMatch(/certificate of localhost/);
     expect(upstream.received.join("")).toBe("");
   });
 
@@ -233,6 +234,17 @@ describeEachDatabase("webhooks", (open) => {
     await webhooks.deliver(defaultVaultId, "proposal.created", {});
     await expect.poll(() => resultOf(webhooks)).toMatch(/status 500/);
     await webhooks.close();
+  });
+
+  it("do not keep the server from stopping while a receiver keeps silent", async () => {
+    const silent = await startRawUpstream({ authority, names: ["localhost"], script: () => undefined });
+    running.push(silent);
+    const { webhooks } = await start();
+    await webhooks.set(defaultVaultId, `https://localhost:${silent.port}/`);
+    await webhooks.deliver(defaultVaultId, "proposal.created", {});
+    await expect.poll(() => silent.received.join("")).toContain("proposal.created");
+    await webhooks.close();
+    expect(await resultOf(webhooks)).toMatch(/given up/);
   });
 
   it("may use http where the server is in development mode", async () => {

@@ -127,6 +127,18 @@ export async function isFull(tx: Transaction<Schema>, vaultId: string, nowMs: nu
   return Number(row?.count ?? 0) >= maxPending;
 }
 
+/** How many proposals made after `since` gave way to another one. The caller holds the vault's lock. */
+export async function countSuperseded(tx: Transaction<Schema>, vaultId: string, since: string): Promise<number> {
+  const row = await tx
+    .selectFrom("proposals")
+    .select(({ fn }) => fn.countAll<number | string>().as("count"))
+    .where("vault_id", "=", vaultId)
+    .where("superseded_by", "is not", null)
+    .where("created_at", ">", since)
+    .executeTakeFirst();
+  return Number(row?.count ?? 0);
+}
+
 export async function insertProposal(
   tx: Transaction<Schema>,
   keyring: Keyring,

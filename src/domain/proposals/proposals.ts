@@ -20,6 +20,7 @@ import type { ProposalEvents } from "./notify.ts";
 import { plainText } from "./plain-text.ts";
 import { approvalTokenLifetimeMs, maxPending, type Proposal, type ProposedService, type Slot } from "./proposal.ts";
 import {
+  countSuperseded,
   endProposal,
   findByApprovalToken,
   findProposal,
@@ -65,6 +66,9 @@ export interface Outlook {
 
 const maxMessageBytes = 2_000;
 const maxUserMessageBytes = 5_000;
+const hourMs = 3_600_000;
+/** Each proposal is a mail to everybody; one that makes room for the next would let a loop send them without end. */
+const maxSupersededPerHour = 20;
 
 export class Proposals {
   readonly #options: ProposalsOptions;
@@ -188,6 +192,13 @@ export class Proposals {
       throw new NotFound("proposal_not_found", `Proposal ${number} is not one of yours`);
     }
     refuseEnded(old);
+    const hourAgo = new Date(this.#options.clock.now() - hourMs).toISOString();
+    if ((await countSuperseded(tx, vaultId, hourAgo)) >= maxSupersededPerHour) {
+      throw new RateLimited(
+        "too_many_proposals",
+        `Too many proposals were superseded (max ${maxSupersededPerHour} an hour)`,
+      );
+    }
     const ended = await endProposal(tx, old.id, {
       status: "expired",
       note: `Superseded by proposal ${by}`,

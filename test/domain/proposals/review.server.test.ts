@@ -268,6 +268,16 @@ describeEachDatabase("proposals", (open, engine) => {
     expect(await outcomeOf(propose({ ...body, supersedes: 1 }, token("s-1")))).toBe("proposal_ended");
   });
 
+  it("do not make room for each other without end: each is a mail to everybody", async () => {
+    const body = { credentials: [{ action: "set", key: "TOK" }] };
+    const first = await propose(body);
+    for (let number = first.number; number <= 20; number++) await propose({ ...body, supersedes: number });
+    expect(await outcomeOf(propose({ ...body, supersedes: 21 }))).toBe("too_many_proposals");
+    expect((await domain.proposals.find(vault.id, 21))?.status).toBe("pending");
+    clock.advance(3_600_001);
+    expect(await outcomeOf(propose({ ...body, supersedes: 21 }))).toBe("done");
+  });
+
   it("are granted by nobody to themselves, not through a token of an agent either", async () => {
     const body = { credentials: [{ action: "set", key: "TOK", value: "v" }] };
     const minted: ScopedPrincipal = { ...token("s-minted"), createdBy: { type: "agent", id: agent.id } };

@@ -154,10 +154,9 @@ function warningsAbout(after: Service, before: Service | undefined, input: Conse
   const host = formatPattern(after.pattern);
   const warnings: Consequence[] = [];
   const others = input.existing.filter((service) => service !== before);
-  const supplied = new Set(input.slots.flatMap((slot) => (slot.action === "set" ? [slot.key] : [])));
   for (const key of referencedKeys(after)) {
-    // A key that the proposal sets anew holds what the reviewer gives it.
-    if (supplied.has(key) || !input.storedKeys.has(key)) continue;
+    // Also where the proposal sets the key anew: a reviewer may approve the service without its new value.
+    if (!input.storedKeys.has(key)) continue;
     const users = input.existing.filter((service) => referencedKeys(service).includes(key));
     if (users.some((service) => reaches(service, after))) continue;
     const known = users.map((service) => formatPattern(service.pattern));

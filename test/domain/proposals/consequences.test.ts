@@ -103,6 +103,16 @@ describe("the consequences of a proposal", () => {
       warns: ["takes_over"],
     },
     {
+      because: "the service may be approved without the new value that came along as a cover",
+      asked: {
+        services: [set("evil.example.com", "STRIPE_KEY")],
+        slots: [{ action: "set", key: "STRIPE_KEY", value: "harmless" }],
+        existing: [service("stripe", "api.stripe.com", "STRIPE_KEY")],
+        stored: ["STRIPE_KEY"],
+      },
+      warns: ["credential_reaches_new_host", "credential_replaced"],
+    },
+    {
       because: "a value that comes with the proposal is not the stored one",
       asked: { services: [set("new.example.com", "TOK")], slots: [{ action: "set", key: "TOK" }] },
       warns: [],

@@ -103,10 +103,11 @@ function ofStep(step: Step, input: ConsequencesInput): readonly Consequence[] {
 
 function ofReplacement(before: Service, after: Service, input: ConsequencesInput): readonly Consequence[] {
   const isMoved = formatPattern(before.pattern) !== formatPattern(after.pattern);
+  const isChanged = isMoved || JSON.stringify(before.auth) !== JSON.stringify(after.auth);
   const consequences: Consequence[] = [
     {
       kind: "service_replaced",
-      severity: "info",
+      severity: isChanged ? "warning" : "info",
       ...placeOf(after),
       text: `Replaces the service "${after.name}" (${formatPattern(before.pattern)}, ${authText(before)}): ${carrying(after)}${isMoved ? `; ${formatPattern(before.pattern)} is not covered by it any more` : ""}`,
     },

@@ -68,7 +68,7 @@ describe("the consequences of a proposal", () => {
         existing: [service("stripe", "api.stripe.com", "STRIPE_KEY")],
         stored: ["STRIPE_KEY"],
       },
-      warns: ["credential_reaches_new_host"],
+      warns: ["service_replaced", "credential_reaches_new_host"],
     },
     {
       because: "a stored key that nothing uses is as good a prey",

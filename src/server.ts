@@ -123,7 +123,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     changes.start();
     stops.push(() => changes.stop());
     stops.push(await followStoredLimits({ settings: domain.settings, limits: domain.limits, changes, log }));
-    stops.push(startHousekeeping({ database, clock, log, reminders: domain.reminders }));
+    const expireProposals = () => domain.reviews.expireOverdue();
+    stops.push(startHousekeeping({ database, clock, log, reminders: domain.reminders, expireProposals }));
     const retention = new JournalRetention({ database, clock, log, config: config.logRetention });
     retention.start();
     stops.push(() => retention.stop());
@@ -147,6 +148,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     stops.push(() => api.close({ graceMs: drainMs }));
     // Before the API waits for its answers: these end only when they are told to.
     stops.push(() => domain.tails.close());
+    // Before the listener closes, which waits for answers under way.
+    stops.push(() => domain.proposalWaiting.close());
     policy.protect({ host: config.host, port: api.port });
     if (config.proxyPort !== 0) {
       try {

@@ -20,13 +20,20 @@ interface Paged {
 /** Every method throws the `AppError` of the server's answer; see `Transport`. */
 export class Client {
   readonly #transport: Transport;
+  readonly #options: TransportOptions;
 
   constructor(options: TransportOptions) {
+    this.#options = options;
     this.#transport = new Transport(options);
   }
 
   get address(): string {
     return this.#transport.address;
+  }
+
+  /** The same server with another token. */
+  withToken(token: string): Client {
+    return new Client({ ...this.#options, token });
   }
 
   health = () => this.#get<{ status: string }>("/health");
@@ -256,6 +263,38 @@ export class Client {
       query: { ...filter, format },
       headers: { accept: "*/*" },
     });
+  /** With the token of an agent or of the vault. @param body as the API has it: `services`, `credentials`, `message`, … */
+  createProposal = (vault: string, body: unknown) =>
+    this.#transport.json<wire.CreatedProposal>("POST", "/v1/proposals", { body, headers: { "x-vault": vault } });
+  /** As the agent that follows what it asked for. */
+  listOwnProposals = (vault: string, query: wire.ProposalFilter = {}) =>
+    this.#transport.json<wire.ProposalList>("GET", "/v1/proposals", {
+      query: { ...query },
+      headers: { "x-vault": vault },
+    });
+  /** With `waitSeconds`, answers once somebody has decided, or after that time. */
+  ownProposal = (vault: string, number: string, waitSeconds?: number) =>
+    this.#transport.json<wire.Proposal>("GET", path`/v1/proposals/${number}`, {
+      headers: { "x-vault": vault },
+      ...waiting(waitSeconds),
+    });
+  listProposals = (vault: string, query: wire.ProposalFilter = {}) =>
+    this.#transport.json<wire.ProposalList>("GET", "/v1/admin/proposals", { query: { vault, ...query } });
+  proposal = (vault: string, number: string, waitSeconds?: number) => {
+    const { query, ...options } = waiting(waitSeconds);
+    return this.#transport.json<wire.Proposal>("GET", path`/v1/admin/proposals/${number}`, {
+      query: { vault, ...query },
+      ...options,
+    });
+  };
+  approveProposal = (vault: string, number: string, approval: wire.ProposalApproval) =>
+    this.#post<wire.DecidedProposal>(path`/v1/admin/proposals/${number}/approve`, { vault, ...approval });
+  rejectProposal = (vault: string, number: string, reason: string) =>
+    this.#post<wire.DecidedProposal>(path`/v1/admin/proposals/${number}/reject`, { vault, reason });
+  proposalWebhook = (vault: string) => this.#get<wire.ProposalWebhook>(path`/v1/vaults/${vault}/proposal-webhook`);
+  setProposalWebhook = (vault: string, url: string) =>
+    this.#transport.json<wire.ProposalWebhook>("PUT", path`/v1/vaults/${vault}/proposal-webhook`, { body: { url } });
+  deleteProposalWebhook = (vault: string) => this.#delete(path`/v1/vaults/${vault}/proposal-webhook`);
 
   settings = () => this.#get<wire.InstanceSettings>("/v1/admin/settings");
   changeSettings = (body: { invite_only?: boolean; allowed_email_domains?: readonly string[] }) =>
@@ -301,4 +340,9 @@ export class Client {
   #delete<T = { message?: string }>(target: string): Promise<T> {
     return this.#transport.json<T>("DELETE", target);
   }
+}
+
+/** The server keeps its word a little late, and the network takes its time. */
+function waiting(seconds: number | undefined): { query?: { wait: string }; timeoutMs?: number } {
+  return seconds === undefined ? {} : { query: { wait: `${seconds}s` }, timeoutMs: (seconds + 10) * 1000 };
 }

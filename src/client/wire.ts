@@ -306,3 +306,110 @@ export interface LogPage {
   readonly next_cursor: number | null;
   readonly latest_id: number;
 }
+
+export interface CreatedProposal {
+  readonly id: number;
+  readonly status: string;
+  readonly vault: string;
+  readonly approval_url: string;
+  readonly message?: string;
+}
+
+export interface ProposalFilter {
+  readonly status?: string | undefined;
+  readonly limit?: string | undefined;
+  readonly before?: string | undefined;
+}
+
+export interface ProposalList {
+  readonly proposals: readonly Proposal[] | null;
+  /** There are more: ask with `before` set to this. */
+  readonly next_before?: number;
+}
+
+export interface ProposedService {
+  readonly action: string;
+  readonly name?: string;
+  readonly host: string;
+  readonly enabled?: boolean;
+  readonly auth?: ServiceAuth;
+  readonly substitutions?: readonly ProposedSubstitution[];
+}
+
+export interface ProposedSubstitution {
+  readonly key: string;
+  readonly placeholder: string;
+  readonly in?: readonly string[];
+}
+
+export interface ProposalSlot {
+  readonly action: string;
+  readonly key: string;
+  readonly type?: string;
+  readonly description?: string;
+  readonly obtain?: string;
+  readonly obtain_instructions?: string;
+  readonly has_value?: boolean;
+}
+
+export interface ProposalConsequence {
+  readonly kind: string;
+  readonly severity: string;
+  readonly text: string;
+}
+
+/** As agents and as reviewers see it: the former get lists, the latter the same lists as JSON texts. */
+export interface Proposal {
+  readonly id: number;
+  readonly status: string;
+  readonly message?: string;
+  readonly user_message?: string;
+  readonly services?: readonly ProposedService[] | null;
+  readonly credentials?: readonly ProposalSlot[] | null;
+  readonly services_json?: string;
+  readonly credentials_json?: string;
+  readonly review_note?: string;
+  /** `2026-01-31 12:00:00`, UTC. */
+  readonly reviewed_at?: string | null;
+  readonly created_at: string;
+  readonly expires_at?: string;
+  readonly proposed_by?: ProposalParty;
+  readonly reviewed_by?: ProposalParty;
+  readonly declined?: ProposalSelection;
+  readonly superseded_by?: number;
+  readonly consequences?: readonly ProposalConsequence[];
+  readonly vault_version?: number;
+}
+
+export interface ProposalParty {
+  readonly type: string;
+  readonly name?: string;
+  readonly via?: string;
+  readonly label?: string;
+}
+
+/** Names of services and keys of credentials. */
+export interface ProposalSelection {
+  readonly services: readonly string[];
+  readonly credentials: readonly string[];
+}
+
+export interface ProposalApproval {
+  readonly credentials: Readonly<Record<string, string>>;
+  readonly only?: ProposalSelection;
+  readonly vault_version?: number;
+}
+
+export interface DecidedProposal {
+  readonly id: number;
+  readonly status: string;
+  readonly declined?: ProposalSelection;
+}
+
+export interface ProposalWebhook {
+  readonly vault: string;
+  readonly origin: string;
+  readonly secret?: string;
+  readonly last_attempt_at?: string;
+  readonly last_result?: string;
+}

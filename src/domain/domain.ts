@@ -28,6 +28,11 @@ import { JournalSpill } from "./journal-spill.ts";
 import { JournalTails } from "./journal-tail.ts";
 import { type LimitEnvironment, Limits } from "./limits/tiers.ts";
 import { Mail, type MailTransport } from "./mail.ts";
+import { ProposalEvents } from "./proposals/notify.ts";
+import { Proposals } from "./proposals/proposals.ts";
+import { Reviews } from "./proposals/review.ts";
+import { ProposalWaiting } from "./proposals/waiting.ts";
+import { Webhooks } from "./proposals/webhooks.ts";
 import { Services } from "./services/services.ts";
 import { Settings } from "./settings.ts";
 import { Members } from "./vaults/member.ts";
@@ -72,6 +77,10 @@ export class Domain {
   readonly oauth: OAuthConnections;
   readonly oauthRefresher: OAuthRefresher;
   readonly reminders: CredentialReminders;
+  readonly proposals: Proposals;
+  readonly proposalEvents: ProposalEvents;
+  readonly proposalWaiting: ProposalWaiting;
+  readonly reviews: Reviews;
   readonly scopedTokens: ScopedTokens;
   readonly scopes: Scopes;
   readonly services: Services;
@@ -83,6 +92,7 @@ export class Domain {
   readonly users: Users;
   readonly vaultNetworks: VaultNetworkSettings;
   readonly vaults: Vaults;
+  readonly webhooks: Webhooks;
 
   constructor(options: DomainOptions) {
     const { database, changes, keyring, clock, log, baseUrl } = options;
@@ -126,11 +136,21 @@ export class Domain {
     const spill = options.journalSpool && new JournalSpill(options.journalSpool, log);
     this.journal = new Journal({ database, log, spill });
     this.tails = new JournalTails({ database, changes, journal: this.journal });
+    const { outbound, allowsInternalNames } = options;
+    this.webhooks = new Webhooks({ database, keyring, clock, log, outbound, allowsPlainHttp: allowsInternalNames });
+    const { mail, webhooks, credentials } = this;
+    this.proposalEvents = new ProposalEvents({ database, clock, mail, webhooks, log, baseUrl });
+    const events = this.proposalEvents;
+    this.proposals = new Proposals({ database, changes, keyring, clock, events, baseUrl, allowsInternalNames });
+    this.proposalWaiting = new ProposalWaiting({ changes, proposals: this.proposals });
+    this.reviews = new Reviews({ database, changes, keyring, clock, log, writer, access, credentials, events });
   }
 
   /** Writes down what is buffered, then forgets every value. */
   async close(): Promise<void> {
     this.tails.close();
+    this.proposalWaiting.close();
+    await this.proposalEvents.close();
     await this.journal.close();
     await this.oauthRefresher.close();
     await this.usage.flush();

@@ -13,19 +13,30 @@ export interface HousekeepingOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly reminders: CredentialReminders;
+  /** Ends the proposals whose time is over. */
+  readonly expireProposals: () => Promise<void>;
 }
 
 /**
  * Runs at once and every 15 minutes. A failure is logged and tried again at the next turn.
  * @returns what stops it, after a turn under way has ended.
  */
-export function startHousekeeping({ database, clock, log, reminders }: HousekeepingOptions): () => Promise<void> {
+export function startHousekeeping({
+  database,
+  clock,
+  log,
+  reminders,
+  expireProposals,
+}: HousekeepingOptions): () => Promise<void> {
   const turn = async () => {
     await purgeExpired({ database, clock }).catch((error: unknown) => {
       log.warn("expired rows could not be removed", { error: messageOf(error) });
     });
     await reminders.remind().catch((error: unknown) => {
       log.warn("reminders could not be sent", { error: messageOf(error) });
+    });
+    await expireProposals().catch((error: unknown) => {
+      log.warn("proposals could not be expired", { error: messageOf(error) });
     });
   };
   let running = turn();

@@ -20,6 +20,18 @@ export type Message =
       readonly vault: string;
       readonly credentials: readonly ExpiringCredential[];
     }
+  | {
+      readonly kind: "proposal";
+      readonly to: string;
+      readonly vault: string;
+      /** Who asks: an agent's name, or whose token it is. */
+      readonly agent: string;
+      /** Its number within the vault. */
+      readonly number: number;
+      /** The beginning of what the agent says about it, on one line, without control characters. */
+      readonly message: string;
+      readonly link: string;
+    }
   | { readonly kind: "test"; readonly to: string };
 
 export interface ExpiringCredential {
@@ -69,6 +81,13 @@ export class Mail {
     this.#transport.send(message).catch((error: unknown) => {
       this.#log.warn("cannot send mail", { kind: message.kind, error: messageOf(error) });
       this.#print(message);
+    });
+  }
+
+  /** Sends in the background; a failure is logged. Does nothing without a transport. */
+  deliver(message: Message): void {
+    this.#transport?.send(message).catch((error: unknown) => {
+      this.#log.warn("cannot send mail", { kind: message.kind, error: messageOf(error) });
     });
   }
 

@@ -16,6 +16,7 @@ import { type Presented, presentedToken } from "./authenticate.ts";
 import { ClientAddress, checkOrigin, limitKeyOf, securityHeaders } from "./guard.ts";
 import { readJson } from "./json-body.ts";
 import { cleanPath, hasMalformedEscape, parseQuery, splitTarget } from "./path.ts";
+import { Place } from "./place.ts";
 import { renderError } from "./render-error.ts";
 import type { ApiRequest, ApiRouter, Route } from "./router.ts";
 
@@ -44,6 +45,8 @@ interface Incoming {
   readonly body: () => ReadableStream<Uint8Array> | null;
   readonly peer: string;
   readonly requestId: string;
+  /** Aborted when the caller goes away. */
+  readonly signal: AbortSignal;
 }
 
 export class ApiApp {
@@ -77,7 +80,7 @@ export class ApiApp {
   }
 
   async #route(incoming: Incoming, path: string, query: string): Promise<Response> {
-    const leave = await this.#options.limits.enterGlobal();
+    const place = await Place.take(this.#options.limits);
     try {
       const cleaned = cleanPath(path);
       if (cleaned !== path) return redirect(cleaned, query);
@@ -90,15 +93,15 @@ export class ApiApp {
         case "wrong-method":
           return text("Method Not Allowed", { status: 405, headers: { allow: match.allow.join(", ") } });
         case "route":
-          return await this.#run(incoming, match.route, match.params, query);
+          return await this.#run({ incoming, place }, match.route, match.params, query);
       }
     } finally {
-      leave();
+      place.leave();
     }
   }
 
   async #run(
-    incoming: Incoming,
+    { incoming, place }: { readonly incoming: Incoming; readonly place: Place },
     route: Route,
     params: Readonly<Record<string, string>>,
     query: string,
@@ -121,6 +124,7 @@ export class ApiApp {
     if (verdict?.isAllowed === false) throw tooManyRequests(verdict);
     const request = new IncomingApiRequest({
       incoming,
+      place,
       params,
       parameters,
       clientIp,
@@ -223,6 +227,7 @@ function redirect(path: string, query: string): Response {
 
 interface RequestParts {
   readonly incoming: Incoming;
+  readonly place: Place;
   readonly params: Readonly<Record<string, string>>;
   readonly parameters: ReadonlyMap<string, string>;
   readonly clientIp: string;
@@ -276,6 +281,18 @@ class IncomingApiRequest implements ApiRequest {
   json(): Promise<unknown> {
     return readJson(this.#parts.incoming.body());
   }
+
+  wholeJson(): Promise<unknown> {
+    return readJson(this.#parts.incoming.body(), { isAll: true });
+  }
+
+  aside<T>(wait: () => Promise<T>): Promise<T> {
+    return this.#parts.place.aside(wait);
+  }
+
+  get signal(): AbortSignal {
+    return this.#parts.incoming.signal;
+  }
 }
 
 export interface ApiListener {
@@ -312,6 +329,7 @@ export async function startApi(
       body: () => request.body,
       peer: node?.req.socket?.remoteAddress ?? "",
       requestId: randomHex(8),
+      signal: request.signal,
     });
   });
   const server = serve(h3, {

@@ -17,6 +17,9 @@ import { registerHealthRoutes } from "./routes/health.ts";
 import { registerInviteRoutes } from "./routes/invites.ts";
 import { registerJournalRoutes } from "./routes/journal.ts";
 import { registerOAuthRoutes } from "./routes/oauth.ts";
+import { registerProposalPageRoutes } from "./routes/proposal-page.ts";
+import { registerProposalWebhookRoutes } from "./routes/proposal-webhook.ts";
+import { registerProposalRoutes } from "./routes/proposals.ts";
 import { registerServiceRoutes } from "./routes/services.ts";
 import { registerSessionRoutes } from "./routes/sessions.ts";
 import { registerSettingsRoutes } from "./routes/settings.ts";
@@ -60,6 +63,9 @@ export function buildApi({ database, domain, config, log, catalog, skill, proxyA
   registerOAuthRoutes(router, { ...domain, baseUrl });
   registerCredentialStoreRoutes(router, domain);
   registerDiscoveryRoutes(router, domain);
+  registerProposalPageRoutes(router, domain);
+  registerProposalRoutes(router, domain);
+  registerProposalWebhookRoutes(router, domain);
   registerJournalRoutes(router, domain);
   registerCatalogRoutes(router, { catalog, skill });
   return new ApiApp({

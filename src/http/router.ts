@@ -34,6 +34,12 @@ export interface ApiRequest {
    * @throws {TooLarge} beyond 1 MiB.
    */
   json(): Promise<unknown>;
+  /** As `json`, where nothing may follow the value. */
+  wholeJson(): Promise<unknown>;
+  /** Runs `wait` without holding one of the places for requests under way. @throws {RateLimited} when none is free again. */
+  aside<T>(wait: () => Promise<T>): Promise<T>;
+  /** Aborted when the caller goes away. */
+  readonly signal: AbortSignal;
   readonly method: string;
   readonly headers: Headers;
   readonly clientIp: string;

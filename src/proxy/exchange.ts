@@ -139,7 +139,7 @@ export class Exchange implements RequestHandler, UpstreamUser {
   #decide(snapshot: VaultSnapshot): Plan {
     const { route, head } = this.#inbound;
     const { scheme, host, port } = route;
-    this.#plan = planFor(snapshot, { scheme, host, port, path: this.#path, method: head.method });
+    this.#plan = planFor(snapshot, { scheme, host, port, path: this.#path, method: head.method }, head.fields);
     return this.#plan;
   }
 

@@ -259,7 +259,20 @@ export interface Schema {
     reviewed_at: Timestamp | null;
     approval_token_digest: string;
     approval_token_expires_at: Timestamp;
+    /** Number of the proposal that took its place; its status is then `expired`. */
+    superseded_by: number | null;
+    /** What the reviewer left out: `{"services": [name…], "credentials": [key…]}`; null when everything was applied. */
+    declined: Json | null;
     created_at: Timestamp;
+  };
+  /** `target_sealed` holds address and signing secret as JSON: the address of a chat's webhook is a secret itself. */
+  proposal_webhooks: {
+    vault_id: string;
+    target_sealed: Uint8Array;
+    last_attempt_at: Timestamp | null;
+    last_result: string | null;
+    created_at: Timestamp;
+    updated_at: Timestamp;
   };
   proposal_credentials: { proposal_id: string; key: string; value_sealed: Uint8Array };
 

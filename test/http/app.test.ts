@@ -78,6 +78,7 @@ function startApp(
       body: () => (sent.body === undefined ? null : new Response(sent.body).body),
       peer: sent.peer ?? "203.0.113.1",
       requestId: "r1",
+      signal: new AbortController().signal,
     });
   return { send, logged, touched };
 }

@@ -10,7 +10,7 @@ import type { ActorRef } from "../actors/principal.ts";
 import { quote } from "../input.ts";
 import { cutPage, isBehind, keyAfter, mapPage, type Page, type PageRequest, rowsToRead } from "../page.ts";
 import type { CredentialKey } from "../services/service.ts";
-import type { VaultWriter } from "../vaults/vault-writer.ts";
+import type { VaultWrite, VaultWriter } from "../vaults/vault-writer.ts";
 import { type CredentialDescription, type CredentialDetails, describeRow, writeDetails } from "./details.ts";
 import { isCredentialKey } from "./key.ts";
 import { type CredentialVersion, CredentialVersions, listVersions } from "./versions.ts";
@@ -130,19 +130,28 @@ export class Credentials {
     options: SetOptions = {},
   ): Promise<readonly CredentialKey[]> {
     const keys = [...values.keys()].sort();
-    await this.#options.writer.change(vaultId, async ({ tx, now }) => {
-      await refuseExternalStore(tx, vaultId);
-      const bad = keys.find((key) => !isCredentialKey(key));
-      if (bad !== undefined) throw invalidCredentialKey(bad);
-      const existing = await idsByKey(tx, vaultId, keys);
-      for (const [key, value] of values) {
-        const id = existing.get(key) ?? (await insertEmpty(tx, vaultId, key, now));
-        await this.#write(tx, id, value, { by: options.by, now });
-        const details = options.details?.get(key);
-        if (details !== undefined) await writeDetails(tx, id, details, now);
-      }
-    });
+    await this.#options.writer.change(vaultId, (change) => this.setIn(change, vaultId, values, options));
     return keys;
+  }
+
+  /** As `set`, within a change of the vault that does more. @throws as `set`. */
+  async setIn(
+    { tx, now }: VaultWrite,
+    vaultId: string,
+    values: ReadonlyMap<CredentialKey, Secret>,
+    options: SetOptions = {},
+  ): Promise<void> {
+    const keys = [...values.keys()].sort();
+    await refuseExternalStore(tx, vaultId);
+    const bad = keys.find((key) => !isCredentialKey(key));
+    if (bad !== undefined) throw invalidCredentialKey(bad);
+    const existing = await idsByKey(tx, vaultId, keys);
+    for (const [key, value] of values) {
+      const id = existing.get(key) ?? (await insertEmpty(tx, vaultId, key, now));
+      await this.#write(tx, id, value, { by: options.by, now });
+      const details = options.details?.get(key);
+      if (details !== undefined) await writeDetails(tx, id, details, now);
+    }
   }
 
   /**

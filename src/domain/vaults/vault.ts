@@ -8,6 +8,7 @@ import type { Actor, VaultRole } from "../actors/principal.ts";
 import type { Clock } from "../clock.ts";
 import { quote } from "../input.ts";
 import { cutPage, isBehind, keyAfter, mapPage, type Page, type PageRequest, rowsToRead } from "../page.ts";
+import { expiryCutoff } from "../proposals/proposal-store.ts";
 import { isSlug } from "../slug.ts";
 import type { VaultWriter } from "./vault-writer.ts";
 
@@ -117,6 +118,7 @@ export class Vaults {
           .selectFrom("proposals")
           .whereRef("proposals.vault_id", "=", "vaults.id")
           .where("proposals.status", "=", "pending")
+          .where("proposals.created_at", ">", expiryCutoff(this.#options.clock.now()))
           .select((pending) => pending.fn.countAll<number | string>().as("count"))
           .as("pending_proposals"),
       ]);

@@ -57,8 +57,8 @@ export function narrowAcceptEncoding(value: string): string {
 const zstdWindowLogMax = 23;
 
 /**
- * Makes a decoder. It reports data that ends too early, but for zstd, whose decoders in the runtimes take the end of
- * the data for the end of the frame: there, only the framing of HTTP tells. `deflate` needs the first bytes: some servers send it bare, without the header of zlib.
+ * Makes a decoder. It reports data that ends too early, but for zstd, and on Deno for
+ * Brotli, where the runtimes take the end of the data for the end: there, only the framing of HTTP tells. `deflate` needs the first bytes: some servers send it bare, without the header of zlib.
  */
 export function createDecoder(coding: Coding, first: Buffer): Transform {
   switch (coding) {

@@ -105,7 +105,7 @@ describe("a body", () => {
   });
 
   it("that breaks off within its coding is a bad answer, never a complete one", async () => {
-    for (const name of ["gzip", "br", "deflate"]) {
+    for (const name of ["gzip", "deflate"]) {
       const encoded = compress[name]?.(answer) ?? Buffer.alloc(0);
       const { failure } = await scrub("redact", name, [encoded.subarray(0, encoded.length - 12)]);
       expect(failure?.code, name).toBe("upstream_bad_answer");

@@ -1,4 +1,4 @@
-import type { CredentialKey, Surface } from "../../domain/services/service.ts";
+import type { CredentialKey, Service, Surface } from "../../domain/services/service.ts";
 import type { ValueEncoder } from "./encode.ts";
 import { StreamReplacer } from "./stream-replacer.ts";
 
@@ -20,6 +20,12 @@ export class Substitutions {
       const declared = all.filter((substitution) => substitution.in.includes(surface));
       if (declared.length > 0) this.#bySurface.set(surface, new PlaceholderSet(declared));
     }
+  }
+
+  /** Those of a service; undefined when it has none. */
+  static of(service: Service, reveal: (key: CredentialKey) => string): Substitutions | undefined {
+    if (service.substitutions.length === 0) return undefined;
+    return new Substitutions(service.substitutions.map((declared) => ({ ...declared, value: reveal(declared.key) })));
   }
 
   /** Undefined when nothing is declared there: the surface is never looked at, which bounds where a value can land. */

@@ -4,7 +4,7 @@ import type { HeaderList } from "../http1/head.ts";
 import { isNamed, listValues } from "../http1/headers.ts";
 import { type Coding, createDecoder, isBomb, parseCodings } from "./codings.ts";
 import type { NeedleSet } from "./needles.ts";
-import { type ActiveScrubMode, Scanner } from "./scanner.ts";
+import { type ActiveScrubMode, notScannable, Scanner } from "./scanner.ts";
 
 /** Where the scrubbed body goes. Nothing is called after `onEnd` or `onFailure`, nor after `stop`. */
 export interface ScrubbedBodySink {
@@ -215,14 +215,6 @@ const ofTheBytes: readonly string[] = [
   "content-md5",
   "accept-ranges",
 ];
-
-function notScannable(): UpstreamFailed {
-  return new UpstreamFailed(
-    "answer_not_scannable",
-    "The answer has a coding that cannot be looked into, and this service blocks answers with credentials in them",
-    { hint: "Ask without Range, and accept gzip, deflate, br, zstd or identity only" },
-  );
-}
 
 function undecodable(cause: unknown): UpstreamFailed {
   return new UpstreamFailed("upstream_bad_answer", "The answer is not in the coding that its head names", { cause });

@@ -74,6 +74,17 @@ export class EscapeFilter {
     }
   }
 
+  /**
+   * Of the places in a run of backslashes that begins at `at`, the one that is worth a look: the first from which the
+   * character behind the run can be read. Where needles have backslashes themselves, each place is.
+   */
+  lastWay(data: Buffer, at: number): number {
+    if (this.#wanted[backslash] === 1) return at;
+    let end = at + 1;
+    while (data[end] === backslash) end += 1;
+    return Math.max(at, end - maxBackslashes);
+  }
+
   #wantsHex(data: Buffer, at: number): boolean {
     const value = hexDigit(data[at]) * 16 + hexDigit(data[at + 1]);
     return value >= 0 && this.#wanted[value] === 1;

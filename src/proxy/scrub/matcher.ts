@@ -8,9 +8,19 @@ export interface Match {
   readonly needle: number;
 }
 
+const backslash = 0x5c;
 const nothing: readonly Match[] = [];
 const mismatch = -1;
 const cut = -2;
+
+/**
+ * The data has more ways to be read than can be tried. It takes a value of backslashes and an answer made of them on
+ * purpose: honest ones need about one step for each byte.
+ */
+export class TooIntricate extends Error {}
+
+const stepsPerByte = 32;
+const spareSteps = 4096;
 
 /** Looks for the needles of a set in one piece of data. It keeps no data. */
 export class Matcher {
@@ -21,15 +31,22 @@ export class Matcher {
   /** While one needle is read: did the data end first? Which places led nowhere? */
   #isCut = false;
   #failed: Set<number> | undefined;
+  /** How many more escapes may be tried in this piece of data. */
+  #steps = 0;
 
   constructor(set: NeedleSet) {
     this.#set = set;
   }
 
-  /** All matches, overlapping ones as well, in the order of their starts. The same empty list when there are none. */
+  /**
+   * All matches, overlapping ones as well, in the order of their starts. The same empty list when there are none.
+   *
+   * @throws {TooIntricate}
+   */
   matches(data: Buffer): readonly Match[] {
     const { search } = this.#set;
     this.#lateEscape = -1;
+    this.#steps = stepsPerByte * data.length + spareSteps;
     if (search === undefined) return nothing;
     let found: Match[] | undefined;
     for (let from = 0; search.find(data, from); from = search.start + 1) {
@@ -38,21 +55,26 @@ export class Matcher {
     }
     for (const introducer of introducers) {
       for (let at = data.indexOf(introducer); at !== -1; at = data.indexOf(introducer, at + 1)) {
+        if (introducer === backslash) at = this.#set.escapes.lastWay(data, at);
         if (at >= data.length - this.#set.maxHeldBytes && (this.#lateEscape === -1 || at < this.#lateEscape)) {
           this.#lateEscape = at;
         }
         if (!this.#set.escapes.mayMatter(data, at)) continue;
-        const escaped = this.#matchesAround(data, at);
-        if (escaped !== undefined) found = found === undefined ? escaped : [...found, ...escaped];
+        found = this.#matchesAround(data, at, found);
       }
     }
     return found?.sort((a, b) => a.start - b.start || b.end - a.end) ?? nothing;
   }
 
-  /** Where the unfinished match begins that begins first: the data's length when its end can begin none. */
+  /**
+   * Where the unfinished match begins that begins first, after `matches` looked at the same data: its length when its
+   * end can begin none.
+   *
+   * @throws {TooIntricate}
+   */
   unfinishedStart(data: Buffer): number {
     const { length } = data;
-    const { maxBytes, starts } = this.#set;
+    const { maxBytes, starts, escapedStarts } = this.#set;
     let from = Math.max(0, length - maxBytes + 1);
     if (this.#lateEscape !== -1) {
       from = Math.min(from, Math.max(0, length - maxBytes * maxEscapeBytes + 1, this.#lateEscape - maxBytes + 1));
@@ -63,7 +85,11 @@ export class Matcher {
       for (let i = 0; i < candidates.length; i += 1) {
         const needle = candidates[i] ?? 0;
         if (this.#isBefore(data, length, needle, length - at)) return at;
-        if (this.#lateEscape !== -1 && this.#goOn(data, at, needle, 0) === cut) return at;
+      }
+      if (this.#lateEscape === -1) continue;
+      const escaped = escapedStarts[byte] ?? [];
+      for (let i = 0; i < escaped.length; i += 1) {
+        if (this.#goOn(data, at, escaped[i] ?? 0, 0) === cut) return at;
       }
       if (isIntroducer(byte) && this.#mayBegin(data, at)) return at;
     }
@@ -76,7 +102,7 @@ export class Matcher {
       const reading = this.#escape.read(data, at, depth);
       if (reading === "cut") return true;
       if (reading === "none") continue;
-      for (const needle of this.#set.starts[this.#escape.bytes[0] ?? 0] ?? []) {
+      for (const needle of this.#set.escapedStarts[this.#escape.bytes[0] ?? 0] ?? []) {
         if (this.#goOn(data, at, needle, 0) === cut) return true;
       }
     }
@@ -84,23 +110,26 @@ export class Matcher {
   }
 
   /** The matches in which the escape at `at` is the first one. */
-  #matchesAround(data: Buffer, at: number): Match[] | undefined {
-    let found: Match[] | undefined;
+  #matchesAround(data: Buffer, at: number, known: Match[] | undefined): Match[] | undefined {
+    let found = known;
+    const note = (start: number, end: number, needle: number) => {
+      if (end < 0) return;
+      found ??= [];
+      found.push({ start, end, needle });
+    };
     for (const depth of depthsAt(data, at)) {
       if (this.#escape.read(data, at, depth) !== "escape") continue;
       const byte = this.#escape.bytes[0] ?? 0;
-      const needles = this.#set.starts[byte] ?? [];
+      const needles = this.#set.escapedStarts[byte] ?? [];
       for (let i = 0; i < needles.length; i += 1) {
         const needle = needles[i] ?? 0;
-        const end = this.#goOn(data, at, needle, 0);
-        if (end >= 0) found = [...(found ?? []), { start: at, end, needle }];
+        note(at, this.#goOn(data, at, needle, 0), needle);
       }
       const places = at === 0 ? undefined : this.#set.pairs.get(((data[at - 1] ?? 0) << 8) | byte);
       if (places === undefined) continue;
       for (const { needle, offset } of places) {
         if (!this.#isBefore(data, at, needle, offset)) continue;
-        const end = this.#goOn(data, at, needle, offset);
-        if (end >= 0) found = [...(found ?? []), { start: at - offset, end, needle }];
+        note(at - offset, this.#goOn(data, at, needle, offset), needle);
       }
     }
     return found;
@@ -144,6 +173,8 @@ export class Matcher {
 
   /** Tries each way to read what begins with an introducer: where the needle has one itself, there are several. */
   #branch(data: Buffer, at: number, bytes: Buffer, offset: number): number {
+    this.#steps -= 1;
+    if (this.#steps < 0) throw new TooIntricate();
     const place = at * bytes.length + offset;
     if (this.#failed?.has(place)) return mismatch;
     for (const depth of depthsAt(data, at)) {
@@ -175,5 +206,5 @@ export class Matcher {
 }
 
 function isIntroducer(byte: number): boolean {
-  return byte === 0x25 || byte === 0x26 || byte === 0x5c;
+  return byte === 0x25 || byte === 0x26 || byte === backslash;
 }

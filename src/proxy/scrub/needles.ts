@@ -1,6 +1,6 @@
 import type { CredentialKey } from "../../domain/services/service.ts";
 import { BlockSearch } from "./block-search.ts";
-import { EscapeFilter, maxEscapeBytes } from "./escape.ts";
+import { EscapeFilter, introducers, maxEscapeBytes } from "./escape.ts";
 
 /** A value that went upstream with a request and must not come back with the answer. */
 export interface InjectedValue {
@@ -25,10 +25,14 @@ interface Place {
 }
 
 /**
- * Shorter values are not looked for: they turn up by themselves, and an answer full of markers helps nobody. What is
- * short enough to be guessed is no secret.
+ * Shorter values are not looked for, nor those of fewer different bytes: they turn up by themselves, and an answer full
+ * of markers helps nobody. What can be guessed is no secret.
  */
 export const minValueBytes = 8;
+const minDifferentBytes = 4;
+
+/** With more of the bytes that begin escapes, there would be too many ways to read one: such a needle is not unescaped. */
+const maxIntroducers = 8;
 
 /** Longer values are looked for in pieces, so that little is held back while it is open whether one goes on. */
 const maxPieceBytes = 1024;
@@ -44,10 +48,12 @@ export class NeedleSet {
   readonly escapes: EscapeFilter;
   /** The needles that begin with a byte. */
   readonly starts: readonly (readonly number[])[];
+  /** Those of them that are looked for in escaped form. */
+  readonly escapedStarts: readonly (readonly number[])[];
   /** Where a byte follows another in a needle; the key is both, the first in the high byte. */
   readonly pairs: ReadonlyMap<number, readonly Place[]>;
-  /** Values that are too short to be looked for. */
-  readonly tooShort: readonly CredentialKey[];
+  /** The credentials whose values are too short or too simple to be looked for. */
+  readonly notSearched: readonly CredentialKey[];
   /** Does every replacement have the length of what it replaces? */
   readonly keepsLength: boolean;
   /** The longest needle as it stands. */
@@ -57,7 +63,7 @@ export class NeedleSet {
     const needles = new Map<string, Needle>();
     for (const { key, value, placeholder } of values) {
       const bytes = Buffer.from(value, "utf8");
-      if (bytes.length < minValueBytes) continue;
+      if (!isSearchable(value)) continue;
       // A piece of a long value is not the value.
       const plain = placeholder === undefined || bytes.length > maxPieceBytes ? undefined : Buffer.from(placeholder);
       for (const piece of piecesOf(bytes)) {
@@ -70,12 +76,12 @@ export class NeedleSet {
     this.needles = [...needles.values()];
     const all = this.needles.map(({ bytes }) => bytes);
     this.search = all.length === 0 ? undefined : new BlockSearch(all);
-    this.escapes = new EscapeFilter(all);
-    this.starts = Array.from({ length: 256 }, (_, byte) => all.flatMap((bytes, at) => (bytes[0] === byte ? [at] : [])));
-    this.pairs = placesOfPairs(all);
-    this.tooShort = [
-      ...new Set(values.filter(({ value }) => Buffer.byteLength(value) < minValueBytes).map(({ key }) => key)),
-    ];
+    const escapable = all.map((bytes) => bytes.filter((byte) => introducers.includes(byte)).length <= maxIntroducers);
+    this.escapes = new EscapeFilter(all.filter((_, at) => escapable[at]));
+    this.starts = startsOf(all, () => true);
+    this.escapedStarts = startsOf(all, (at) => escapable[at] === true);
+    this.pairs = placesOfPairs(all, (at) => escapable[at] === true);
+    this.notSearched = [...new Set(values.filter(({ value }) => !isSearchable(value)).map(({ key }) => key))];
     this.keepsLength = this.needles.every(({ bytes, replacement }) => (replacement ?? bytes).length === bytes.length);
     this.maxBytes = Math.max(0, ...all.map(({ length }) => length));
   }
@@ -135,9 +141,21 @@ function base64Within(bytes: Buffer, lead: number): string {
   return text.slice(Math.ceil((lead * 8) / 6), Math.floor(((lead + bytes.length) * 8) / 6));
 }
 
-function placesOfPairs(all: readonly Buffer[]): Map<number, Place[]> {
+function isSearchable(value: string): boolean {
+  const bytes = Buffer.from(value, "utf8");
+  return bytes.length >= minValueBytes && new Set(bytes).size >= minDifferentBytes;
+}
+
+function startsOf(all: readonly Buffer[], counts: (needle: number) => boolean): number[][] {
+  return Array.from({ length: 256 }, (_, byte) =>
+    all.flatMap((bytes, at) => (bytes[0] === byte && counts(at) ? [at] : [])),
+  );
+}
+
+function placesOfPairs(all: readonly Buffer[], counts: (needle: number) => boolean): Map<number, Place[]> {
   const pairs = new Map<number, Place[]>();
   for (const [needle, bytes] of all.entries()) {
+    if (!counts(needle)) continue;
     for (let offset = 1; offset < bytes.length; offset += 1) {
       const pair = ((bytes[offset - 1] ?? 0) << 8) | (bytes[offset] ?? 0);
       const places = pairs.get(pair);

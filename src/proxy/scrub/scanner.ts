@@ -1,6 +1,6 @@
 import type { CredentialKey, ScrubMode } from "../../domain/services/service.ts";
 import { UpstreamFailed } from "../../errors.ts";
-import { type Match, Matcher } from "./matcher.ts";
+import { type Match, Matcher, TooIntricate } from "./matcher.ts";
 import type { NeedleSet } from "./needles.ts";
 
 /** What is done about a value that is found; with `off` there is no scanner. */
@@ -46,14 +46,14 @@ export class Scanner {
   /**
    * Takes the next bytes and returns those that may pass on: the same buffer when nothing was found, maybe none.
    *
-   * @throws {UpstreamFailed} `credential_in_answer`, in the mode `block`.
+   * @throws {UpstreamFailed} `credential_in_answer`, in the mode `block`; `answer_not_scannable` for what was made to
+   * have more readings than anybody could try, in all modes but `detect`.
    */
   push(chunk: Buffer): Buffer {
     if (this.#set.isEmpty || chunk.length === 0) return chunk;
     const data = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
-    const matches = this.#matcher.matches(data);
+    const { matches, heldFrom } = this.#look(data);
     const passed = this.#passed;
-    const heldFrom = this.#matcher.unfinishedStart(data);
     if (this.#mode === "detect") {
       this.#note(matches.filter(({ end }) => end > passed));
       this.#keep(data, heldFrom, Math.max(heldFrom, passed, ...matches.map(({ end }) => end)));
@@ -78,6 +78,17 @@ export class Scanner {
     this.#pending = empty;
     this.#passed = 0;
     return this.#mode === "detect" ? empty : passed.subarray(0, -1);
+  }
+
+  #look(data: Buffer): { readonly matches: readonly Match[]; readonly heldFrom: number } {
+    try {
+      const matches = this.#matcher.matches(data);
+      return { matches, heldFrom: this.#matcher.unfinishedStart(data) };
+    } catch (error) {
+      if (!(error instanceof TooIntricate)) throw error;
+      if (this.#mode !== "detect") throw notScannable();
+      return { matches: [], heldFrom: data.length };
+    }
   }
 
   /** @param passed what the receiver already has of `data`; @param heldFrom where an unfinished match begins. */
@@ -126,6 +137,15 @@ export class Scanner {
     this.#pending = isAll ? empty : Buffer.from(data.subarray(heldFrom));
     this.#passed = isAll ? 0 : passed - heldFrom;
   }
+}
+
+/** Something passes only when it was looked at. */
+export function notScannable(): UpstreamFailed {
+  return new UpstreamFailed(
+    "answer_not_scannable",
+    "The answer cannot be searched for credentials, as this service demands",
+    { hint: "Ask without Range, and accept gzip, deflate, br, zstd or identity only" },
+  );
 }
 
 /** @param keys names, never values. */

@@ -87,7 +87,7 @@ describe("an answer", () => {
     const scrubber = AnswerScrubber.for("block", values);
     expect(() => scrubber?.start(head(["X", secret]), { kind: "none" }, sink())).toThrow(/value of KEY/);
     expect(() => scrubber?.start(head(["Content-Encoding", "x"]), { kind: "close" }, sink())).toThrow(
-      /cannot be looked into/,
+      /cannot be searched/,
     );
   });
 

@@ -16,11 +16,13 @@ const covered = (text: string) => text.replaceAll("[redacted]", "**********");
 
 const places = fc.array(fc.nat(2000), { maxLength: 10 });
 /** Values of the characters that escaping is about, repetitive enough to overlap with themselves. */
-const value = fc.oneof(
+const anyValue = fc.oneof(
   fc.string({ unit: fc.constantFrom(..."abAB01_-/+="), minLength: 8, maxLength: 24 }),
   fc.string({ unit: fc.constantFrom(..."ab%&\\\"'<>;/ 2é😀"), minLength: 8, maxLength: 16 }),
   fc.string({ unit: "grapheme", minLength: 8, maxLength: 12 }),
 );
+/** Those that are looked for, escaped as well. */
+const value = anyValue.filter((text) => new Set(Buffer.from(text)).size >= 4 && text.split(/[%&\\]/).length <= 9);
 const encoding = fc.constantFrom(...encodings);
 const noise = fc.oneof(
   fc.string({ maxLength: 12 }),

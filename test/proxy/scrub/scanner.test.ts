@@ -81,7 +81,7 @@ describe("an injected value", () => {
     { first: "abcdefgh", second: "efghijkl", stream: "-abcdefghijkl-", because: "they overlap" },
     { first: "secretkey1", second: "secretkey123", stream: "-secretkey123-", because: "one begins the other" },
     { first: "ccdddddd", second: "aabbccddddddee", stream: "-aabbccddddddee-", because: "one is inside the other" },
-    { first: "abababab", second: "abababab", stream: "-abababababab-", because: "it overlaps with itself" },
+    { first: "abcdabcd", second: "abcdabcd", stream: "-abcdabcdabcd-", because: "it overlaps with itself" },
   ])("is redacted whole when there are two and $because", ({ first, second, stream }) => {
     const set = new NeedleSet([
       { key: "A", value: first },
@@ -135,11 +135,38 @@ describe("what is no injected value", () => {
     expect(scanner.end().toString()).toBe(text.slice(text.length - held));
   });
 
-  it("includes values of less than eight bytes, which would turn up by themselves", () => {
-    const set = new NeedleSet([{ key: "PIN", value: "1234567" }]);
+  it.each(["1234567", "00000000000", "abcabcabcabc"])("includes %s, which would turn up by itself", (value) => {
+    const set = new NeedleSet([{ key: "PIN", value }]);
     expect(set.isEmpty).toBe(true);
-    expect(set.tooShort).toEqual(["PIN"]);
-    expect(scan(set, "redact", "PIN 1234567").text).toBe("PIN 1234567");
+    expect(set.notSearched).toEqual(["PIN"]);
+    expect(scan(set, "redact", `PIN ${value}`).text).toBe(`PIN ${value}`);
+  });
+
+  it("includes escaped forms of a value of many percent signs and backslashes, not the value itself", () => {
+    const value = "a\\b\\c%d%e%f%g&h&i&j";
+    const set = new NeedleSet([{ key: "KEY", value }]);
+    expect(scan(set, "redact", value).scanner.count).toBe(1);
+    expect(scan(set, "redact", Buffer.from(value).toString("base64")).scanner.count).toBe(1);
+    expect(scan(set, "redact", JSON.stringify(value)).scanner.count).toBe(0);
+  });
+});
+
+describe("an answer made to be searched for ever", () => {
+  const set = new NeedleSet([{ key: "KEY", value: `${"\\".repeat(8)}abcd` }]);
+  const answer = "\\".repeat(32 * 1024);
+
+  it("does not pass, for nobody can tell what is in there", () => {
+    const refused = expect.objectContaining({ code: "answer_not_scannable", status: 502 }) as Error;
+    expect(() => scan(set, "redact", answer)).toThrow(refused);
+    expect(() => scan(set, "block", answer)).toThrow(refused);
+  });
+
+  it("passes in the mode detect", () => {
+    expect(scan(set, "detect", answer).passed).toEqual([answer]);
+  });
+
+  it("is another matter where values are not made of backslashes", () => {
+    expect(scan(new NeedleSet(values), "redact", answer).text).toBe(answer);
   });
 });
 

@@ -61,6 +61,8 @@ export class JoinedWebSockets {
     from.on("end", () => to.end());
     from.on("close", () => {
       to.end();
+      // It may have been told to wait for the one that is gone.
+      to.resume();
       if (this.#options.agent.destroyed && this.#options.upstream.destroyed) this.#finish();
     });
     from.on("error", () => {
@@ -77,7 +79,7 @@ export class JoinedWebSockets {
     rewriter: FrameRewriter | undefined,
     name: "agent" | "upstream",
   ): void {
-    if (this.#isEnding) return;
+    if (this.#isEnding || !to.writable) return;
     this.#options.onBytes(name, chunk.length);
     if (rewriter === undefined) to.write(chunk);
     else {

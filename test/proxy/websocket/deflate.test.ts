@@ -94,6 +94,39 @@ describe("the answer to them", () => {
   });
 });
 
+describe("whatever extensions are named", () => {
+  it("offers stay well-formed, and answers are read or refused", () => {
+    const part = fc.constantFrom(
+      ...[
+        "permessage-deflate",
+        "; ",
+        ";",
+        ",",
+        "=",
+        "client_max_window_bits",
+        "server_max_window_bits",
+        "10",
+        '"9"',
+        "0",
+      ],
+      ...["client_no_context_takeover", "server_no_context_takeover", " ", "x", '"'],
+    );
+    const value = fc.array(part, { maxLength: 9 }).map((parts) => parts.join(""));
+    const property = fc.property(value, value, (offer, answer) => {
+      const offered = offeredExtensions([offer]);
+      expect(offered === undefined || offeredExtensions([offered]) === offered).toBe(true);
+      try {
+        const accepted = acceptedDeflate(offered, [answer]);
+        const bits = Object.values(accepted?.windowBits ?? {});
+        expect(bits.every((count) => count >= 8 && count <= 15)).toBe(true);
+      } catch (error) {
+        expect(error).toMatchObject({ code: "upstream_bad_answer" });
+      }
+    });
+    fc.assert(property, { numRuns: Number(process.env.FUZZ_RUNS ?? 1000) });
+  });
+});
+
 describe("a compressed message", () => {
   it.each([
     { hex: "f248cdc9c90700", because: "a block with fixed codes (RFC 7692, section 7.2.3.1)" },

@@ -1,5 +1,3 @@
-import { applyMask } from "../../../src/proxy/websocket/frame.ts";
-
 /** Frames as tests write and read them; independent of the parser in its lengths and bits. */
 export interface TestFrame {
   readonly isFinal: boolean;
@@ -8,7 +6,9 @@ export interface TestFrame {
   readonly payload: Buffer;
 }
 
-const mask = Buffer.of(0x12, 0x34, 0x56, 0x78);
+const key = Buffer.of(0x12, 0x34, 0x56, 0x78);
+
+const mask = (bytes: Buffer, key: Buffer) => Buffer.from(bytes.map((byte, at) => byte ^ (key[at % 4] ?? 0)));
 
 export function frame(opcode: number, payload: string | Buffer, isFinal = true, rsv1 = false): TestFrame {
   return { isFinal, rsv1, opcode, payload: Buffer.from(payload) };
@@ -38,9 +38,7 @@ export function write(frames: readonly TestFrame[], isMasked: boolean): Buffer {
                 length & 255,
               );
       if (!isMasked) return [head, payload];
-      const masked = Buffer.alloc(length);
-      applyMask(payload, mask, 0, masked, 0);
-      return [head, mask, masked];
+      return [head, key, mask(payload, key)];
     }),
   );
 }
@@ -55,11 +53,11 @@ export function read(bytes: Buffer): TestFrame[] {
     if (short === 126) length = bytes.readUInt16BE(next);
     if (short === 127) length = bytes.readUInt32BE(next + 4);
     next += short === 126 ? 2 : short === 127 ? 8 : 0;
-    const payload = Buffer.alloc(length);
+    let payload = Buffer.from(bytes.subarray(next, next + length));
     if (second & 128) {
-      applyMask(bytes.subarray(next + 4, next + 4 + length), bytes.subarray(next, next + 4), 0, payload, 0);
+      payload = mask(bytes.subarray(next + 4, next + 4 + length), bytes.subarray(next, next + 4));
       next += 4;
-    } else bytes.copy(payload, 0, next, next + length);
+    }
     if (next + length > bytes.length) throw new Error("The bytes end within a frame");
     frames.push({ isFinal: (first & 128) !== 0, rsv1: (first & 64) !== 0, opcode: first & 15, payload });
     at = next + length;

@@ -82,6 +82,21 @@ describe("an agent's text message", () => {
     expect(messagesOf(read(sent))).toEqual([{ opcode: 1, payload: text.replace("__t__", "value") }]);
   });
 
+  it("is masked as the bytes demand, wherever it lies in memory", () => {
+    const property = fc.property(fc.nat(2000), fc.nat(20), fc.nat(9), (length, shift, at) => {
+      const text = `__t__${"é".repeat(length)}`;
+      const bytes = Buffer.concat([
+        Buffer.alloc(shift),
+        write([frame(1, text.slice(0, at), false), frame(0, text.slice(at))], true),
+      ]);
+      const sent = pass(substituting("v".repeat(at)), bytes.subarray(shift));
+      expect(messagesOf(read(sent))[0]?.payload).toBe(
+        Buffer.from(text.replace("__t__", "v".repeat(at))).toString("latin1"),
+      );
+    });
+    fc.assert(property, runs);
+  });
+
   it("may be fragmented inside of the placeholder", () => {
     for (const places of [[3], [1, 2, 3, 4], [2, 2, 6]]) {
       const parts = cut(Buffer.from("a__t__b"), places);

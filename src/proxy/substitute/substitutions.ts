@@ -1,4 +1,5 @@
 import type { CredentialKey, Service, Surface } from "../../domain/services/service.ts";
+import { revealed } from "../scrub/injected.ts";
 import type { ValueEncoder } from "./encode.ts";
 import { StreamReplacer } from "./stream-replacer.ts";
 
@@ -22,10 +23,19 @@ export class Substitutions {
     }
   }
 
-  /** Those of a service; undefined when it has none. */
-  static of(service: Service, reveal: (key: CredentialKey) => string): Substitutions | undefined {
+  /**
+   * Those of a service; undefined when it has none. Made once for each map of values, and kept no longer than that.
+   *
+   * @param values of all credentials that the service names, revealed for it alone.
+   */
+  static of(service: Service, values: ReadonlyMap<CredentialKey, string>): Substitutions | undefined {
     if (service.substitutions.length === 0) return undefined;
-    return new Substitutions(service.substitutions.map((declared) => ({ ...declared, value: reveal(declared.key) })));
+    const known = compiled.get(values);
+    if (known !== undefined) return known;
+    const bound = service.substitutions.map((declared) => ({ ...declared, value: revealed(values, declared.key) }));
+    const substitutions = new Substitutions(bound);
+    compiled.set(values, substitutions);
+    return substitutions;
   }
 
   /** Undefined when nothing is declared there: the surface is never looked at, which bounds where a value can land. */
@@ -33,6 +43,8 @@ export class Substitutions {
     return this.#bySurface.get(surface);
   }
 }
+
+const compiled = new WeakMap<ReadonlyMap<CredentialKey, string>, Substitutions>();
 
 /**
  * The placeholders of one surface. All are replaced in a single pass, at each place the longest that fits, so that what

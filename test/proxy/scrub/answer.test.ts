@@ -106,14 +106,16 @@ describe("an answer", () => {
 });
 
 describe("what a service injects", () => {
-  const reveal = (key: string) => `value-of-${key}`;
+  const revealed = (...keys: string[]) => new Map(keys.map((key) => [key, `value-of-${key}`]));
 
   it("is the value of each credential it names, with the placeholder if there is one", () => {
     const bearer = service({
       auth: { type: "bearer", token: "TOKEN" },
       substitutions: [{ key: "SID", placeholder: "__sid__", in: ["path"] }],
     });
-    expect(injectedValues(bearer, reveal)).toEqual([
+    const values = revealed("TOKEN", "SID");
+    expect(injectedValues(bearer, values), "made once for each map").toBe(injectedValues(bearer, values));
+    expect(injectedValues(bearer, values)).toEqual([
       { key: "TOKEN", value: "value-of-TOKEN" },
       { key: "SID", value: "value-of-SID", placeholder: "__sid__" },
     ]);
@@ -121,7 +123,11 @@ describe("what a service injects", () => {
 
   it("is the pair for basic, so that short parts and base64 of base64 are found", () => {
     const basic = service({ auth: { type: "basic", username: "U", password: "P" }, substitutions: [] });
-    const short = injectedValues(basic, (key) => (key === "U" ? "admin" : "hunter2"));
+    const values = new Map([
+      ["U", "admin"],
+      ["P", "hunter2"],
+    ]);
+    const short = injectedValues(basic, values);
     const scrubber = AnswerScrubber.for("redact", short);
     const header = `Basic ${Buffer.from("admin:hunter2").toString("base64")}`;
     expect(scrubber?.trailers(["X", header])[1]).toBe("Basic [redacted]**********");

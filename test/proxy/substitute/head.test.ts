@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { Surface } from "../../../src/domain/services/service.ts";
+import type { Service, Surface } from "../../../src/domain/services/service.ts";
 import { substituteHeaders, substituteTarget } from "../../../src/proxy/substitute/head.ts";
 import { Substitutions } from "../../../src/proxy/substitute/substitutions.ts";
 
@@ -57,6 +57,20 @@ describe("placeholders in a target", () => {
       { key: "B", placeholder: "__b__", value: "~", in: ["query"] },
     ]);
     expect(substituteTarget(substitutions, "/?__a__&__a__b__&__b__")).toBe("/?__a__b__+__b__&__a__&~");
+  });
+
+  it("come from the service, with the values that were revealed for it", () => {
+    const service: Service = {
+      name: "s",
+      pattern: { host: "h.test" },
+      auth: { type: "passthrough" },
+      substitutions: [{ key: "KEY", placeholder: "__sid__", in: ["query"] }],
+    };
+    const values = new Map([["KEY", "v"]]);
+    const substitutions = Substitutions.of(service, values);
+    expect(substitutions && substituteTarget(substitutions, "/__sid__?__sid__")).toBe("/__sid__?v");
+    expect(Substitutions.of(service, values)).toBe(substitutions);
+    expect(Substitutions.of({ ...service, substitutions: [] }, values)).toBeUndefined();
   });
 
   it("may have their tilde encoded", () => {

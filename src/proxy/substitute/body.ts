@@ -1,6 +1,7 @@
 import { brotliDecompressSync, gunzipSync, inflateRawSync, inflateSync, zstdDecompressSync } from "node:zlib";
 import type { HeaderList } from "../http1/head.ts";
 import { header, listValues } from "../http1/headers.ts";
+import { ByteCollector } from "./byte-collector.ts";
 import { bodyKindOf } from "./media-type.ts";
 import { MultipartReplacer } from "./multipart.ts";
 import { RefusedSubstitution } from "./refused-substitution.ts";
@@ -28,7 +29,7 @@ export class BodySubstituter implements BodyTransform {
    */
   readonly framing: "declared" | "chunked" | "collected";
   readonly #transform: BodyTransform;
-  readonly #parts: Buffer[] = [];
+  readonly #collected = new ByteCollector();
 
   private constructor(framing: "declared" | "chunked" | "collected", transform: BodyTransform) {
     this.framing = framing;
@@ -72,15 +73,16 @@ export class BodySubstituter implements BodyTransform {
   push(chunk: Buffer): Buffer {
     const passed = this.#transform.push(chunk);
     if (this.framing !== "collected") return passed;
-    // A copy: what is kept for long must not pin the larger memory it is a part of.
-    if (passed.length > 0) this.#parts.push(Buffer.from(passed));
+    this.#collected.push(passed);
     return empty;
   }
 
   /** As `push`, for what is left when the last byte was pushed. */
   end(): Buffer {
     const rest = this.#transform.end();
-    return this.#parts.length === 0 ? rest : Buffer.concat([...this.#parts, rest]);
+    if (this.#collected.length === 0) return rest;
+    this.#collected.push(rest);
+    return this.#collected.take();
   }
 }
 
@@ -91,8 +93,7 @@ class CompressedWatch implements BodyTransform {
   readonly #placeholders: PlaceholderSet;
   readonly #decoders: readonly Decode[];
   readonly #limits: BodySubstitutionLimits;
-  readonly #parts: Buffer[] = [];
-  #length = 0;
+  readonly #collected = new ByteCollector();
 
   constructor(placeholders: PlaceholderSet, codings: readonly string[], limits: BodySubstitutionLimits) {
     this.#placeholders = placeholders;
@@ -112,14 +113,13 @@ class CompressedWatch implements BodyTransform {
   }
 
   push(chunk: Buffer): Buffer {
-    this.#length += chunk.length;
-    if (this.#length > this.#limits.maxCollectedBytes) throw tooLarge(this.#limits);
-    this.#parts.push(Buffer.from(chunk));
+    if (this.#collected.length + chunk.length > this.#limits.maxCollectedBytes) throw tooLarge(this.#limits);
+    this.#collected.push(chunk);
     return empty;
   }
 
   end(): Buffer {
-    const body = Buffer.concat(this.#parts);
+    const body = this.#collected.take();
     const options = { maxOutputLength: maxUnfoldedBytes };
     let unfolded: Buffer = body;
     try {

@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { AppError } from "../../errors.ts";
+import { ByteCollector } from "../substitute/byte-collector.ts";
 import type { BodyTransform } from "../substitute/stream-replacer.ts";
 import { BadWebSocket } from "./bad-websocket.ts";
 import { type DeflateParameters, deflateMessage, Inflater, messageTooLarge } from "./deflate.ts";
@@ -64,16 +65,15 @@ export class FrameRewriter {
   #head: Buffer = empty;
   #frame: FrameHead | undefined;
   #seenBytes = 0;
-  /** Payload of the current frame, when it is handled whole. */
-  #payload: Buffer[] = [];
+  /** Payload of the current frame so far, when it is handled whole. */
+  readonly #payload = new ByteCollector();
   #message: Message | undefined;
   readonly #utf8 = new Utf8Check();
   /** Has the receiver got a frame of this message? */
   #hasBegun = false;
   /** Of a collected message: all of its frames, and its payload. */
-  #raw: Buffer[] = [];
-  #collected: Buffer[] = [];
-  #collectedBytes = 0;
+  readonly #raw = new ByteCollector();
+  readonly #collected = new ByteCollector();
   /** A message was changed that later ones may refer to: from here on, none goes out as it came. */
   #isChainBroken = false;
   /** A message was not unfolded that later ones may refer to. */
@@ -156,7 +156,6 @@ export class FrameRewriter {
     this.#frame = frame;
     this.#head = head;
     this.#seenBytes = 0;
-    this.#payload = [];
     if (!isControl(frame.opcode)) this.#beginData(frame);
     if (frame.payloadBytes === 0) this.#onPayload(frame, empty);
   }
@@ -168,12 +167,9 @@ export class FrameRewriter {
       if (this.#message !== undefined) throw violation("a new message in the middle of another");
       this.#message = this.#beginMessage(frame);
       this.#hasBegun = false;
-      this.#raw = [];
-      this.#collected = [];
-      this.#collectedBytes = 0;
     }
     if (this.#plan === "pass") this.#emit(this.#head);
-    if (this.#plan === "collect") this.#raw.push(Buffer.from(this.#head));
+    if (this.#plan === "collect") this.#raw.push(this.#head);
   }
 
   #beginMessage({ opcode, isCompressed }: FrameHead): Message {
@@ -212,14 +208,14 @@ export class FrameRewriter {
   }
 
   #control(frame: FrameHead, part: Buffer, isComplete: boolean): void {
-    this.#payload.push(isComplete ? part : Buffer.from(part));
-    if (!isComplete) return;
+    const payload = this.#whole(part, isComplete);
+    if (payload === undefined) return;
     if (frame.opcode === opcodes.close) {
-      checkClose(unmasked(Buffer.concat(this.#payload), frame.mask, 0), isUtf8);
+      checkClose(unmasked(payload, frame.mask, 0), isUtf8);
       this.isClosing = true;
     }
     this.#emit(this.#head);
-    for (const bytes of this.#payload) this.#emit(bytes);
+    this.#emit(payload);
   }
 
   #stream(frame: FrameHead, part: Buffer, offset: number, isComplete: boolean): void {
@@ -227,10 +223,15 @@ export class FrameRewriter {
       this.#rewrite(unmasked(part, frame.mask, offset), frame.isFinal && isComplete, undefined);
       return;
     }
-    this.#payload.push(isComplete ? part : Buffer.from(part));
-    if (!isComplete) return;
-    const raw = this.#payload.length === 1 ? part : Buffer.concat(this.#payload);
-    this.#rewrite(unmasked(raw, frame.mask, 0), frame.isFinal, raw);
+    const raw = this.#whole(part, isComplete);
+    if (raw !== undefined) this.#rewrite(unmasked(raw, frame.mask, 0), frame.isFinal, raw);
+  }
+
+  /** The payload of the current frame, once it is there; mostly it came in one part, which is not copied. */
+  #whole(part: Buffer, isComplete: boolean): Buffer | undefined {
+    if (isComplete && this.#payload.length === 0) return part;
+    this.#payload.push(part);
+    return isComplete ? this.#payload.take() : undefined;
   }
 
   /** @param raw the whole payload as it came, when the frame may go on as it is. */
@@ -261,10 +262,10 @@ export class FrameRewriter {
   }
 
   #collect(frame: FrameHead, part: Buffer, offset: number): void {
-    this.#raw.push(Buffer.from(part));
+    this.#raw.push(part);
     this.#collected.push(unmasked(part, frame.mask, offset));
-    this.#collectedBytes += part.length;
-    if (this.#collectedBytes > this.#options.maxMessageBytes) this.#giveUpOn();
+    // Heads count, too: fragments may be empty.
+    if (this.#raw.length > this.#options.maxMessageBytes) this.#giveUpOn();
   }
 
   /** The message is too large to be looked into. */
@@ -276,9 +277,8 @@ export class FrameRewriter {
     if (message === undefined) return;
     if (message.transform !== undefined) this.unseenMessages += 1;
     if (!this.#forgets) this.#isBlind = true;
-    for (const bytes of this.#raw) this.#emit(bytes);
-    this.#raw = [];
-    this.#collected = [];
+    this.#emit(this.#raw.take());
+    this.#collected.take();
     this.#message = { ...message, transform: undefined, plan: "pass" };
   }
 
@@ -290,21 +290,19 @@ export class FrameRewriter {
   }
 
   #endCollected(message: Message): void {
-    const payload = Buffer.concat(this.#collected);
-    const plain = this.#unfold(payload);
+    const plain = this.#unfold(this.#collected.take());
     if (plain === undefined) return;
+    const raw = this.#raw.take();
     if (message.isText && !isUtf8(plain)) throw badText();
     const passed = message.transform === undefined ? plain : changedBy(message.transform, plain);
     if (passed === plain && !this.#isChainBroken) {
-      for (const bytes of this.#raw) this.#emit(bytes);
+      this.#emit(raw);
     } else {
       if (passed !== plain && !this.#forgets) this.#isChainBroken = true;
       const { deflate, sender } = this.#options;
       const compressed = deflate === undefined ? undefined : deflateMessage(passed, deflate.windowBits[sender]);
       this.#emitFrame(compressed ?? passed, true, compressed !== undefined);
     }
-    this.#raw = [];
-    this.#collected = [];
   }
 
   #unfold(payload: Buffer): Buffer | undefined {

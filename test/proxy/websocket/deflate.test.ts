@@ -253,6 +253,17 @@ describe("compressed messages on their way through", () => {
     expect(scanner.count).toBe(1);
   });
 
+  it("may not come in fragments without end", () => {
+    const { rewriter } = scrubbing(false, "redact", 10_000);
+    rewriter.push(write([frame(1, "", false, true)], false));
+    const fragments = write(
+      Array.from({ length: 1000 }, () => frame(0, "", false)),
+      false,
+    );
+    for (let i = 0; i < 10 && rewriter.failure === undefined; i += 1) rewriter.push(fragments);
+    expect(rewriter.failure).toMatchObject({ code: "websocket_message_too_large" });
+  });
+
   it("must be text where they say so", async () => {
     const { rewriter } = scrubbing(false);
     rewriter.push(write([frame(1, deflateRawSync(Buffer.of(0xff)), true, true)], false));

@@ -9,6 +9,7 @@ export type ActiveScrubMode = Exclude<ScrubMode, "off">;
 const marker = Buffer.from("[redacted]");
 const filler = 0x2a;
 const neverInUtf8 = Buffer.of(0xff);
+const nothing: readonly Match[] = [];
 const empty = Buffer.alloc(0);
 
 /**
@@ -31,6 +32,7 @@ export class Scanner {
   #pending: Buffer = empty;
   /** How many bytes of `#pending` are settled: the receiver has them, or a marker; in `detect`, they were counted. */
   #passed = 0;
+  #heldFrom = 0;
 
   constructor(set: NeedleSet, mode: ActiveScrubMode) {
     this.#set = set;
@@ -52,7 +54,8 @@ export class Scanner {
   push(chunk: Buffer): Buffer {
     if (this.#set.isEmpty || chunk.length === 0) return chunk;
     const data = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
-    const { matches, heldFrom } = this.#look(data);
+    const matches = this.#look(data);
+    const heldFrom = this.#heldFrom;
     const passed = this.#passed;
     if (this.#mode === "detect") {
       this.#note(matches.filter(({ end }) => end > passed));
@@ -80,14 +83,17 @@ export class Scanner {
     return this.#mode === "detect" ? empty : passed.subarray(0, -1);
   }
 
-  #look(data: Buffer): { readonly matches: readonly Match[]; readonly heldFrom: number } {
+  /** The matches in `data`; leaves in `#heldFrom` where an unfinished one begins. */
+  #look(data: Buffer): readonly Match[] {
     try {
       const matches = this.#matcher.matches(data);
-      return { matches, heldFrom: this.#matcher.unfinishedStart(data) };
+      this.#heldFrom = this.#matcher.unfinishedStart(data);
+      return matches;
     } catch (error) {
       if (!(error instanceof TooIntricate)) throw error;
       if (this.#mode !== "detect") throw notScannable();
-      return { matches: [], heldFrom: data.length };
+      this.#heldFrom = data.length;
+      return nothing;
     }
   }
 

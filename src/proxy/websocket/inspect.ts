@@ -58,29 +58,46 @@ export function closeCodeOf(error: unknown): number {
   return error instanceof AppError ? 1008 : 1011;
 }
 
-/** A text message has no media type: one that begins like an object or an array of JSON is taken for JSON. */
+/** Enough of a message to tell what it is; nobody's prefix is longer. */
+const maxLeadBytes = 64;
+
+/**
+ * A text message has no media type: one that begins like an object, an array or a string of JSON is taken for JSON, also
+ * behind the numbers of Socket.IO (`42["event", …]`, `42/room,["event", …]`).
+ */
 class MessageReplacer implements BodyTransform {
   readonly #placeholders: PlaceholderSet;
   #inner: BodyTransform | undefined;
+  /** The beginning, while it does not tell. */
+  #lead = empty;
 
   constructor(placeholders: PlaceholderSet) {
     this.#placeholders = placeholders;
   }
 
   push(chunk: Buffer): Buffer {
-    if (this.#inner === undefined) {
-      const first = chunk.find((byte) => byte !== 0x20 && byte !== 0x09 && byte !== 0x0a && byte !== 0x0d);
-      // Blanks alone say nothing yet, and hold no placeholder.
-      if (first === undefined) return chunk;
-      this.#inner = this.#placeholders.replacer(first === 0x7b || first === 0x5b ? encodeJson : encodeRaw);
+    if (this.#inner !== undefined) return this.#inner.push(chunk);
+    const data = this.#lead.length === 0 ? chunk : Buffer.concat([this.#lead, chunk]);
+    const begin = data.toString("latin1", 0, maxLeadBytes);
+    if (data.length < maxLeadBytes && mayStillBeJson.test(begin)) {
+      this.#lead = Buffer.from(data);
+      return empty;
     }
-    return this.#inner.push(chunk);
+    this.#lead = empty;
+    this.#inner = this.#placeholders.replacer(isJson.test(begin) ? encodeJson : encodeRaw);
+    return this.#inner.push(data);
   }
 
   end(): Buffer {
-    return this.#inner?.end() ?? Buffer.alloc(0);
+    if (this.#inner !== undefined) return this.#inner.end();
+    const all = this.#placeholders.replacer(encodeRaw);
+    return Buffer.concat([all.push(this.#lead), all.end()]);
   }
 }
+
+const empty: Buffer = Buffer.alloc(0);
+const isJson = /^[\s\d]*(?:\/[^,[{]*,\d*)?[[{"]/;
+const mayStillBeJson = /^[\s\d]*(?:\/[^,[{]*(?:,\d*)?)?$/;
 
 function inBinary(): BadWebSocket {
   return new BadWebSocket(

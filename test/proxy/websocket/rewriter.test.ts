@@ -41,6 +41,22 @@ describe("an agent's text message", () => {
     expect(messagesOf(read(sent))).toEqual([{ opcode: 1, payload: 'auth a"b' }]);
   });
 
+  it.each([
+    { text: '42["auth","__t__"]', sent: '42["auth","a\\"b"]', because: "Socket.IO puts numbers before its JSON" },
+    { text: '42/room,1["__t__"]', sent: '42/room,1["a\\"b"]', because: "and the name of a room" },
+    { text: ' \n{"a":"__t__"}', sent: ' \n{"a":"a\\"b"}', because: "blanks may come first" },
+    { text: '"__t__"', sent: '"a\\"b"', because: "a string alone is JSON" },
+    { text: "42", sent: "42", because: "a number alone holds nothing" },
+    { text: "42 __t__", sent: '42 a"b', because: "numbers alone make no JSON" },
+    { text: "/join __t__, now", sent: '/join a"b, now', because: "a slash alone makes none" },
+  ])("$text is sent as $sent: $because", ({ text, sent }) => {
+    for (const places of [[], [1], [2, 3], Array.from(text, (_, at) => at)]) {
+      const parts = cut(Buffer.from(text), places);
+      const frames = parts.map((part, at) => frame(at === 0 ? 1 : 0, part, at === parts.length - 1));
+      expect(messagesOf(read(pass(substituting('a"b'), write(frames, true))))).toEqual([{ opcode: 1, payload: sent }]);
+    }
+  });
+
   it("that grows takes the longer form of length", () => {
     const text = `__t__${"x".repeat(116)}`;
     const sent = pass(substituting("v".repeat(99)), write([frame(1, text)], true));

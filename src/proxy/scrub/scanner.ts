@@ -59,7 +59,11 @@ export class Scanner {
     const passed = this.#passed;
     if (this.#mode === "detect") {
       this.#note(matches.filter(({ end }) => end > passed));
-      this.#keep(data, heldFrom, Math.max(heldFrom, passed, ...matches.map(({ end }) => end)));
+      this.#keep(
+        data,
+        heldFrom,
+        matches.reduce((last, { end }) => Math.max(last, end), Math.max(heldFrom, passed)),
+      );
       return chunk;
     }
     if (matches.length === 0) {

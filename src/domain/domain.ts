@@ -26,6 +26,7 @@ import { Settings } from "./settings.ts";
 import { Members } from "./vaults/member.ts";
 import { Snapshots } from "./vaults/snapshots.ts";
 import { Vaults } from "./vaults/vault.ts";
+import { VaultSettingsStore } from "./vaults/vault-settings.ts";
 import { VaultWriter } from "./vaults/vault-writer.ts";
 
 export interface DomainOptions {
@@ -66,6 +67,7 @@ export class Domain {
   readonly tails: JournalTails;
   readonly users: Users;
   readonly vaults: Vaults;
+  readonly vaultSettings: VaultSettingsStore;
 
   constructor(options: DomainOptions) {
     const { database, changes, keyring, clock, log, baseUrl } = options;
@@ -92,6 +94,7 @@ export class Domain {
     this.scopedTokens = new ScopedTokens({ database, changes, clock });
     this.members = new Members({ database, changes, clock });
     this.vaults = new Vaults({ database, changes, clock, writer });
+    this.vaultSettings = new VaultSettingsStore({ database, writer });
     this.services = new Services({ database, writer, allowsInternalNames: options.allowsInternalNames });
     this.credentials = new Credentials({ database, keyring, writer });
     this.snapshots = new Snapshots({ database, changes, keyring, clock });

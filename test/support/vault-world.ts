@@ -5,6 +5,7 @@ import { Credentials } from "../../src/domain/credentials/credential.ts";
 import { Services } from "../../src/domain/services/services.ts";
 import { Snapshots } from "../../src/domain/vaults/snapshots.ts";
 import { Vaults } from "../../src/domain/vaults/vault.ts";
+import { VaultSettingsStore } from "../../src/domain/vaults/vault-settings.ts";
 import { VaultWriter } from "../../src/domain/vaults/vault-writer.ts";
 import { silentLogger } from "../../src/log.ts";
 import { Changes } from "../../src/storage/changes.ts";
@@ -20,6 +21,7 @@ export interface VaultWorld {
   readonly changes: Changes;
   readonly clock: ManualClock;
   readonly vaults: Vaults;
+  readonly vaultSettings: VaultSettingsStore;
   readonly services: Services;
   readonly credentials: Credentials;
   readonly snapshots: Snapshots;
@@ -37,6 +39,7 @@ export async function buildVaultWorld(database: Database): Promise<VaultWorld> {
     changes,
     clock,
     vaults: new Vaults({ database, changes, clock, writer }),
+    vaultSettings: new VaultSettingsStore({ database, writer }),
     services: new Services({ database, writer, allowsInternalNames: false }),
     credentials: new Credentials({ database, keyring, writer }),
     snapshots: new Snapshots({ database, changes, keyring, clock }),

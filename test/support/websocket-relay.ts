@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { parseRequestHead, parseResponseHead } from "../../src/proxy/http1/head.ts";
-import { listValues } from "../../src/proxy/http1/headers.ts";
+import { listValues } from "../../src/proxy/http1/header-list.ts";
 import { serializeRequestHead } from "../../src/proxy/http1/serialize.ts";
 import { acceptedDeflate, type DeflateParameters, offeredExtensions } from "../../src/proxy/websocket/deflate.ts";
 import { JoinedWebSockets } from "../../src/proxy/websocket/join.ts";
@@ -25,15 +25,18 @@ export async function startWebSocketRelay(options: RelayOptions) {
 
   async function serve(agent: Socket): Promise<void> {
     const request = await readHead(agent);
-    const head = parseRequestHead(request.text);
+    const head = parseRequestHead(Buffer.from(request.text, "latin1"));
     const offered = offeredExtensions(listValues(head.headers, "sec-websocket-extensions"));
     const headers = [...head.headers];
     const at = headers.findIndex((name) => name.toLowerCase() === "sec-websocket-extensions");
     if (at !== -1) headers.splice(at, 2, ...(offered === undefined ? [] : ["Sec-WebSocket-Extensions", offered]));
     const upstream = connect(options.upstreamPort, "127.0.0.1");
-    upstream.write(serializeRequestHead(head.method, head.target, headers), "latin1");
+    upstream.write(serializeRequestHead(`${head.method} ${head.target} HTTP/1.1`, headers), "latin1");
     const answer = await readHead(upstream);
-    const accepted = listValues(parseResponseHead(answer.text).headers, "sec-websocket-extensions");
+    const accepted = listValues(
+      parseResponseHead(Buffer.from(answer.text, "latin1")).headers,
+      "sec-websocket-extensions",
+    );
     const { toUpstream, toAgent } = options.rewriters(
       acceptedDeflate(offered, accepted.length === 0 ? [] : [accepted.join(", ")]),
     );

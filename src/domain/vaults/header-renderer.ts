@@ -1,10 +1,11 @@
-/** The headers that services inject, with credential values in place, kept for a minute so that most requests decrypt nothing. */
+/** What services inject, with credential values in place, kept for a minute so that most requests decrypt nothing. */
 import { type AppError, UpstreamFailed } from "../../errors.ts";
 import type { Clock } from "../clock.ts";
 import { type CredentialResolver, credentialMissing, type SealedCredential } from "../credentials/resolve.ts";
 import { type HeaderTemplate, headerTemplates } from "../services/auth.ts";
+import { referencedKeys } from "../services/definition.ts";
 import type { CredentialKey, Service } from "../services/service.ts";
-import type { InjectedHeader } from "./snapshot.ts";
+import type { InjectedHeader, Injection } from "./snapshot.ts";
 
 export interface HeaderRendererOptions {
   readonly credentials: ReadonlyMap<CredentialKey, SealedCredential>;
@@ -14,28 +15,28 @@ export interface HeaderRendererOptions {
 
 /** Plaintext stays in memory no longer than this after it was last opened, whether or not anybody asks again. */
 const keepMs = 60_000;
-const nothing: readonly InjectedHeader[] = [];
+const nothing: Injection = { headers: [], values: new Map() };
 
 interface Rendered {
-  readonly headers: readonly InjectedHeader[];
+  readonly injection: Injection;
   readonly expiresAtMs: number;
 }
 
 export class HeaderRenderer {
   readonly #options: HeaderRendererOptions;
   readonly #rendered = new Map<Service, Rendered>();
-  readonly #rendering = new Map<Service, Promise<readonly InjectedHeader[]>>();
+  readonly #rendering = new Map<Service, Promise<Injection>>();
 
   constructor(options: HeaderRendererOptions) {
     this.#options = options;
   }
 
-  /** See `VaultSnapshot.injectedHeaders`. */
-  headersOf(service: Service): readonly InjectedHeader[] | Promise<readonly InjectedHeader[]> {
-    if (service.auth.type === "passthrough") return nothing;
+  /** See `VaultSnapshot.injectionFor`. */
+  injectionFor(service: Service): Injection | Promise<Injection> {
+    if (service.auth.type === "passthrough" && service.substitutions.length === 0) return nothing;
     const known = this.#rendered.get(service);
     if (known !== undefined) {
-      if (this.#options.clock.now() < known.expiresAtMs) return known.headers;
+      if (this.#options.clock.now() < known.expiresAtMs) return known.injection;
       this.#rendered.delete(service);
     }
     const running = this.#rendering.get(service);
@@ -45,16 +46,16 @@ export class HeaderRenderer {
     return rendering;
   }
 
-  async #render(service: Service): Promise<readonly InjectedHeader[]> {
+  async #render(service: Service): Promise<Injection> {
     const templates = headerTemplates(service.auth);
-    const values = await this.#open([...new Set(templates.flatMap(({ keys }) => keys))]);
-    const headers = templates.map((template) => renderOne(template, values));
-    const rendered = { headers, expiresAtMs: this.#options.clock.now() + keepMs };
+    const values = await this.#open(referencedKeys(service));
+    const injection = { headers: templates.map((template) => renderOne(template, values)), values };
+    const rendered = { injection, expiresAtMs: this.#options.clock.now() + keepMs };
     this.#rendered.set(service, rendered);
     setTimeout(() => {
       if (this.#rendered.get(service) === rendered) this.#rendered.delete(service);
     }, keepMs).unref();
-    return headers;
+    return injection;
   }
 
   async #open(keys: readonly CredentialKey[]): Promise<ReadonlyMap<CredentialKey, string>> {
@@ -64,7 +65,7 @@ export class HeaderRenderer {
     const opened = keys.map(async (key): Promise<[CredentialKey, string]> => {
       const credential = credentials.get(key);
       if (credential === undefined) throw credentialMissing([key]);
-      // The value goes into a header of the request that is being prepared.
+      // The value goes into the request that is being prepared.
       return [key, (await resolver.resolve(credential)).reveal()];
     });
     return new Map(await Promise.all(opened));

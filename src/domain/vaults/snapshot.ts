@@ -2,7 +2,7 @@
  * The contract between the data plane and the vault: an immutable, versioned picture from which a request is decided
  * without a database. Implemented by `snapshots.ts`.
  */
-import type { Service } from "../services/service.ts";
+import type { CredentialKey, ScrubMode, Service } from "../services/service.ts";
 
 /** What a request is aimed at. Host lower-case without trailing dot; path as on the wire, without query. */
 export interface Target {
@@ -17,6 +17,16 @@ export interface Target {
 export interface InjectedHeader {
   readonly name: string;
   readonly value: string;
+}
+
+/** What a service puts into requests. */
+export interface Injection {
+  readonly headers: readonly InjectedHeader[];
+  /**
+   * The value of each credential that the service names, for its substitutions and for the search through answers. What
+   * is compiled from them is held weakly on this map: plaintext lives as long as the map is kept, and no longer.
+   */
+  readonly values: ReadonlyMap<CredentialKey, string>;
 }
 
 export type MatchOutcome =
@@ -34,14 +44,16 @@ export interface VaultSnapshot {
   readonly vaultName: string;
   readonly version: number;
   readonly unmatchedHostPolicy: "passthrough" | "deny";
+  /** For services that do not say it themselves. */
+  readonly scrubMode: ScrubMode;
   match(target: Target): MatchOutcome;
   /**
-   * The headers that a service injects, with credential values in place. Synchronous when they were rendered within
-   * the last 60 seconds for this snapshot, else a promise (one unseal per distinct key).
+   * What a service injects. Synchronous when it was made within the last 60 seconds for this snapshot, and then the very
+   * same object; else a promise (one unseal per distinct key).
    * @throws {UpstreamFailed} `credential_not_found` naming keys, never values, when a credential is missing, does not
    * open, or holds bytes that are illegal in a field value.
    */
-  injectedHeaders(service: Service): readonly InjectedHeader[] | Promise<readonly InjectedHeader[]>;
+  injectionFor(service: Service): Injection | Promise<Injection>;
 }
 
 export interface SnapshotSource {

@@ -14,7 +14,7 @@ import { compileMatcher } from "../services/match.ts";
 import { readServices } from "../services/service-store.ts";
 import { HeaderRenderer } from "./header-renderer.ts";
 import type { SnapshotSource, VaultSnapshot } from "./snapshot.ts";
-import { readUnmatchedHostPolicy, unmatchedHostPolicyKey } from "./vault.ts";
+import { readVaultSettings } from "./vault-settings.ts";
 
 export interface SnapshotsOptions {
   readonly database: Database;
@@ -106,14 +106,9 @@ export class Snapshots implements SnapshotSource {
   async #readOnce(vaultId: string): Promise<VaultSnapshot> {
     const { db } = this.#database;
     const vault = await this.#readVault(vaultId);
-    const [stored, policy, credentials] = await Promise.all([
+    const [stored, settings, credentials] = await Promise.all([
       readServices(db, vaultId),
-      db
-        .selectFrom("vault_settings")
-        .select("value")
-        .where("vault_id", "=", vaultId)
-        .where("key", "=", unmatchedHostPolicyKey)
-        .executeTakeFirst(),
+      readVaultSettings(db, vaultId),
       db
         .selectFrom("credentials")
         .select(["id", "key", "type", "value_sealed as sealed"])
@@ -131,9 +126,9 @@ export class Snapshots implements SnapshotSource {
       vaultId,
       vaultName: vault.name,
       version: vault.version,
-      unmatchedHostPolicy: readUnmatchedHostPolicy(policy?.value),
+      ...settings,
       match: (target) => matcher.match(target),
-      injectedHeaders: (service) => renderer.headersOf(service),
+      injectionFor: (service) => renderer.injectionFor(service),
     };
   }
 

@@ -1,13 +1,13 @@
 /** Vaults: create, list, rename, delete, join, leave, context and settings (spec of accounts, section 6.7). */
 import type { Access } from "../../domain/actors/access.ts";
 import type { Members } from "../../domain/vaults/member.ts";
+import { defaultVaultName, type ListedVault, refuseDefaultVault, type Vaults } from "../../domain/vaults/vault.ts";
 import {
-  defaultVaultName,
-  type ListedVault,
+  parseScrubMode,
   parseUnmatchedHostPolicy,
-  refuseDefaultVault,
-  type Vaults,
-} from "../../domain/vaults/vault.ts";
+  type VaultSettings,
+  type VaultSettingsStore,
+} from "../../domain/vaults/vault-settings.ts";
 import { Forbidden, InvalidInput } from "../../errors.ts";
 import { json, wireTime } from "../answer.ts";
 import { Fields } from "../fields.ts";
@@ -17,6 +17,7 @@ import { infisicalNotConfigured } from "./credential-stores.ts";
 export interface VaultDependencies {
   readonly access: Access;
   readonly vaults: Vaults;
+  readonly vaultSettings: VaultSettingsStore;
   readonly members: Members;
 }
 
@@ -110,23 +111,27 @@ function registerOwnMembership(router: ApiRouter, { access, members }: VaultDepe
   });
 }
 
-function registerVaultSettings(router: ApiRouter, { access, vaults }: VaultDependencies): void {
+function registerVaultSettings(router: ApiRouter, { access, vaultSettings }: VaultDependencies): void {
   router.on("GET", "/v1/vaults/{name}/settings", authed, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "access");
-    return json({
-      unmatched_host_policy: await vaults.unmatchedHostPolicy(vault.id),
-      infisical_available: false,
-    });
+    return json({ ...formatSettings(await vaultSettings.read(vault.id)), infisical_available: false });
   });
 
   router.on("PATCH", "/v1/vaults/{name}/settings", withBody, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "admin-or-owner");
-    const wanted = new Fields(await request.json()).string("unmatched_host_policy");
-    if (wanted === undefined) return json({ unmatched_host_policy: await vaults.unmatchedHostPolicy(vault.id) });
-    const policy = parseUnmatchedHostPolicy(wanted);
-    await vaults.setUnmatchedHostPolicy(vault.id, policy);
-    return json({ unmatched_host_policy: policy });
+    const body = new Fields(await request.json());
+    const policy = body.string("unmatched_host_policy");
+    const scrub = body.string("scrub");
+    await vaultSettings.write(vault.id, {
+      ...(policy !== undefined && { unmatchedHostPolicy: parseUnmatchedHostPolicy(policy) }),
+      ...(scrub !== undefined && { scrubMode: parseScrubMode(scrub) }),
+    });
+    return json(formatSettings(await vaultSettings.read(vault.id)));
   });
+}
+
+function formatSettings({ unmatchedHostPolicy, scrubMode }: VaultSettings): object {
+  return { unmatched_host_policy: unmatchedHostPolicy, scrub: scrubMode };
 }
 
 function nameOf(request: ApiRequest): string {

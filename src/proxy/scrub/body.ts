@@ -1,7 +1,7 @@
 import type { Transform } from "node:stream";
 import { type AppError, UpstreamFailed } from "../../errors.ts";
-import type { HeaderList } from "../http1/head.ts";
-import { isNamed, listValues } from "../http1/headers.ts";
+import type { HeaderList } from "../http1/fields.ts";
+import { keepHeaders } from "../http1/header-list.ts";
 import { type Coding, createDecoder, isBomb, parseCodings } from "./codings.ts";
 import type { NeedleSet } from "./needles.ts";
 import { type ActiveScrubMode, notScannable, Scanner } from "./scanner.ts";
@@ -22,8 +22,8 @@ export interface BodyScrubOptions {
   readonly mode: ActiveScrubMode;
   readonly needles: NeedleSet;
   readonly status: number;
-  /** Of the answer, as the upstream sent them. */
-  readonly headers: HeaderList;
+  /** The values of the answer's `Content-Encoding`; mostly there are none. */
+  readonly contentEncodings: readonly string[];
 }
 
 /**
@@ -53,10 +53,10 @@ export class BodyScrubber {
 
   /** @throws {UpstreamFailed} `answer_not_scannable`: in the mode `block`, what cannot be looked into does not pass. */
   constructor(options: BodyScrubOptions, sink: ScrubbedBodySink) {
-    const { mode, needles, status, headers } = options;
+    const { mode, needles, status, contentEncodings } = options;
     this.scanner = new Scanner(needles, mode);
     this.#sink = sink;
-    const codings = parseCodings(listValues(headers, "content-encoding"));
+    const codings = parseCodings(contentEncodings);
     this.#codings = codings ?? [];
     // From the middle of something compressed nothing can be decoded.
     if (codings === undefined || (codings.length > 0 && status === 206)) this.view = "blind";
@@ -78,12 +78,7 @@ export class BodyScrubber {
   headers(headers: HeaderList): HeaderList {
     if (this.#keepsLength) return headers;
     const dropped = this.view === "decoded" ? [...ofTheBytes, "content-encoding"] : ofTheBytes;
-    const kept: string[] = [];
-    for (let i = 0; i < headers.length; i += 2) {
-      const name = headers[i] ?? "";
-      if (!dropped.some((lower) => isNamed(name, lower))) kept.push(name, headers[i + 1] ?? "");
-    }
-    return kept;
+    return keepHeaders(headers, (name) => !dropped.includes(name));
   }
 
   /**

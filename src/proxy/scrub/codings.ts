@@ -17,6 +17,7 @@ const maxCodings = 2;
 
 /** The codings of a `Content-Encoding` in the order in which they were applied; undefined when one is not known. */
 export function parseCodings(values: readonly string[]): readonly Coding[] | undefined {
+  if (values.length === 0) return noCodings;
   const codings: Coding[] = [];
   for (const name of values.flatMap((value) => value.split(","))) {
     const coding = name.trim().toLowerCase();
@@ -27,6 +28,8 @@ export function parseCodings(values: readonly string[]): readonly Coding[] | und
   }
   return codings;
 }
+
+const noCodings: readonly Coding[] = [];
 
 const aliases: ReadonlyMap<string, Coding> = new Map([
   ["gzip", "gzip"],

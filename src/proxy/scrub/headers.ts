@@ -1,4 +1,4 @@
-import type { HeaderList } from "../http1/head.ts";
+import type { HeaderList } from "../http1/fields.ts";
 import type { Scanner } from "./scanner.ts";
 
 /** Text of one character per byte, such as a reason phrase, without injected values; the same string when it holds none. */

@@ -22,6 +22,26 @@ export class TooIntricate extends Error {}
 const stepsPerByte = 32;
 const spareSteps = 4096;
 
+/**
+ * Does a piece of data hold a needle, or more readings than can be tried? Costs next to nothing where it does not, and
+ * reports nothing.
+ */
+export function mayHoldNeedle(set: NeedleSet, data: Buffer): boolean {
+  let matcher = matchers.get(set);
+  if (matcher === undefined) {
+    matcher = new Matcher(set);
+    matchers.set(set, matcher);
+  }
+  try {
+    return matcher.matches(data).length > 0;
+  } catch (error) {
+    if (error instanceof TooIntricate) return true;
+    throw error;
+  }
+}
+
+const matchers = new WeakMap<NeedleSet, Matcher>();
+
 /** Looks for the needles of a set in one piece of data. It keeps no data. */
 export class Matcher {
   readonly #set: NeedleSet;

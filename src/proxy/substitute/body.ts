@@ -1,6 +1,6 @@
 import { brotliDecompressSync, gunzipSync, inflateRawSync, inflateSync, zstdDecompressSync } from "node:zlib";
-import type { HeaderList } from "../http1/head.ts";
-import { header, listValues } from "../http1/headers.ts";
+import type { HeaderList } from "../http1/fields.ts";
+import { headerOf, listValues } from "../http1/header-list.ts";
 import { ByteCollector } from "./byte-collector.ts";
 import { bodyKindOf } from "./media-type.ts";
 import { MultipartReplacer } from "./multipart.ts";
@@ -54,7 +54,7 @@ export class BodySubstituter implements BodyTransform {
       .map((coding) => coding.toLowerCase())
       .filter((coding) => coding !== "identity");
     if (codings.length > 0) return new BodySubstituter("collected", new CompressedWatch(placeholders, codings, limits));
-    const kind = bodyKindOf(header(headers, "content-type"));
+    const kind = bodyKindOf(headerOf(headers, "content-type"));
     if (kind.kind === "opaque") return new BodySubstituter("declared", new PlaceholderWatch(placeholders, inBinary));
     if (length !== undefined && length > limits.maxCollectedBytes) {
       return new BodySubstituter("declared", new PlaceholderWatch(placeholders, () => tooLarge(limits)));

@@ -1,4 +1,4 @@
-import type { HeaderList } from "../http1/head.ts";
+import type { HeaderList } from "../http1/fields.ts";
 import { encodeHeader, encodePath, encodeQuery } from "./encode.ts";
 import { RefusedSubstitution, valueUnusable } from "./refused-substitution.ts";
 import type { PlaceholderSet, Substitutions } from "./substitutions.ts";

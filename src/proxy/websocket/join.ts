@@ -83,12 +83,9 @@ export class JoinedWebSockets {
     this.#options.onBytes(name, chunk.length);
     if (rewriter === undefined) to.write(chunk);
     else {
-      const parts = rewriter.push(chunk);
-      if (parts.length > 1) to.cork();
-      for (const part of parts) to.write(part);
-      if (parts.length > 1) to.uncork();
-      if (rewriter.failure !== undefined) {
-        this.close(closeCodeOf(rewriter.failure), rewriter.failure);
+      const failure = rewriteInto(to, rewriter, chunk);
+      if (failure !== undefined) {
+        this.close(closeCodeOf(failure), failure);
         return;
       }
     }
@@ -100,6 +97,19 @@ export class JoinedWebSockets {
     this.#isOver = true;
     this.#isEnding = true;
     this.#options.onEnd(undefined);
+  }
+}
+
+/** A bug of ours ends this connection: what escapes from a socket's event would end the process. */
+function rewriteInto(to: Socket, rewriter: FrameRewriter, chunk: Buffer): Error | undefined {
+  try {
+    const parts = rewriter.push(chunk);
+    if (parts.length > 1) to.cork();
+    for (const part of parts) to.write(part);
+    if (parts.length > 1) to.uncork();
+    return rewriter.failure;
+  } catch (error) {
+    return error instanceof Error ? error : new Error("Rewriting a message failed", { cause: error });
   }
 }
 

@@ -39,6 +39,7 @@ import { Members } from "./vaults/member.ts";
 import { VaultNetworkSettings } from "./vaults/network-settings.ts";
 import { Snapshots } from "./vaults/snapshots.ts";
 import { Vaults } from "./vaults/vault.ts";
+import { VaultSettingsStore } from "./vaults/vault-settings.ts";
 import { VaultWriter } from "./vaults/vault-writer.ts";
 
 export interface DomainOptions {
@@ -93,6 +94,7 @@ export class Domain {
   readonly vaultNetworks: VaultNetworkSettings;
   readonly vaults: Vaults;
   readonly webhooks: Webhooks;
+  readonly vaultSettings: VaultSettingsStore;
 
   constructor(options: DomainOptions) {
     const { database, changes, keyring, clock, log, baseUrl } = options;
@@ -121,6 +123,7 @@ export class Domain {
     this.vaults = new Vaults({ database, changes, clock, writer });
     const mayOpen = options.mayOpenNetwork ?? (() => false);
     this.vaultNetworks = new VaultNetworkSettings({ database, writer, mayOpen });
+    this.vaultSettings = new VaultSettingsStore({ database, writer });
     this.services = new Services({ database, writer, allowsInternalNames: options.allowsInternalNames });
     this.credentials = new Credentials({ database, keyring, writer });
     const tokenEndpoint = new TokenEndpoint({ outbound: options.outbound });

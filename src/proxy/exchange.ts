@@ -1,8 +1,10 @@
 import { uuidv7 } from "../crypto/token.ts";
 import type { ScopeLease } from "../domain/actors/scope.ts";
-import type { InjectedHeader, VaultSnapshot } from "../domain/vaults/snapshot.ts";
+import type { ScrubFinding } from "../domain/journal-entry.ts";
+import type { Injection, VaultSnapshot } from "../domain/vaults/snapshot.ts";
 import { AppError, messageOf, TooLarge, Unavailable, UpstreamFailed } from "../errors.ts";
 import type { AgentConnection, RequestHandler } from "./agent-connection.ts";
+import { AnswerScrubbing, type ScrubbedAnswerTarget } from "./answer-scrubbing.ts";
 import type { ProxyContext } from "./context.ts";
 import { outgoingTrailers, sniffAuthentication } from "./headers.ts";
 import { Field } from "./http1/field-names.ts";
@@ -14,9 +16,12 @@ import { OutgoingRequest } from "./outgoing.ts";
 import { type Plan, planFor } from "./plan.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
 import { AnswerRelay } from "./relay.ts";
+import { RequestSubstitution } from "./request-substitution.ts";
 import type { Route, RouteOrigin } from "./route.ts";
+import { type Treatment, untouched } from "./treatment.ts";
 import type { UpstreamConnection, UpstreamUser } from "./upstream.ts";
-import { acceptsUpgrade, relayUpgraded, wantsWebSocket } from "./websocket.ts";
+import { MessageInspection, type MessageRewriters } from "./websocket/negotiate.ts";
+import { acceptsUpgrade, relayUpgraded, type UpgradeEnd, wantsWebSocket } from "./websocket.ts";
 
 /** A request as it was read, and where it is to go. */
 export interface Inbound {
@@ -31,11 +36,11 @@ export interface Inbound {
   readonly onLease?: (lease: ScopeLease) => void;
 }
 
-const noHeaders: readonly InjectedHeader[] = [];
+const noInjection: Injection = { headers: [], values: new Map() };
 const noTrailers: HeaderList = [];
 
 /** One request, from its head to its journal line. */
-export class Exchange implements RequestHandler, UpstreamUser {
+export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTarget {
   readonly #context: ProxyContext;
   readonly #connection: AgentConnection;
   readonly #inbound: Inbound;
@@ -47,14 +52,24 @@ export class Exchange implements RequestHandler, UpstreamUser {
   #requestId = "";
   #lease: ScopeLease | undefined;
   #plan: Plan | undefined;
+  #treatment = untouched;
   #origin: RouteOrigin | undefined;
+  /** Undefined for most services. */
+  #substitution: RequestSubstitution | undefined;
+  /** The body is taken, but goes upstream only when it is complete. */
+  #isCollecting = false;
+  #collected: Buffer | undefined;
+  #inspection: MessageInspection | undefined;
   #request: OutgoingRequest | undefined;
   #trailers = noTrailers;
   #upstream: UpstreamConnection | undefined;
+  /** Undefined where answers pass as they are. */
+  #scrubbing: AnswerScrubbing | undefined;
   #hasReplayed = false;
   #isOver = false;
   #sentAt = 0;
   #upstreamMs: number | null = null;
+  #rewriters: MessageRewriters | undefined;
   #extraBytesIn = 0;
   #extraBytesOut = 0;
 
@@ -101,13 +116,17 @@ export class Exchange implements RequestHandler, UpstreamUser {
     const snapshot = this.#context.snapshots.current(lease.scope.vaultId);
     if (!snapshot) return false;
     const plan = this.#decide(snapshot);
-    const injected = plan.service ? snapshot.injectedHeaders(plan.service) : noHeaders;
-    if (injected instanceof Promise) {
+    const injection = plan.service ? snapshot.injectionFor(plan.service) : noInjection;
+    if (injection instanceof Promise) {
       // It is asked again on the slow path; a failure is reported there.
-      injected.catch(() => undefined);
+      injection.catch(() => undefined);
       return false;
     }
-    this.#compose(lease, plan, injected);
+    this.#compose(lease, this.#inbound.route.treatmentFor(plan, injection, snapshot.scrubMode));
+    if (this.#substitution?.collects) {
+      this.#collect();
+      return true;
+    }
     const upstream = this.#origin && this.#context.pool.take(this.#origin.key);
     if (!upstream) return false;
     this.#send(upstream);
@@ -127,10 +146,11 @@ export class Exchange implements RequestHandler, UpstreamUser {
       const { vaultId } = lease.scope;
       const snapshot = snapshots.current(vaultId) ?? (await snapshots.load(vaultId));
       const plan = this.#decide(snapshot);
-      const injected = plan.service ? await snapshot.injectedHeaders(plan.service) : noHeaders;
+      const injection = plan.service ? await snapshot.injectionFor(plan.service) : noInjection;
       if (this.#isOver) return;
-      this.#compose(lease, plan, injected);
-      await this.#dialAndSend(false);
+      this.#compose(lease, this.#inbound.route.treatmentFor(plan, injection, snapshot.scrubMode));
+      if (this.#substitution?.collects) this.#collect();
+      else await this.#dialAndSend(false);
     } catch (error) {
       this.#refuse(error);
     }
@@ -144,16 +164,56 @@ export class Exchange implements RequestHandler, UpstreamUser {
   }
 
   /** What goes upstream, and where; the head itself is written when there is a connection. */
-  #compose(lease: ScopeLease, plan: Plan, injected: readonly InjectedHeader[]): void {
-    const { head, framing, route, target } = this.#inbound;
+  #compose(lease: ScopeLease, treatment: Treatment): void {
+    const { framing, route } = this.#inbound;
+    const { substitutions, rules, scrub } = treatment;
+    this.#treatment = treatment;
     this.#origin = route.originFor(lease.scope.vaultId);
+    let { head, target } = this.#inbound;
+    if (substitutions !== undefined) {
+      const { maxRequestBytes } = this.#context;
+      this.#substitution = new RequestSubstitution(substitutions, { head, framing, target, maxRequestBytes });
+      ({ head, target } = this.#substitution);
+    }
+    if (this.#upgrades) {
+      this.#inspection = MessageInspection.for(treatment, head);
+      head = this.#inspection?.head ?? head;
+    }
+    if (scrub !== undefined) this.#scrubbing = new AnswerScrubbing(scrub, this);
     this.#request = new OutgoingRequest(head, {
       target,
       host: route.hostHeader,
-      rules: route.rulesFor(plan, injected),
+      rules,
       isChunked: framing.kind === "chunked",
       upgrades: this.#upgrades,
     });
+  }
+
+  // --- collecting a body ------------------------------------------------------------------------------------------
+
+  /** With values in it the body has another length, and that comes before it: nothing is sent until it is complete. */
+  #collect(): void {
+    this.#isCollecting = true;
+    this.#touch(this.#context.timeouts.bodyIdleMs);
+    const { head } = this.#inbound;
+    // The upstream cannot be asked yet (RFC 9110, section 10.1.1).
+    if (head.minor === 1 && head.fields.hasToken(Field.expect, "100-continue")) {
+      this.#connection.out.text("HTTP/1.1 100 Continue\r\n\r\n");
+      this.#connection.out.flush();
+    }
+    this.#connection.releaseBody();
+  }
+
+  #sendCollected(body: Buffer): void {
+    const { options } = this.#request ?? {};
+    if (options === undefined || this.#substitution === undefined) return;
+    this.#isCollecting = false;
+    this.#collected = body;
+    this.#request = new OutgoingRequest(this.#substitution.headFor(body), options);
+    this.#touch(this.#context.timeouts.responseHeadMs);
+    const upstream = this.#origin && this.#context.pool.take(this.#origin.key);
+    if (upstream) this.#send(upstream);
+    else this.#dialAndSend(false).catch((cause: unknown) => this.#refuse(cause));
   }
 
   // --- sending ----------------------------------------------------------------------------------------------------
@@ -174,6 +234,12 @@ export class Exchange implements RequestHandler, UpstreamUser {
     this.#upstream = upstream;
     upstream.begin(this, request.head.method);
     request.sendOn(upstream);
+    const collected = this.#collected;
+    if (collected !== undefined) {
+      this.#collected = undefined;
+      if (collected.length > 0) request.body(collected);
+      request.end(this.#trailers);
+    }
     this.#sentAt = performance.now();
     this.#touch(this.#context.timeouts.responseHeadMs);
     // On the way down from the agent's data event, this is written together with the body's first bytes.
@@ -182,24 +248,49 @@ export class Exchange implements RequestHandler, UpstreamUser {
   }
 
   get acceptsBody(): boolean {
-    return this.#upstream !== undefined;
+    return this.#upstream !== undefined || this.#isCollecting;
   }
 
   onBody(chunk: Buffer): void {
     const request = this.#request;
-    if (!request || this.#isOver) return;
-    request.body(chunk);
-    if (request.bytes > this.#context.maxRequestBytes) this.#refuse(this.#requestTooLarge());
+    if (!request || !this.acceptsBody || this.#isOver) return;
+    if (this.#substitution === undefined) request.body(chunk);
+    else this.#substituteInto(request, this.#substitution, chunk);
+    if (this.#receivedBytes > this.#context.maxRequestBytes) this.#refuse(this.#requestTooLarge());
     this.#touch(this.#context.timeouts.bodyIdleMs);
   }
 
+  /** @param chunk undefined: the body is complete. */
+  #substituteInto(request: OutgoingRequest, substitution: RequestSubstitution, chunk: Buffer | undefined): void {
+    try {
+      const passed = chunk === undefined ? substitution.end() : substitution.push(chunk);
+      if (chunk === undefined && substitution.collects) this.#sendCollected(passed);
+      else if (passed.length > 0) request.body(passed);
+    } catch (error) {
+      this.#refuse(error);
+    }
+  }
+
   onTrailers(trailers: HeaderList): void {
-    if (this.#request) this.#trailers = outgoingTrailers(trailers, this.#request.options.rules);
+    try {
+      const passed = this.#substitution === undefined ? trailers : this.#substitution.trailers(trailers);
+      this.#trailers = outgoingTrailers(passed, this.#treatment.rules);
+    } catch (error) {
+      this.#refuse(error);
+    }
   }
 
   onRequestEnd(): void {
-    this.#request?.end(this.#trailers);
+    const request = this.#request;
+    if (!request || !this.acceptsBody || this.#isOver) return;
+    if (this.#substitution !== undefined) this.#substituteInto(request, this.#substitution, undefined);
+    if (this.#isOver) return;
+    if (!this.#substitution?.collects) request.end(this.#trailers);
     this.#touch(this.#context.timeouts.responseHeadMs);
+  }
+
+  get #receivedBytes(): number {
+    return this.#substitution?.receivedBytes ?? this.#request?.bytes ?? 0;
   }
 
   onRequestBatch(): void {
@@ -213,20 +304,21 @@ export class Exchange implements RequestHandler, UpstreamUser {
   // --- answering --------------------------------------------------------------------------------------------------
 
   onInformational(head: ResponseHead): void {
-    const wantsContinue = this.#inbound.head.fields.hasToken(Field.expect, "100-continue");
-    this.#answer.informational(head, wantsContinue);
+    const wantsContinue =
+      !this.#substitution?.collects && this.#inbound.head.fields.hasToken(Field.expect, "100-continue");
+    try {
+      this.#answer.informational(this.#scrubbing?.informational(head) ?? head, wantsContinue);
+    } catch (error) {
+      this.#refuse(error);
+    }
   }
 
   onAnswer(head: ResponseHead, framing: Framing): void {
     this.#upstreamMs = performance.now() - this.#sentAt;
-    const { head: request } = this.#inbound;
-    const isKept = keepsAlive(request) && this.#connection.isRequestComplete;
     try {
-      this.#answer.start(head, framing, {
-        stripsCookies: this.#plan?.stripsCookies ?? true,
-        closes: !isKept || this.#connection.isDraining,
-        keepsOldAgent: isKept && request.minor === 0,
-      });
+      this.#answer.checkLength(framing);
+      if (this.#scrubbing === undefined) this.relayHead(head, framing);
+      else this.#scrubbing.start(head, framing);
     } catch (error) {
       this.#refuse(error);
     }
@@ -235,15 +327,18 @@ export class Exchange implements RequestHandler, UpstreamUser {
 
   onAnswerBody(chunk: Buffer): void {
     if (this.#isOver) return;
-    if (!this.#answer.body(chunk)) {
-      this.#abort("response_truncated");
-      return;
-    }
+    if (this.#scrubbing === undefined) this.relayBody(chunk);
+    else if (!this.#scrubbing.push(chunk)) this.#upstream?.socket.pause();
     this.#touch(this.#context.timeouts.bodyIdleMs);
   }
 
   onAnswerTrailers(trailers: HeaderList): void {
-    this.#answer.trailers(trailers);
+    if (this.#isOver) return;
+    try {
+      this.#answer.trailers(this.#scrubbing?.trailers(trailers) ?? trailers);
+    } catch (error) {
+      this.#refuse(error);
+    }
   }
 
   onAnswerBatch(): void {
@@ -252,22 +347,58 @@ export class Exchange implements RequestHandler, UpstreamUser {
   }
 
   onAgentDrain(): void {
+    this.#scrubbing?.resume();
     this.#upstream?.socket.resume();
   }
 
   onAnswerEnd(): void {
     if (this.#isOver) return;
-    this.#answer.end();
-    const { head } = this.#inbound;
     const upstream = this.#upstream;
     this.#upstream = undefined;
     if (upstream?.isReusable && this.#origin && this.#connection.isRequestComplete) {
       if (upstream.socket.isPaused()) upstream.socket.resume();
       this.#context.pool.release(this.#origin.key, upstream);
     } else upstream?.destroy();
-    this.#finish(this.#answer.status, "");
-    this.#connection.done(!keepsAlive(head) || this.#answer.endsWithConnection);
+    if (this.#scrubbing === undefined) this.relayEnd();
+    else this.#scrubbing.end();
   }
+
+  // --- relaying, after scrubbing where that is done ---------------------------------------------------------------
+
+  relayHead(head: ResponseHead, framing: Framing): void {
+    const { head: request } = this.#inbound;
+    const isKept = keepsAlive(request) && this.#connection.isRequestComplete;
+    this.#answer.start(head, framing, {
+      stripsCookies: this.#plan?.stripsCookies ?? true,
+      closes: !isKept || this.#connection.isDraining,
+      keepsOldAgent: isKept && request.minor === 0,
+    });
+  }
+
+  relayBody(chunk: Buffer): void {
+    if (!this.#isOver && !this.#answer.body(chunk)) this.#abort("response_truncated");
+  }
+
+  relayEnd(): void {
+    if (this.#isOver) return;
+    this.#answer.end();
+    this.#finish(this.#answer.status, "");
+    this.#connection.done(!keepsAlive(this.#inbound.head) || this.#answer.endsWithConnection);
+  }
+
+  relayFailure(error: AppError): void {
+    this.#refuse(error);
+  }
+
+  flushToAgent(): boolean {
+    return this.#connection.out.flush();
+  }
+
+  onScrubDrain(): void {
+    this.#upstream?.socket.resume();
+  }
+
+  // --- upgrading --------------------------------------------------------------------------------------------------
 
   onSwitch(head: ResponseHead, early: Buffer): void {
     const upstream = this.#upstream;
@@ -277,22 +408,36 @@ export class Exchange implements RequestHandler, UpstreamUser {
       return;
     }
     this.#upstreamMs = performance.now() - this.#sentAt;
+    let shown = head;
+    try {
+      this.#rewriters = this.#inspection?.rewriters(head);
+      shown = this.#scrubbing?.informational(head) ?? head;
+    } catch (error) {
+      this.#refuse(error);
+      return;
+    }
     this.#answer.status = 101;
     relayUpgraded({
       connection: this.#connection,
       upstream,
-      head,
+      head: shown,
       early,
+      rewriters: this.#rewriters,
       stripsCookies: this.#plan?.stripsCookies ?? true,
       deadlines: this.#context.deadlines,
       idleMs: this.#context.timeouts.websocketIdleMs,
       isAllowed: () => this.#lease?.isCurrent(this.#context.clock.now()) || this.#isStillAllowed(),
-      onEnd: (bytesIn, bytesOut) => {
-        this.#extraBytesIn = bytesIn;
-        this.#extraBytesOut = bytesOut;
-        this.#finish(101, "");
-      },
+      onEnd: (end) => this.#onUpgradeEnd(end),
     });
+  }
+
+  #onUpgradeEnd({ bytesIn, bytesOut, failure }: UpgradeEnd): void {
+    this.#extraBytesIn = bytesIn;
+    this.#extraBytesOut = bytesOut;
+    if (failure !== undefined && !(failure instanceof AppError)) {
+      this.#context.log.error("proxy_failure", { requestId: this.requestId, error: failure });
+    }
+    this.#finish(101, failure === undefined ? "" : failure instanceof AppError ? failure.code : "internal");
   }
 
   /** A database that cannot be asked says nothing about the right to be here. */
@@ -343,7 +488,7 @@ export class Exchange implements RequestHandler, UpstreamUser {
 
   onDeadline(): void {
     if (this.#answer.hasStarted) this.#abort("idle_timeout");
-    else if (!this.#connection.isRequestComplete && this.#upstream) {
+    else if (!this.#connection.isRequestComplete && this.acceptsBody) {
       this.#refuse(new RefusedRequest(408, "request_timeout", "The request body stopped arriving"));
     } else {
       this.#refuse(new UpstreamFailed("upstream_timeout", "The upstream did not answer in time", { status: 504 }));
@@ -413,6 +558,8 @@ export class Exchange implements RequestHandler, UpstreamUser {
   #finish(status: number, code: string): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    this.#scrubbing?.stop();
+    const scrubbed = this.#scrubbing && findingOf(this.#scrubbing, this.#rewriters);
     const scope = this.#lease?.scope;
     const { head, route } = this.#inbound;
     const { log } = this.#context;
@@ -431,6 +578,15 @@ export class Exchange implements RequestHandler, UpstreamUser {
         status,
         code: errorCode === "" ? undefined : errorCode,
         latencyMs,
+      });
+    }
+    if (scrubbed !== undefined && scrubbed.found.length > 0) {
+      log.warn("credential_in_answer", {
+        requestId: this.requestId,
+        vault: scope?.vaultName,
+        service,
+        credentialKeys: scrubbed.found,
+        mode: scrubbed.mode,
       });
     }
     // Without a vault there is no journal to write to.
@@ -453,11 +609,12 @@ export class Exchange implements RequestHandler, UpstreamUser {
       authScheme: authentication.scheme,
       authHeader: authentication.header,
       clientIp: this.#connection.clientIp,
-      bytesIn: (this.#request?.bytes ?? 0) + this.#extraBytesIn,
+      bytesIn: this.#receivedBytes + this.#extraBytesIn,
       bytesOut: this.#answer.bytes + this.#extraBytesOut,
       startedAtMs: this.#startedAtMs,
       latencyMs,
       upstreamMs: this.#upstreamMs === null ? null : Math.round(this.#upstreamMs),
+      scrubbed,
     });
   }
 }
@@ -466,6 +623,13 @@ export class Exchange implements RequestHandler, UpstreamUser {
 const journalCodes: Readonly<Record<string, string>> = { forbidden: "no_match" };
 const noKeys: readonly string[] = [];
 const ordinaryMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
+
+/** Undefined when there is nothing to tell. */
+function findingOf(scrubbing: AnswerScrubbing, messages: MessageRewriters | undefined): ScrubFinding | undefined {
+  const { plan, found: inAnswer, isBlind } = scrubbing;
+  const found = messages === undefined ? inAnswer : new Set([...inAnswer, ...messages.found]);
+  return found.size === 0 && !isBlind ? undefined : { mode: plan.mode, found: [...found], isBlind };
+}
 
 function withoutQuery(target: string): string {
   const query = target.indexOf("?");

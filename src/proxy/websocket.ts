@@ -1,11 +1,14 @@
 import { createHash } from "node:crypto";
 import type { Socket } from "node:net";
 import type { AgentConnection } from "./agent-connection.ts";
-import type { Deadlines, Expiring } from "./deadlines.ts";
+import type { Deadlines } from "./deadlines.ts";
 import { writeAnswerHead } from "./headers.ts";
 import { Field } from "./http1/field-names.ts";
 import type { RequestHead, ResponseHead } from "./http1/head.ts";
 import type { UpstreamConnection } from "./upstream.ts";
+import { JoinedWebSockets } from "./websocket/join.ts";
+import type { MessageRewriters } from "./websocket/negotiate.ts";
+import { Supervision } from "./websocket/supervision.ts";
 
 /** Upgrades to WebSocket (RFC 6455, section 4), and the bytes behind them, both ways until one side closes. */
 
@@ -33,40 +36,84 @@ export interface Upgraded {
   readonly connection: AgentConnection;
   readonly upstream: UpstreamConnection;
   readonly head: ResponseHead;
-  /** Bytes of the upstream that came behind its 101. */
+  /** What the upstream sent right behind its head. */
   readonly early: Buffer;
   readonly stripsCookies: boolean;
   readonly deadlines: Deadlines;
   readonly idleMs: number;
   /** May the agent still be here? Asked about once a second. */
   readonly isAllowed: () => boolean | Promise<boolean>;
-  readonly onEnd: (bytesIn: number, bytesOut: number) => void;
+  /** Undefined copies bytes both ways. */
+  readonly rewriters: MessageRewriters | undefined;
+  readonly onEnd: (end: UpgradeEnd) => void;
+}
+
+export interface UpgradeEnd {
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  /** What ended it from the middle, if anything did. */
+  readonly failure: Error | undefined;
 }
 
 /** Answers 101 and connects the two sockets. */
 export function relayUpgraded(upgraded: Upgraded): void {
-  const { connection, upstream, head, early } = upgraded;
+  const { connection, head, rewriters } = upgraded;
   writeAnswerHead(connection.out, head, {
     stripsCookies: upgraded.stripsCookies,
     isChunked: false,
     dropsLength: true,
     connection: "Upgrade",
   });
+  if (rewriters === undefined) relayBytes(upgraded);
+  else relayMessages(upgraded, rewriters);
+}
+
+function relayBytes(upgraded: Upgraded): void {
+  const { connection, upstream, early } = upgraded;
   if (early.length > 0) connection.out.bytes(early);
   const heldBack = connection.takeOver();
   new Pipe(connection.socket, upstream.detach(), upgraded, heldBack, early.length);
   connection.out.flush();
 }
 
-/** A WebSocket can stay open for days, so what it was opened with is looked at again and again. */
-const recheckMs = 1_000;
+function relayMessages(upgraded: Upgraded, { toUpstream, toAgent }: MessageRewriters): void {
+  const { connection, upstream, deadlines, idleMs, isAllowed, onEnd } = upgraded;
+  const bytes = { agent: 0, upstream: 0 };
+  const heldBack = connection.takeOver();
+  connection.out.flush();
+  const sockets = { agent: connection.socket, upstream: upstream.detach() };
+  const supervision = new Supervision({
+    ...sockets,
+    deadlines,
+    idleMs,
+    isAllowed,
+    // RFC 6455, section 7.4.1: going away, and a violation of policy.
+    onVerdict: (verdict) => joined.close(verdict === "idle" ? 1001 : 1008),
+  });
+  const joined: JoinedWebSockets = new JoinedWebSockets(
+    {
+      ...sockets,
+      toUpstream,
+      toAgent,
+      onBytes: (from, count) => {
+        bytes[from] += count;
+        supervision.touch();
+      },
+      onEnd: (failure) => {
+        supervision.linger();
+        onEnd({ bytesIn: bytes.agent, bytesOut: bytes.upstream, failure });
+      },
+    },
+    heldBack,
+    upgraded.early,
+  );
+}
 
-class Pipe implements Expiring {
-  deadlineMs: number;
-  #idleUntilMs: number;
+class Pipe {
   readonly #agent: Socket;
   readonly #upstream: Socket;
   readonly #upgraded: Upgraded;
+  readonly #supervision: Supervision;
   #bytesIn = 0;
   #bytesOut: number;
   #isOver = false;
@@ -76,9 +123,15 @@ class Pipe implements Expiring {
     this.#upstream = upstream;
     this.#upgraded = upgraded;
     this.#bytesOut = earlyBytes;
-    this.#idleUntilMs = upgraded.deadlines.now + upgraded.idleMs;
-    this.deadlineMs = Math.min(this.#idleUntilMs, upgraded.deadlines.now + recheckMs);
-    upgraded.deadlines.watch(this);
+    const { deadlines, idleMs, isAllowed } = upgraded;
+    this.#supervision = new Supervision({
+      agent,
+      upstream,
+      deadlines,
+      idleMs,
+      isAllowed,
+      onVerdict: () => this.#end(),
+    });
     this.#join(agent, upstream, (bytes) => {
       this.#bytesIn += bytes;
     });
@@ -93,24 +146,10 @@ class Pipe implements Expiring {
     upstream.resume();
   }
 
-  onDeadline(): void {
-    const { deadlines, isAllowed } = this.#upgraded;
-    if (deadlines.now >= this.#idleUntilMs) {
-      this.#end();
-      return;
-    }
-    this.deadlineMs = Math.min(this.#idleUntilMs, deadlines.now + recheckMs);
-    const allowed = isAllowed();
-    if (allowed === true) return;
-    void Promise.resolve(allowed).then((isStill) => {
-      if (!isStill) this.#end();
-    });
-  }
-
   #join(from: Socket, to: Socket, count: (bytes: number) => void): void {
     from.on("data", (chunk: Buffer) => {
       count(chunk.length);
-      this.#idleUntilMs = this.#upgraded.deadlines.now + this.#upgraded.idleMs;
+      this.#supervision.touch();
       if (!to.write(chunk)) from.pause();
     });
     to.on("drain", () => from.resume());
@@ -118,22 +157,16 @@ class Pipe implements Expiring {
     from.on("end", () => to.end());
     from.on("close", () => {
       to.end();
-      this.#closed();
+      if (this.#agent.destroyed && this.#upstream.destroyed) this.#end();
     });
     from.on("error", () => this.#end());
-  }
-
-  #closed(): void {
-    if (this.#agent.destroyed && this.#upstream.destroyed) this.#end();
-    else this.#idleUntilMs = Math.min(this.#idleUntilMs, this.#upgraded.deadlines.now + 5_000);
   }
 
   #end(): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#upgraded.deadlines.forget(this);
     this.#agent.destroy();
     this.#upstream.destroy();
-    this.#upgraded.onEnd(this.#bytesIn, this.#bytesOut);
+    this.#upgraded.onEnd({ bytesIn: this.#bytesIn, bytesOut: this.#bytesOut, failure: undefined });
   }
 }

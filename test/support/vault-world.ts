@@ -11,6 +11,7 @@ import { CredentialUsage } from "../../src/domain/credentials/usage.ts";
 import { Services } from "../../src/domain/services/services.ts";
 import { Snapshots } from "../../src/domain/vaults/snapshots.ts";
 import { Vaults } from "../../src/domain/vaults/vault.ts";
+import { VaultSettingsStore } from "../../src/domain/vaults/vault-settings.ts";
 import { VaultWriter } from "../../src/domain/vaults/vault-writer.ts";
 import { type Logger, silentLogger } from "../../src/log.ts";
 import { Outbound } from "../../src/net/outbound.ts";
@@ -29,6 +30,7 @@ export interface VaultWorld {
   readonly changes: Changes;
   readonly clock: ManualClock;
   readonly vaults: Vaults;
+  readonly vaultSettings: VaultSettingsStore;
   readonly services: Services;
   readonly credentials: Credentials;
   readonly snapshots: Snapshots;
@@ -83,6 +85,7 @@ export async function buildVaultWorld(database: Database, options: WorldOptions 
     changes,
     clock,
     vaults: new Vaults({ database, changes, clock, writer }),
+    vaultSettings: new VaultSettingsStore({ database, writer }),
     services: new Services({ database, writer, allowsInternalNames: false }),
     credentials: new Credentials({ database, keyring, writer }),
     snapshots: new Snapshots({ database, changes, resolver, clock }),

@@ -1,4 +1,4 @@
-/** The headers that services inject, with credential values in place, kept for a minute so that most requests decrypt nothing. */
+/** What services inject, with credential values in place, kept for a minute so that most requests decrypt nothing. */
 import { AppError, UpstreamFailed } from "../../errors.ts";
 import type { Clock } from "../clock.ts";
 import {
@@ -8,8 +8,9 @@ import {
   type SealedCredential,
 } from "../credentials/resolve.ts";
 import { type HeaderTemplate, headerTemplates } from "../services/auth.ts";
+import { referencedKeys } from "../services/definition.ts";
 import type { CredentialKey, Service } from "../services/service.ts";
-import type { InjectedHeader } from "./snapshot.ts";
+import type { InjectedHeader, Injection } from "./snapshot.ts";
 
 export interface HeaderRendererOptions {
   readonly credentials: ReadonlyMap<CredentialKey, SealedCredential>;
@@ -19,28 +20,28 @@ export interface HeaderRendererOptions {
 
 /** Plaintext stays in memory no longer than this after it was last opened, whether or not anybody asks again. */
 const keepMs = 60_000;
-const nothing: readonly InjectedHeader[] = [];
+const nothing: Injection = { headers: [], values: new Map() };
 
 interface Rendered {
-  readonly headers: readonly InjectedHeader[];
+  readonly injection: Injection;
   readonly expiresAtMs: number;
 }
 
 export class HeaderRenderer {
   readonly #options: HeaderRendererOptions;
   readonly #rendered = new Map<Service, Rendered>();
-  readonly #rendering = new Map<Service, Promise<readonly InjectedHeader[]>>();
+  readonly #rendering = new Map<Service, Promise<Injection>>();
 
   constructor(options: HeaderRendererOptions) {
     this.#options = options;
   }
 
-  /** See `VaultSnapshot.injectedHeaders`. */
-  headersOf(service: Service): readonly InjectedHeader[] | Promise<readonly InjectedHeader[]> {
-    if (service.auth.type === "passthrough") return nothing;
+  /** See `VaultSnapshot.injectionFor`. */
+  injectionFor(service: Service): Injection | Promise<Injection> {
+    if (service.auth.type === "passthrough" && service.substitutions.length === 0) return nothing;
     const known = this.#rendered.get(service);
     if (known !== undefined) {
-      if (this.#options.clock.now() < known.expiresAtMs) return known.headers;
+      if (this.#options.clock.now() < known.expiresAtMs) return known.injection;
       this.#rendered.delete(service);
     }
     const running = this.#rendering.get(service);
@@ -55,14 +56,11 @@ export class HeaderRenderer {
     return this.#renewable(service).length > 0;
   }
 
-  /** See `VaultSnapshot.renewedHeaders`. */
-  async renewedHeaders(
-    service: Service,
-    refused: readonly InjectedHeader[],
-  ): Promise<readonly InjectedHeader[] | undefined> {
+  /** See `VaultSnapshot.renewedInjection`. */
+  async renewedInjection(service: Service, refused: Injection): Promise<Injection | undefined> {
     const known = this.#rendered.get(service);
     // Somebody else's request was refused before this one, and the next token is here already.
-    if (known !== undefined && !isSameList(known.headers, refused)) return known.headers;
+    if (known !== undefined && !isSameList(known.injection.headers, refused.headers)) return known.injection;
     const { resolver } = this.#options;
     try {
       const renewed = new Map<SealedCredential, ResolvedCredential>();
@@ -71,12 +69,11 @@ export class HeaderRenderer {
         if (fresh !== undefined) renewed.set(credential, fresh);
       }
       if (renewed.size === 0) return undefined;
-      const headers = await this.#compose(
+      const injection = await this.#compose(
         service,
-        headerTemplates(service.auth),
         async (credential) => renewed.get(credential) ?? (await resolver.resolve(credential)),
       );
-      return isSameList(headers, refused) ? undefined : headers;
+      return isSameList(injection.headers, refused.headers) ? undefined : injection;
     } catch (error) {
       // The upstream's refusal is the better answer: it was there first, and the reason for this one is in the log.
       if (error instanceof AppError) return undefined;
@@ -86,32 +83,33 @@ export class HeaderRenderer {
 
   #renewable(service: Service): readonly SealedCredential[] {
     const { credentials, resolver } = this.#options;
-    return keysOf(headerTemplates(service.auth)).flatMap((key) => {
+    return referencedKeys(service).flatMap((key) => {
       const credential = credentials.get(key);
       return credential !== undefined && resolver.canRenew(credential) ? [credential] : [];
     });
   }
 
-  async #render(service: Service): Promise<readonly InjectedHeader[]> {
-    const templates = headerTemplates(service.auth);
-    return this.#compose(service, templates, (credential) => this.#options.resolver.resolve(credential));
+  async #render(service: Service): Promise<Injection> {
+    return this.#compose(service, (credential) => this.#options.resolver.resolve(credential));
   }
 
   /** Puts values into the templates and keeps the result, until a minute has passed or one of the values ends. */
   async #compose(
     service: Service,
-    templates: readonly HeaderTemplate[],
     resolve: (credential: SealedCredential) => Promise<ResolvedCredential>,
-  ): Promise<readonly InjectedHeader[]> {
-    const resolved = await this.#resolveAll(keysOf(templates), resolve);
-    const headers = templates.map((template) => renderOne(template, resolved));
+  ): Promise<Injection> {
+    const resolved = await this.#resolveAll(referencedKeys(service), resolve);
+    // The values go into the request that is being prepared.
+    const values = new Map([...resolved].map(([key, { value }]) => [key, value.reveal()]));
+    const headers = headerTemplates(service.auth).map((template) => renderOne(template, values));
+    const injection = { headers, values };
     const usableUntilMs = Math.min(...[...resolved.values()].map((one) => one.usableUntilMs));
-    const rendered = { headers, expiresAtMs: Math.min(this.#options.clock.now() + keepMs, usableUntilMs) };
+    const rendered = { injection, expiresAtMs: Math.min(this.#options.clock.now() + keepMs, usableUntilMs) };
     this.#rendered.set(service, rendered);
     setTimeout(() => {
       if (this.#rendered.get(service) === rendered) this.#rendered.delete(service);
     }, keepMs).unref();
-    return headers;
+    return injection;
   }
 
   async #resolveAll(
@@ -130,10 +128,6 @@ export class HeaderRenderer {
   }
 }
 
-function keysOf(templates: readonly HeaderTemplate[]): readonly CredentialKey[] {
-  return [...new Set(templates.flatMap(({ keys }) => keys))];
-}
-
 function isSameList(one: readonly InjectedHeader[], other: readonly InjectedHeader[]): boolean {
   return (
     one.length === other.length &&
@@ -141,9 +135,9 @@ function isSameList(one: readonly InjectedHeader[], other: readonly InjectedHead
   );
 }
 
-function renderOne(template: HeaderTemplate, resolved: ReadonlyMap<CredentialKey, ResolvedCredential>): InjectedHeader {
+function renderOne(template: HeaderTemplate, values: ReadonlyMap<CredentialKey, string>): InjectedHeader {
   // The values go into a header of the request that is being prepared.
-  const value = template.render((key) => resolved.get(key)?.value.reveal() ?? "");
+  const value = template.render((key) => values.get(key) ?? "");
   // biome-ignore lint/suspicious/noControlCharactersInRegex: RFC 9110, section 5.5: a field value holds no control characters but HTAB
   if (/[\u0000-\u0008\u000a-\u001f\u007f]/.test(value)) throw unusable(template.keys);
   return { name: template.name, value: toBytes(value) };

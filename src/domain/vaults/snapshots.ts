@@ -16,7 +16,7 @@ import { readServices } from "../services/service-store.ts";
 import { HeaderRenderer } from "./header-renderer.ts";
 import { networkSettingKeys, readVaultNetwork } from "./network-settings.ts";
 import type { SnapshotSource, VaultSnapshot } from "./snapshot.ts";
-import { readUnmatchedHostPolicy, unmatchedHostPolicyKey } from "./vault.ts";
+import { readVaultSettings } from "./vault-settings.ts";
 
 export interface SnapshotsOptions {
   readonly database: Database;
@@ -108,13 +108,14 @@ export class Snapshots implements SnapshotSource {
   async #readOnce(vaultId: string): Promise<VaultSnapshot> {
     const { db } = this.#database;
     const vault = await this.#readVault(vaultId);
-    const [stored, settings, credentials] = await Promise.all([
+    const [stored, settings, networkRows, credentials] = await Promise.all([
       readServices(db, vaultId),
+      readVaultSettings(db, vaultId),
       db
         .selectFrom("vault_settings")
         .select(["key", "value"])
         .where("vault_id", "=", vaultId)
-        .where("key", "in", [unmatchedHostPolicyKey, ...Object.values(networkSettingKeys)])
+        .where("key", "in", Object.values(networkSettingKeys))
         .execute(),
       db
         .selectFrom("credentials")
@@ -125,7 +126,7 @@ export class Snapshots implements SnapshotSource {
         .where("vault_id", "=", vaultId)
         .execute(),
     ]);
-    const settingOf = new Map(settings.map((row) => [row.key, row.value]));
+    const settingOf = new Map(networkRows.map((row) => [row.key, row.value]));
     const matcher = compileMatcher(stored.map(({ service }) => service));
     const renderer = new HeaderRenderer({
       credentials: new Map(credentials.map((row) => [row.key, sealedCredential(row)])),
@@ -136,12 +137,12 @@ export class Snapshots implements SnapshotSource {
       vaultId,
       vaultName: vault.name,
       version: vault.version,
-      unmatchedHostPolicy: readUnmatchedHostPolicy(settingOf.get(unmatchedHostPolicyKey)),
+      ...settings,
       network: readVaultNetwork(settingOf),
       match: (target) => matcher.match(target),
-      injectedHeaders: (service) => renderer.headersOf(service),
+      injectionFor: (service) => renderer.injectionFor(service),
       canRenew: (service) => renderer.canRenew(service),
-      renewedHeaders: (service, refused) => renderer.renewedHeaders(service, refused),
+      renewedInjection: (service, refused) => renderer.renewedInjection(service, refused),
     };
   }
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { Secret } from "../../../src/crypto/secret.ts";
-import type { InjectedHeader, VaultSnapshot } from "../../../src/domain/vaults/snapshot.ts";
+import type { InjectedHeader, Injection, VaultSnapshot } from "../../../src/domain/vaults/snapshot.ts";
 import { describeEachDatabase } from "../../support/database.ts";
 import { OAuthProvider } from "../../support/oauth-provider.ts";
 import {
@@ -52,9 +52,13 @@ describeEachDatabase("OAuth tokens in the data plane", (open, engine) => {
   }
 
   /** What a request through the vault would carry now. */
-  async function headers({ snapshots }: VaultWorld): Promise<readonly InjectedHeader[]> {
+  async function headers(here: VaultWorld): Promise<readonly InjectedHeader[]> {
+    return (await injection(here)).headers;
+  }
+
+  async function injection({ snapshots }: VaultWorld): Promise<Injection> {
     const snapshot = snapshots.current(vaultId) ?? (await snapshots.load(vaultId));
-    return snapshot.injectedHeaders(serviceOf(snapshot));
+    return snapshot.injectionFor(serviceOf(snapshot));
   }
 
   async function token(here: VaultWorld): Promise<string> {
@@ -338,47 +342,47 @@ describeEachDatabase("OAuth tokens in the data plane", (open, engine) => {
     const snapshot = await here.snapshots.load(vaultId);
     const service = serviceOf(snapshot);
     expect(snapshot.canRenew(service)).toBe(true);
-    const refused = await snapshot.injectedHeaders(service);
-    const renewed = await Promise.all(Array.from({ length: 30 }, () => snapshot.renewedHeaders(service, refused)));
+    const refused = await snapshot.injectionFor(service);
+    const renewed = await Promise.all(Array.from({ length: 30 }, () => snapshot.renewedInjection(service, refused)));
     expect(provider.refreshes()).toHaveLength(1);
-    expect(new Set(renewed.map((list) => list?.[0]?.value)).size).toBe(1);
-    expect(provider.accepts((renewed[0]?.[0]?.value ?? "").replace("Bearer ", ""))).toBe(true);
+    expect(new Set(renewed.map((next) => next?.headers[0]?.value)).size).toBe(1);
+    expect(provider.accepts((renewed[0]?.headers[0]?.value ?? "").replace("Bearer ", ""))).toBe(true);
     // Somebody who was refused before, and learns of it late, through the old picture and through the new one.
     for (const one of [snapshot, await here.snapshots.load(vaultId)]) {
-      await one.injectedHeaders(serviceOf(one));
-      expect(await one.renewedHeaders(serviceOf(one), refused)).toEqual(renewed[0]);
+      await one.injectionFor(serviceOf(one));
+      expect(await one.renewedInjection(serviceOf(one), refused)).toEqual(renewed[0]);
     }
     expect(provider.refreshes()).toHaveLength(1);
   });
 
   it("are not renewed again and again for an upstream that refuses every token", async () => {
     const here = await connected();
-    let refused = await headers(here);
+    let refused = await injection(here);
     for (let attempt = 0; attempt < 10; attempt += 1) {
       const snapshot = await here.snapshots.load(vaultId);
-      const next = await snapshot.renewedHeaders(serviceOf(snapshot), refused);
+      const next = await snapshot.renewedInjection(serviceOf(snapshot), refused);
       refused = next ?? refused;
     }
     expect(provider.refreshes()).toHaveLength(1);
     here.clock.advance(61_000);
     const snapshot = await here.snapshots.load(vaultId);
-    expect(await snapshot.renewedHeaders(serviceOf(snapshot), refused)).toBeDefined();
+    expect(await snapshot.renewedInjection(serviceOf(snapshot), refused)).toBeDefined();
     expect(provider.refreshes()).toHaveLength(2);
   });
 
   it("stay as they are when nothing better is to be had", async () => {
     const here = await connected();
     const snapshot = await here.snapshots.load(vaultId);
-    const refused = await snapshot.injectedHeaders(serviceOf(snapshot));
+    const refused = await snapshot.injectionFor(serviceOf(snapshot));
     provider.misbehave = (_request, response) => {
       response.writeHead(503).end();
       return true;
     };
-    expect(await snapshot.renewedHeaders(serviceOf(snapshot), refused)).toBeUndefined();
+    expect(await snapshot.renewedInjection(serviceOf(snapshot), refused)).toBeUndefined();
     await here.credentials.set(vaultId, new Map([[key, new Secret("static")]]));
     const after = await here.snapshots.load(vaultId);
     expect(after.canRenew(serviceOf(after))).toBe(false);
-    expect(await after.renewedHeaders(serviceOf(after), refused)).toBeUndefined();
+    expect(await after.renewedInjection(serviceOf(after), refused)).toBeUndefined();
   });
 
   it("that live only minutes are not refreshed with every request", async () => {

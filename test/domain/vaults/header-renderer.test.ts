@@ -28,9 +28,12 @@ it("forgets the values it rendered after a minute, also when nobody asks for the
     // The clock stands still: what is gone is gone because of the timer alone.
     clock: { now: () => 0 },
   });
-  await renderer.headersOf(service);
+  await renderer.injectionFor(service);
   vi.advanceTimersByTime(59_000);
-  expect(renderer.headersOf(service)).toEqual([{ name: "Authorization", value: "Bearer sk_live" }]);
+  expect(renderer.injectionFor(service)).toEqual({
+    headers: [{ name: "Authorization", value: "Bearer sk_live" }],
+    values: new Map([["KEY", "sk_live"]]),
+  });
   vi.advanceTimersByTime(1_000);
-  expect(renderer.headersOf(service)).toBeInstanceOf(Promise);
+  expect(renderer.injectionFor(service)).toBeInstanceOf(Promise);
 });

@@ -334,10 +334,10 @@ describe("the network settings over the wire", () => {
 
   it("are left out until they are set, shown to members, and hidden from agents", async () => {
     const authority = await TestAuthority.create();
-    const plain = { unmatched_host_policy: "passthrough", infisical_available: false };
+    const plain = { unmatched_host_policy: "passthrough", scrub: "redact", infisical_available: false };
     expect((await api.call("GET", path, { token: tokens.member })).body).toEqual(plain);
     const set = await patch({ network_allowlist: [], upstream_ca: authority.pem });
-    const { unmatched_host_policy: _, ...networks } = set.body;
+    const { unmatched_host_policy: _, scrub: __, ...networks } = set.body;
     expect([set.status, networks]).toEqual([200, { network_allowlist: [], upstream_ca: `${authority.pem.trim()}\n` }]);
     expect((await api.call("GET", path, { token: tokens.member })).body).toEqual({ ...plain, ...networks });
     for (const token of [tokens.agent, tokens.scoped]) {

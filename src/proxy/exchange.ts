@@ -2,7 +2,7 @@ import { uuidv7 } from "../crypto/token.ts";
 import type { ScopeLease } from "../domain/actors/scope.ts";
 import type { ScrubFinding } from "../domain/journal-entry.ts";
 import type { Injection, VaultSnapshot } from "../domain/vaults/snapshot.ts";
-import { AppError, messageOf, TooLarge, Unavailable, UpstreamFailed } from "../errors.ts";
+import { AppError, TooLarge, Unavailable, UpstreamFailed } from "../errors.ts";
 import type { AgentConnection, RequestHandler } from "./agent-connection.ts";
 import { AnswerScrubbing, type ScrubbedAnswerTarget } from "./answer-scrubbing.ts";
 import type { ProxyContext } from "./context.ts";
@@ -15,6 +15,7 @@ import type { RequestHead, ResponseHead } from "./http1/head.ts";
 import { OutgoingRequest } from "./outgoing.ts";
 import { type Plan, planFor } from "./plan.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
+import { logRefusal } from "./refusal-log.ts";
 import { AnswerRelay } from "./relay.ts";
 import { RequestSubstitution } from "./request-substitution.ts";
 import type { Route, RouteOrigin } from "./route.ts";
@@ -524,17 +525,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       isHead: head.method === "HEAD",
       closes,
     });
-    if (!(error instanceof AppError)) {
-      this.#context.log.error("proxy_failure", { requestId: this.requestId, error });
-    } else if (error.status >= 500 && error.code === "credential_not_found") {
-      this.#context.log.warn("credential_missing", { requestId: this.requestId, message: error.message });
-    } else if (error.cause !== undefined && this.#context.log.enabled("debug")) {
-      this.#context.log.debug("proxy_refusal", {
-        requestId: this.requestId,
-        code: refusal.code,
-        cause: messageOf(error.cause),
-      });
-    }
+    logRefusal(this.#context.log, error, { requestId: this.requestId, code: refusal.code });
     this.#connection.out.text(refusal.text);
     this.#finish(refusal.status, refusal.code);
     this.#connection.done(closes);

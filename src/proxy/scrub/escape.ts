@@ -287,6 +287,11 @@ const entityBytes = Uint8Array.from({ length: 256 }, (_, byte) =>
   /[#0-9A-Za-z]/.test(String.fromCharCode(byte)) && byte < 0x80 ? 1 : 0,
 );
 
+/** By byte: may it be a part of an escape? The character itself that follows a backslash is not counted. */
+export const escapeBytes: Readonly<Uint8Array> = Uint8Array.from({ length: 256 }, (_, byte) =>
+  entityBytes[byte] === 1 || byte === semicolon || introducers.includes(byte) ? 1 : 0,
+);
+
 /** The named characters of ASCII (HTML Living Standard, section 13.5). */
 const entities: ReadonlyMap<string, number> = new Map(
   Object.entries({

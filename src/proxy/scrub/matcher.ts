@@ -94,12 +94,15 @@ export class Matcher {
    */
   unfinishedStart(data: Buffer): number {
     const { length } = data;
-    const { maxBytes, starts, escapedStarts } = this.#set;
+    const { maxBytes, starts, escapedStarts, inside } = this.#set;
     let from = Math.max(0, length - maxBytes + 1);
     if (this.#lateEscape !== -1) {
       from = Math.min(from, Math.max(0, length - maxBytes * maxEscapeBytes + 1, this.#lateEscape - maxBytes + 1));
     }
-    for (let at = from; at < length; at += 1) {
+    // Most texts end in, or soon before their end have, a byte that no match goes across.
+    let first = length;
+    while (first > from && inside[data[first - 1] ?? 0] === 1) first -= 1;
+    for (let at = first; at < length; at += 1) {
       const byte = data[at] ?? 0;
       const candidates = starts[byte] ?? [];
       for (let i = 0; i < candidates.length; i += 1) {

@@ -1,6 +1,6 @@
 import type { CredentialKey } from "../../domain/services/service.ts";
 import { BlockSearch } from "./block-search.ts";
-import { EscapeFilter, introducers, maxEscapeBytes } from "./escape.ts";
+import { EscapeFilter, escapeBytes, introducers, maxEscapeBytes } from "./escape.ts";
 
 /** A value that went upstream with a request and must not come back with the answer. */
 export interface InjectedValue {
@@ -50,6 +50,8 @@ export class NeedleSet {
   readonly starts: readonly (readonly number[])[];
   /** Those of them that are looked for in escaped form. */
   readonly escapedStarts: readonly (readonly number[])[];
+  /** By byte: may it stand in a match, as it is or as a part of an escape? */
+  readonly inside: Uint8Array;
   /** Where a byte follows another in a needle; the key is both, the first in the high byte. */
   readonly pairs: ReadonlyMap<number, readonly Place[]>;
   /** The credentials whose values are too short or too simple to be looked for. */
@@ -78,6 +80,8 @@ export class NeedleSet {
     this.search = all.length === 0 ? undefined : new BlockSearch(all);
     const escapable = all.map((bytes) => bytes.filter((byte) => introducers.includes(byte)).length <= maxIntroducers);
     this.escapes = new EscapeFilter(all.filter((_, at) => escapable[at]));
+    this.inside = Uint8Array.from(escapeBytes);
+    for (const bytes of all) for (const byte of bytes) this.inside[byte] = 1;
     this.starts = startsOf(all, () => true);
     this.escapedStarts = startsOf(all, (at) => escapable[at] === true);
     this.pairs = placesOfPairs(all, (at) => escapable[at] === true);

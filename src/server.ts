@@ -3,6 +3,7 @@
  * builds these objects; nothing here decides anything.
  */
 import { createServer } from "node:net";
+import type { SecureContext } from "node:tls";
 import type { DatabaseConfig, ServerConfig } from "./config.ts";
 import type { Keyring } from "./crypto/keyring.ts";
 import { Secret } from "./crypto/secret.ts";
@@ -21,6 +22,7 @@ import type { Logger } from "./log.ts";
 import { formatAuthority } from "./net/address.ts";
 import { Outbound } from "./net/outbound.ts";
 import { NetworkPolicy } from "./net/policy.ts";
+import { SmtpTransport } from "./net/smtp.ts";
 import { openUpstreamTrust } from "./net/trust.ts";
 import type { AuthFailures } from "./proxy/authenticate.ts";
 import { type ProxyListener, startProxy } from "./proxy/listener.ts";
@@ -34,6 +36,8 @@ const drainMs = 5_000;
 export interface ServerOptions {
   readonly config: ServerConfig;
   readonly masterPassword: MasterPasswordSource;
+  /** For the login at the mail server; the configuration holds everything else about it. */
+  readonly smtpPassword?: Secret | undefined;
   readonly log: Logger;
   /** Writes one line where the operator sees it. */
   readonly output: (line: string) => void;
@@ -75,7 +79,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   try {
     await requireFreePort(config);
     const policy = new NetworkPolicy(config.network);
-    const outbound = new Outbound({ policy, trust: openUpstreamTrust(config.upstreamTrust) });
+    const trust = openUpstreamTrust(config.upstreamTrust);
+    const outbound = new Outbound({ policy, trust });
     const database = await openDatabase(databaseOptions(config.database), log);
     stops.push(() => database.close());
     const keyring = await openKeyring(database, options.masterPassword, log);
@@ -90,6 +95,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       baseUrl: config.baseUrl,
       limits: config.rateLimit,
       allowsInternalNames: config.isDevMode,
+      mailTransport: openMailTransport(options, trust),
       output: options.output,
     });
     stops.push(() => domain.close());
@@ -190,6 +196,19 @@ function authFailuresOf({ limits }: Domain): AuthFailures {
     },
     record: (ip) => void limits.recordAuth(`mitm:${ip}`),
   };
+}
+
+/** Undefined where no mail is configured: codes then go to the operator, and invitations show their link. */
+function openMailTransport({ config, smtpPassword, log }: ServerOptions, trust: SecureContext) {
+  const { smtp } = config;
+  if (smtp.state === "incomplete") log.warn("no mail is sent: the configuration is incomplete", { set: smtp.missing });
+  if (smtp.state !== "on") return undefined;
+  const { username: user } = smtp;
+  if (user !== undefined && smtp.security === "none") {
+    log.warn("no mail can be sent: the login at the mail server needs TLS", { change: "AGENT_VAULT_SMTP_TLS_MODE" });
+  }
+  const login = user === undefined ? undefined : { user, password: () => smtpPassword?.reveal() ?? "" };
+  return new SmtpTransport({ ...smtp, login, trust });
 }
 
 interface AuthorityOptions {

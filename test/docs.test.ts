@@ -17,7 +17,8 @@ describe("the documentation", () => {
 
   it("names every variable that the configuration reads", () => {
     const page = read("docs/configuration.md");
-    const missing = variablesOf(read("src/config.ts")).filter((name) => !page.includes(`\`${name}`));
+    const sources = ["src/config.ts", ...filesBelow("src/config")].map(read).join("\n");
+    const missing = variablesOf(sources).filter((name) => !page.includes(`\`${name}`));
     expect(missing).toEqual([]);
   });
 

@@ -93,8 +93,9 @@ export class Domain {
     this.journal = new Journal({ database, log });
   }
 
-  /** Writes down what is buffered, then forgets every value. */
+  /** Lets mail under way arrive, writes down what is buffered, then forgets every value. */
   async close(): Promise<void> {
+    await this.mail.close();
     await this.journal.close();
     this.snapshots.close();
     this.scopes.close();

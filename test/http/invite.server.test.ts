@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { ApiServer, describeOnEachEngine, password, type ScratchDatabase } from "../support/api-server.ts";
+import { partsOf, SmtpServer, smtpTransport } from "../support/smtp-server.ts";
 
 interface ListedInvite {
   readonly email: string;
@@ -103,21 +104,20 @@ describeOnEachEngine("invitations over the API", (openScratch) => {
 
   it("are sent by mail where there is mail, and otherwise the inviter gets the link", async () => {
     await using other = await openScratch();
-    const sent: unknown[] = [];
-    await using server = await ApiServer.start(other, {
-      mailTransport: {
-        async send(message) {
-          if (message.to.startsWith("bounces")) throw new Error("no such mailbox");
-          sent.push(message);
-        },
-      },
-    });
+    await using smtp = await SmtpServer.start({ refuses: (recipient) => recipient.startsWith("bounces") });
+    await using server = await ApiServer.start(other, { mailTransport: smtpTransport(smtp) });
     const token = await server.registerOwner();
     const post = (email: string) => server.call("POST", "/v1/users/invites", { token, body: { email } });
     const good = await post("good@example.com");
     expect(good.body).toMatchObject({ email_sent: true });
     expect(good.body.invite_link).toBeUndefined();
-    expect(sent).toMatchObject([{ kind: "invitation", to: "good@example.com", inviter: "owner@example.com" }]);
+    const { text } = partsOf(await smtp.mailTo("good@example.com"));
+    expect(text).toContain("owner@example.com invites you");
+    const link = /http\S+\/invite\/av_uinv_[0-9a-f]{64}/.exec(text)?.[0] ?? "";
+    const accepted = await server.call("POST", `/v1/users/invites/${link.split("/invite/")[1]}/accept`, {
+      body: { password },
+    });
+    expect(accepted.status).toBe(200);
     const bad = await post("bounces@example.com");
     expect(bad.status).toBe(201);
     expect(bad.body).toMatchObject({ email_sent: false, email_error: expect.stringContaining("no such mailbox") });

@@ -1,14 +1,15 @@
 /** The server in this process, or a detached one in another. */
 import { isWildcard, localUrl, parseServerConfig, type ServerConfig, type ServerFlags } from "../../config.ts";
+import type { Secret } from "../../crypto/secret.ts";
 import type { MasterPasswordSource } from "../../domain/unlock.ts";
 import { InvalidInput, UsageError } from "../../errors.ts";
 import { createLogger, type Logger } from "../../log.ts";
-import { claimPidFile, openDataDirectory, refuseSecondServer } from "../../runtime/files.ts";
-import { takeFromEnvironment } from "../../runtime/process.ts";
+import { claimPidFile, findText, openDataDirectory, refuseSecondServer } from "../../runtime/files.ts";
+import { type Environment, takeFromEnvironment } from "../../runtime/process.ts";
 import type { CliContext } from "../command.ts";
 import { readLines } from "../confirm.ts";
 import { note, warn } from "../output.ts";
-import { detach, detachedMark } from "./detach.ts";
+import { detach, detachedMark, type Handover } from "./detach.ts";
 import { outliveBugs } from "./last-defence.ts";
 
 export interface ServeOptions {
@@ -20,17 +21,22 @@ export interface ServeOptions {
 export async function serve(context: CliContext, flags: ServerFlags, options: ServeOptions): Promise<void> {
   // Before anything else can start a child or fail with a dump.
   const fromEnvironment = takeFromEnvironment("AGENT_VAULT_MASTER_PASSWORD");
+  const smtpFromEnvironment = takeFromEnvironment("AGENT_VAULT_SMTP_PASSWORD");
   const config = parseConfig(flags, context);
   await refuseSecondServer(config.dataDirectory);
   await openDataDirectory(config.dataDirectory);
   const log = createLogger(config.log);
   const server = await import("../../server.ts");
-  const source = await passwordSource(context, { fromEnvironment, options, secretOf: server.secretOf });
+  const handover = context.environment[detachedMark] ? await readHandover(context) : undefined;
+  const smtpText = handover?.smtpPassword ?? smtpFromEnvironment ?? (await readSmtpPasswordFile(context.environment));
+  const smtpPassword = smtpText === undefined ? undefined : server.secretOf(smtpText);
+  const source = await passwordSource(context, { fromEnvironment, handover, options, secretOf: server.secretOf });
   if (isWildcard(config.host)) {
     warn(context.terminal, "the server listens on every address of this machine, over HTTP");
   }
-  if (options.isDetached) await serveDetached(context, { server, config, flags, source, log });
-  else await serveHere(context, { server, config, source, log });
+  const serving = { server, config, source, smtpPassword, log };
+  if (options.isDetached) await serveDetached(context, { ...serving, flags });
+  else await serveHere(context, serving);
 }
 
 /** @throws {UsageError} for a flag, {InvalidInput} for a variable. */
@@ -47,17 +53,18 @@ type Server = typeof import("../../server.ts");
 
 interface PasswordOrigin {
   readonly fromEnvironment: string | undefined;
+  readonly handover: Handover | undefined;
   readonly options: ServeOptions;
   readonly secretOf: Server["secretOf"];
 }
 
 async function passwordSource(
   context: CliContext,
-  { fromEnvironment, options, secretOf }: PasswordOrigin,
+  { fromEnvironment, handover, options, secretOf }: PasswordOrigin,
 ): Promise<MasterPasswordSource> {
-  const { terminal, environment } = context;
-  if (environment[detachedMark]) {
-    const handed = await readHandover(context);
+  const { terminal } = context;
+  if (handover !== undefined) {
+    const handed = handover.masterPassword;
     return handed === undefined ? { kind: "absent" } : { kind: "stdin", password: secretOf(handed) };
   }
   if (fromEnvironment !== undefined) return { kind: "environment", password: secretOf(fromEnvironment) };
@@ -69,11 +76,20 @@ async function passwordSource(
   return { kind: "prompt", ask: async (question) => secretOf(await askMasterPassword(context, question)) };
 }
 
-/** What `detach` wrote into our standard input: the master password, if there is one. */
-async function readHandover({ terminal }: CliContext): Promise<string | undefined> {
+/** What `detach` wrote into our standard input. */
+async function readHandover({ terminal }: CliContext): Promise<Handover> {
   takeFromEnvironment(detachedMark);
   const [line = "{}"] = await terminal.readLines(1);
-  return (JSON.parse(line) as { masterPassword?: string }).masterPassword;
+  return JSON.parse(line) as Handover;
+}
+
+/** A secret that a container or an init system mounts as a file; its last line end is not part of it. */
+async function readSmtpPasswordFile(environment: Environment): Promise<string | undefined> {
+  const path = environment.AGENT_VAULT_SMTP_PASSWORD_FILE;
+  if (!path) return undefined;
+  const text = await findText(path);
+  if (text !== undefined) return text.replace(/\r?\n$/, "");
+  throw new InvalidInput("invalid_configuration", `AGENT_VAULT_SMTP_PASSWORD_FILE names ${path}, which does not exist`);
 }
 
 type Question = Parameters<Extract<MasterPasswordSource, { kind: "prompt" }>["ask"]>[0];
@@ -96,15 +112,16 @@ interface Serving {
   readonly server: Server;
   readonly config: ServerConfig;
   readonly source: MasterPasswordSource;
+  readonly smtpPassword: Secret | undefined;
   readonly log: Logger;
 }
 
 async function serveHere(
   { terminal }: CliContext,
-  { server: { startServer }, config, source, log }: Serving,
+  { server: { startServer }, config, source, smtpPassword, log }: Serving,
 ): Promise<void> {
   const say = (line: string) => terminal.out(`${line}\n`);
-  const server = await startServer({ config, masterPassword: source, log, output: say });
+  const server = await startServer({ config, masterPassword: source, smtpPassword, log, output: say });
   const claim = await claimPidFile(config.dataDirectory, localUrl(config.host, config.port)).catch(
     async (error: unknown) => {
       await server.close();
@@ -146,7 +163,7 @@ async function serveDetached(context: CliContext, options: Serving & { readonly 
     dataDirectory: config.dataDirectory,
     args: argumentsFor(flags),
     environment: flags.databaseUrl ? { ...context.environment, DATABASE_URL: flags.databaseUrl } : context.environment,
-    masterPassword,
+    handover: { masterPassword, smtpPassword: options.smtpPassword?.reveal() },
     host: config.host,
     port: config.port,
   });

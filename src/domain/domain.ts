@@ -7,7 +7,9 @@ import { Access } from "./actors/access.ts";
 import { Accounts } from "./actors/account.ts";
 import { Agents } from "./actors/agent.ts";
 import { Codes } from "./actors/codes.ts";
+import { FailureCounters } from "./actors/failures.ts";
 import { Invites } from "./actors/invite.ts";
+import { PasswordGuard } from "./actors/password-guard.ts";
 import { ScopedTokens } from "./actors/scoped-token.ts";
 import { Scopes } from "./actors/scopes.ts";
 import { Sessions } from "./actors/session.ts";
@@ -70,13 +72,15 @@ export class Domain {
     this.access = new Access({ database });
     this.sessions = new Sessions({ database, changes, clock, log });
     this.scopes = new Scopes({ database, changes, sessions: this.sessions, clock });
-    const codes = new Codes({ keyring, clock, limits: this.limits });
+    const failures = new FailureCounters({ clock });
+    const codes = new Codes({ database, keyring, failures, clock, limits: this.limits });
     this.accounts = new Accounts({
       database,
       changes,
       clock,
       sessions: this.sessions,
       codes,
+      passwordGuard: new PasswordGuard({ database, clock, limits: this.limits, failures }),
       settings: this.settings,
       mail: this.mail,
     });

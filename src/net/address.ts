@@ -249,3 +249,10 @@ function badHost(message: string): InvalidInput {
 function badPort(): InvalidInput {
   return new InvalidInput("invalid_port", "The target must be host:port with a port from 1 to 65535");
 }
+
+/** One person owns a whole /64, so limits count it as one client. */
+export function limitKeyOf(address: string): string {
+  const bytes = parseIp(address);
+  if (bytes?.length !== 16) return address;
+  return `${formatIp(bytes.fill(0, 8))}/64`;
+}

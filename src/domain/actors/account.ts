@@ -9,7 +9,7 @@ import type { Clock } from "../clock.ts";
 import type { Mail } from "../mail.ts";
 import type { Settings } from "../settings.ts";
 import type { Codes } from "./codes.ts";
-import { domainOf, normalizeEmail, parseEmail } from "./email.ts";
+import { domainOf, findEmail, normalizeEmail, parseEmail } from "./email.ts";
 import {
   checkNewPassword,
   checkPasswordLength,
@@ -17,6 +17,7 @@ import {
   isPasswordOf,
   type PasswordColumns,
 } from "./password.ts";
+import type { PasswordGuard } from "./password-guard.ts";
 import type { UserPrincipal } from "./principal.ts";
 import type { Caller, IssuedSession, Sessions } from "./session.ts";
 
@@ -42,10 +43,12 @@ export class Accounts {
   readonly #clock: Clock;
   readonly #sessions: Sessions;
   readonly #codes: Codes;
+  readonly #passwordGuard: PasswordGuard;
   readonly #settings: Settings;
   readonly #mail: Mail;
   #isInitialized = false;
   #initCheckedAtMs = Number.NEGATIVE_INFINITY;
+  #initCheck: Promise<boolean> = Promise.resolve(false);
 
   constructor(options: {
     readonly database: Database;
@@ -53,6 +56,7 @@ export class Accounts {
     readonly clock: Clock;
     readonly sessions: Sessions;
     readonly codes: Codes;
+    readonly passwordGuard: PasswordGuard;
     readonly settings: Settings;
     readonly mail: Mail;
   }) {
@@ -61,6 +65,7 @@ export class Accounts {
     this.#clock = options.clock;
     this.#sessions = options.sessions;
     this.#codes = options.codes;
+    this.#passwordGuard = options.passwordGuard;
     this.#settings = options.settings;
     this.#mail = options.mail;
   }
@@ -69,9 +74,11 @@ export class Accounts {
   async isInitialized(): Promise<boolean> {
     if (this.#isInitialized) return true;
     const now = this.#clock.now();
-    if (now - this.#initCheckedAtMs < initRecheckMs) return false;
+    // Whoever comes while the question is on its way waits for the same answer.
+    if (now - this.#initCheckedAtMs < initRecheckMs) return this.#initCheck;
     this.#initCheckedAtMs = now;
-    this.#isInitialized = await hasUsers(this.#database.db);
+    this.#initCheck = hasUsers(this.#database.db);
+    this.#isInitialized ||= await this.#initCheck;
     return this.#isInitialized;
   }
 
@@ -154,8 +161,9 @@ export class Accounts {
       })
       .onConflict((conflict) => conflict.column("email").doNothing())
       .executeTakeFirst();
-    if ((inserted.numInsertedOrUpdatedRows ?? 0n) === 0n && (await isActive(tx, email))) return undefined;
-    return this.#codes.create(tx, "verify", email);
+    const isNew = (inserted.numInsertedOrUpdatedRows ?? 0n) > 0n;
+    const isVerified = (await findUser(tx, email))?.is_active === 1;
+    return this.#codes.create(tx, { purpose: "verify", email, isForSomebody: isNew || !isVerified });
   }
 
   async #requireOpenRegistration(email: string): Promise<void> {
@@ -207,20 +215,22 @@ export class Accounts {
 
   /** Sends another code to an unverified account. Nothing tells whether there was one. */
   async resendVerification(address: string): Promise<void> {
-    const email = normalizeEmail(address);
+    const email = findEmail(address);
+    if (email === undefined) return;
     const code = await this.#database.transaction(async (tx) => {
       const user = await findUser(tx, email);
-      return user?.is_active === 0 ? this.#codes.create(tx, "verify", email) : undefined;
+      return this.#codes.create(tx, { purpose: "verify", email, isForSomebody: user?.is_active === 0 });
     });
     if (code !== undefined) this.#mail.deliverCode({ kind: "verification", to: email, code });
   }
 
   /** Sends a reset code to an active account. Nothing tells whether there was one. */
   async forgotPassword(address: string): Promise<void> {
-    const email = normalizeEmail(address);
+    const email = findEmail(address);
+    if (email === undefined) return;
     const code = await this.#database.transaction(async (tx) => {
       const user = await findUser(tx, email);
-      return user?.is_active === 1 ? this.#codes.create(tx, "reset", email) : undefined;
+      return this.#codes.create(tx, { purpose: "reset", email, isForSomebody: user?.is_active === 1 });
     });
     if (code !== undefined) this.#mail.deliverCode({ kind: "password-reset", to: email, code });
   }
@@ -250,6 +260,7 @@ export class Accounts {
     });
     requireAccepted(result.outcome, "reset");
     if (result.session === undefined) throw wrongCode("reset");
+    await this.#passwordGuard.forgiveAccount(email);
     return result.session;
   }
 
@@ -268,15 +279,20 @@ export class Accounts {
     return this.#sessions.issueLogin(tx, { userId, deviceLabel: login.deviceLabel, caller: login.caller });
   }
 
-  /** @throws {Unauthenticated} one sentence for an unknown address, a wrong password and an unverified account. */
+  /**
+   * @throws {Unauthenticated} one sentence for an unknown address, a wrong password and an unverified account.
+   * @throws {RateLimited} after too many wrong ones.
+   */
   async login(attempt: Registration): Promise<IssuedSession> {
     checkPasswordLength(attempt.password);
     const email = normalizeEmail(attempt.email);
+    const accept = await this.#passwordGuard.enterLogin(email, attempt.caller.ip);
     const user = await this.#database.db.selectFrom("users").selectAll().where("email", "=", email).executeTakeFirst();
     const isRight = await isPasswordOf(user, attempt.password);
     if (!isRight || user?.is_active !== 1) {
       throw new Unauthenticated("invalid_login", "Invalid email or password");
     }
+    await accept();
     return this.#database.transaction((tx) =>
       this.#sessions.issueLogin(tx, { userId: user.id, deviceLabel: attempt.deviceLabel, caller: attempt.caller }),
     );
@@ -285,6 +301,7 @@ export class Accounts {
   /**
    * Ends every session of the person, the one that asks included, and opens a new one with the same device label.
    * @throws {InvalidInput} for a bad new password. @throws {Unauthenticated} for a wrong current one.
+   * @throws {RateLimited} after too many wrong ones.
    */
   async changePassword(
     person: UserPrincipal,
@@ -292,10 +309,12 @@ export class Accounts {
   ): Promise<IssuedSession> {
     checkNewPassword(change.newPassword);
     checkPasswordLength(change.currentPassword);
+    const accept = await this.#passwordGuard.enterConfirmation(person.id);
     const user = await this.#database.db.selectFrom("users").selectAll().where("id", "=", person.id).executeTakeFirst();
     if (!(await isPasswordOf(user, change.currentPassword))) {
       throw new Unauthenticated("wrong_password", "The current password is wrong");
     }
+    await accept();
     const password = await hashForStorage(change.newPassword);
     const deviceLabel = await this.#sessions.deviceLabelOf(person.sessionId);
     return this.#changes.transaction(async (tx, announce) => {
@@ -324,10 +343,6 @@ async function hasUsers(db: Pick<Transaction<Schema>, "selectFrom">): Promise<bo
 
 async function findUser(tx: Transaction<Schema>, email: string) {
   return tx.selectFrom("users").select(["id", "is_active"]).where("email", "=", email).executeTakeFirst();
-}
-
-async function isActive(tx: Transaction<Schema>, email: string): Promise<boolean> {
-  return (await findUser(tx, email))?.is_active === 1;
 }
 
 function wrongCode(what: string): InvalidInput {

@@ -9,7 +9,7 @@ import { parseSmtp, type SmtpConfig } from "./config/smtp.ts";
 import { invalid, parseInteger, parsePort, Variables } from "./config/variables.ts";
 import { InvalidInput } from "./errors.ts";
 import type { LogFormat, LogLevel } from "./log.ts";
-import { formatAuthority, parseIp } from "./net/address.ts";
+import { formatAuthority, isLoopbackHost, parseIp } from "./net/address.ts";
 import { dataDirectoryOf } from "./runtime/files.ts";
 import type { Environment } from "./runtime/process.ts";
 
@@ -88,6 +88,8 @@ export interface ServerConfig {
   /** Services may name internal and local hosts. */
   readonly isDevMode: boolean;
   readonly smtp: SmtpConfig;
+  /** Others than this machine reach the server, so its first account takes a secret from its output. */
+  readonly guardsSetup: boolean;
 }
 
 const defaultRequestLimit = 1024 ** 3;
@@ -147,6 +149,7 @@ export function parseServerConfig(flags: ServerFlags, environment: Environment):
     },
     isDevMode: env.flag("AGENT_VAULT_DEV_MODE"),
     smtp: parseSmtp(env),
+    guardsSetup: !isLoopbackHost(host) && !env.flag("AGENT_VAULT_OPEN_SETUP"),
   };
   return deepFreeze(config);
 }

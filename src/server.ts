@@ -97,6 +97,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       allowsInternalNames: config.isDevMode,
       mailTransport: openMailTransport(options, trust),
       output: options.output,
+      guardsSetup: config.guardsSetup,
     });
     stops.push(() => domain.close());
     changes.start();

@@ -36,7 +36,7 @@ export class Client {
     }
   }
 
-  register = (body: { email: string; password: string; device_label?: string }) =>
+  register = (body: { email: string; password: string; device_label?: string; setup_secret?: string }) =>
     this.#post<wire.Registered>("/v1/auth/register", body);
   verify = (body: { email: string; code: string; device_label?: string }) =>
     this.#post<{ token?: string; message?: string }>("/v1/auth/verify", body);

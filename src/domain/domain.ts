@@ -13,6 +13,7 @@ import { PasswordGuard } from "./actors/password-guard.ts";
 import { ScopedTokens } from "./actors/scoped-token.ts";
 import { Scopes } from "./actors/scopes.ts";
 import { Sessions } from "./actors/session.ts";
+import { Setup } from "./actors/setup.ts";
 import { Users } from "./actors/user.ts";
 import type { Clock } from "./clock.ts";
 import { Credentials } from "./credentials/credential.ts";
@@ -41,6 +42,8 @@ export interface DomainOptions {
   readonly mailTransport?: MailTransport | undefined;
   /** One line where the operator of the server sees it, such as a one-time code that no mail carries. */
   readonly output: (line: string) => void;
+  /** Others than this machine reach the server, so not just anybody may become its owner. */
+  readonly guardsSetup?: boolean;
 }
 
 export class Domain {
@@ -59,6 +62,7 @@ export class Domain {
   readonly services: Services;
   readonly sessions: Sessions;
   readonly settings: Settings;
+  readonly setup: Setup;
   readonly snapshots: Snapshots;
   readonly users: Users;
   readonly vaults: Vaults;
@@ -72,6 +76,7 @@ export class Domain {
     this.access = new Access({ database });
     this.sessions = new Sessions({ database, changes, clock, log });
     this.scopes = new Scopes({ database, changes, sessions: this.sessions, clock });
+    this.setup = new Setup({ database, keyring, isGuarded: options.guardsSetup ?? false });
     const failures = new FailureCounters({ clock });
     const codes = new Codes({ database, keyring, failures, clock, limits: this.limits });
     this.accounts = new Accounts({
@@ -79,6 +84,7 @@ export class Domain {
       changes,
       clock,
       sessions: this.sessions,
+      setup: this.setup,
       codes,
       passwordGuard: new PasswordGuard({ database, clock, limits: this.limits, failures }),
       settings: this.settings,

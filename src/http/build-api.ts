@@ -5,7 +5,8 @@ import type { CatalogTemplate } from "../domain/services/catalog.ts";
 import type { Logger } from "../log.ts";
 import type { Database } from "../storage/database.ts";
 import { ApiApp } from "./app.ts";
-import { SessionCookie } from "./authenticate.ts";
+import { SessionCookie, SetupCookie } from "./authenticate.ts";
+import { HostCheck } from "./host-check.ts";
 import { ApiRouter } from "./router.ts";
 import { registerAccountRoutes } from "./routes/account.ts";
 import { registerAgentRoutes } from "./routes/agents.ts";
@@ -19,6 +20,7 @@ import { registerJournalRoutes } from "./routes/journal.ts";
 import { registerServiceRoutes } from "./routes/services.ts";
 import { registerSessionRoutes } from "./routes/sessions.ts";
 import { registerSettingsRoutes } from "./routes/settings.ts";
+import { registerSetupRoutes } from "./routes/setup.ts";
 import { registerUserRoutes } from "./routes/users.ts";
 import { registerVaultMemberRoutes } from "./routes/vault-members.ts";
 import { registerVaultRoutes } from "./routes/vaults.ts";
@@ -39,6 +41,7 @@ export function buildApi({ database, domain, config, log, catalog, skill, proxyA
   const router = new ApiRouter();
   const { baseUrl } = config;
   const cookie = new SessionCookie({ baseUrl });
+  const setupCookie = new SetupCookie({ baseUrl });
   registerHealthRoutes(router, {
     ...domain,
     database,
@@ -46,7 +49,8 @@ export function buildApi({ database, domain, config, log, catalog, skill, proxyA
     explicitBaseUrl: config.isBaseUrlExplicit ? baseUrl : undefined,
     proxyAuthority,
   });
-  registerAccountRoutes(router, { ...domain, cookie });
+  registerAccountRoutes(router, { ...domain, cookie, setupCookie });
+  registerSetupRoutes(router, { ...domain, setupCookie });
   registerSessionRoutes(router, { ...domain, baseUrl });
   registerUserRoutes(router, domain);
   registerInviteRoutes(router, domain);
@@ -67,6 +71,7 @@ export function buildApi({ database, domain, config, log, catalog, skill, proxyA
     limits: domain.limits,
     baseUrl,
     trustedProxies: config.trustedProxies,
+    hostCheck: new HostCheck({ boundHost: config.host, baseUrl, trustedProxies: config.trustedProxies }),
     log,
   });
 }

@@ -76,10 +76,15 @@ export class ApiServer implements AsyncDisposable {
   /** @param database is not closed by the server. */
   static async start(
     database: Database,
-    options: { readonly environment?: Record<string, string>; readonly mailTransport?: MailTransport } = {},
+    options: {
+      readonly environment?: Record<string, string>;
+      readonly mailTransport?: MailTransport;
+      /** What the server believes to listen on; it always listens on 127.0.0.1. */
+      readonly host?: string;
+    } = {},
   ): Promise<ApiServer> {
     const config = parseServerConfig(
-      {},
+      { host: options.host },
       { HOME: tmpdir(), AGENT_VAULT_RATELIMIT_PROFILE: "off", ...options.environment },
     );
     const clock = new ManualClock();
@@ -96,6 +101,7 @@ export class ApiServer implements AsyncDisposable {
       allowsInternalNames: false,
       mailTransport: options.mailTransport,
       output: (line) => output.push(line),
+      guardsSetup: config.guardsSetup,
     });
     const app = buildApi({
       database,

@@ -1,5 +1,5 @@
 import type { Client } from "../../client/client.ts";
-import { InvalidInput, Unauthenticated, UsageError } from "../../errors.ts";
+import { Forbidden, InvalidInput, Unauthenticated, UsageError } from "../../errors.ts";
 import { type CliContext, command, jsonFlag } from "../command.ts";
 import { askNewPassword, checkNewPassword, readLines } from "../confirm.ts";
 import {
@@ -51,6 +51,7 @@ const register = command({
   meta: {
     name: "register",
     description: "Create an account; the first one owns the server",
+    environment: { AGENT_VAULT_SETUP_SECRET: "Setup secret, for the first account of a server that others can reach" },
     examples: [
       "agent-vault auth register",
       'echo "$PASSWORD" | agent-vault auth register --email you@example.com --password-stdin',
@@ -63,7 +64,7 @@ const register = command({
     const email = await readEmail(context, args);
     const password = await readNewPassword(context, args["password-stdin"]);
     const label = args["device-label"] ?? deviceLabel();
-    const answer = await client.register({ email, password, device_label: label });
+    const answer = await registerWith(context, client, { email, password, device_label: label });
     if (answer.token) {
       await saveLogin(context, { token: answer.token, address, email, device_label: label });
       success(context.terminal, `Registered and logged in as ${email}, at ${address}`);
@@ -81,6 +82,24 @@ const register = command({
     await verifyAndSave(context, client, { email, code, label });
   },
 });
+
+/** The first account of a server that others can reach takes a secret, which no argument should show. */
+async function registerWith(
+  context: CliContext,
+  client: Client,
+  account: { readonly email: string; readonly password: string; readonly device_label: string },
+) {
+  const given = context.environment.AGENT_VAULT_SETUP_SECRET;
+  try {
+    return await client.register({ ...account, ...(given ? { setup_secret: given } : {}) });
+  } catch (error) {
+    const isAsked = error instanceof Forbidden && error.code === "setup_secret_required";
+    if (!isAsked || given || !context.terminal.isInteractive) throw error;
+    note(context.terminal, `${error.message}.`);
+    const secret = await context.terminal.askHidden("Setup secret: ", "AGENT_VAULT_SETUP_SECRET");
+    return client.register({ ...account, setup_secret: secret.trim() });
+  }
+}
 
 async function readNewPassword(context: CliContext, isPiped: boolean): Promise<string> {
   if (!isPiped) return askNewPassword(context);

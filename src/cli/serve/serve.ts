@@ -132,13 +132,26 @@ async function serveHere(
   const stopping = stopSignal();
   say(`agent-vault listens on ${config.baseUrl}`);
   if (server.proxyPort !== undefined) say(`Proxy for agents on port ${server.proxyPort}`);
-  if (!(await server.isInitialized())) say("There is no owner yet: agent-vault auth register");
+  if (!(await server.isInitialized())) await sayHowToBegin(server, config, say);
   outliveBugs(log);
   const signal = await stopping;
   say(`Stopping (${signal}) …`);
   await server.close();
   await claim.release();
   say("Stopped");
+}
+
+/** The output is where only the operator reads. */
+async function sayHowToBegin(
+  { domain: { setup } }: Awaited<ReturnType<Server["startServer"]>>,
+  { baseUrl }: ServerConfig,
+  say: (line: string) => void,
+): Promise<void> {
+  if (!setup.isGuarded) return say("There is no owner yet: agent-vault auth register");
+  const secret = await setup.secret();
+  say("There is no owner yet. Others can reach this server, so the first account takes a setup secret.");
+  say(`In a browser: ${baseUrl}/setup/${secret}`);
+  say(`On the command line: AGENT_VAULT_SETUP_SECRET=${secret} agent-vault auth register`);
 }
 
 /** Resolves with the first signal to stop; a second one ends the process at once. */

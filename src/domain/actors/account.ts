@@ -20,16 +20,22 @@ import {
 import type { PasswordGuard } from "./password-guard.ts";
 import type { UserPrincipal } from "./principal.ts";
 import type { Caller, IssuedSession, Sessions } from "./session.ts";
+import type { Setup } from "./setup.ts";
 
 /** While no user exists, the database is asked again at most this often. */
 const initRecheckMs = 2_000;
 const defaultVaultName = "default";
 
-export interface Registration {
+export interface Login {
   readonly email: string;
   readonly password: string;
   readonly deviceLabel: string | undefined;
   readonly caller: Caller;
+}
+
+export interface Registration extends Login {
+  /** For the first account of a server that others can reach. */
+  readonly setupSecret?: string | undefined;
 }
 
 /** The owner is signed in at once; everybody else gets the same answer, whether or not the address is known. */
@@ -42,6 +48,7 @@ export class Accounts {
   readonly #changes: Changes;
   readonly #clock: Clock;
   readonly #sessions: Sessions;
+  readonly #setup: Setup;
   readonly #codes: Codes;
   readonly #passwordGuard: PasswordGuard;
   readonly #settings: Settings;
@@ -55,6 +62,7 @@ export class Accounts {
     readonly changes: Changes;
     readonly clock: Clock;
     readonly sessions: Sessions;
+    readonly setup: Setup;
     readonly codes: Codes;
     readonly passwordGuard: PasswordGuard;
     readonly settings: Settings;
@@ -64,6 +72,7 @@ export class Accounts {
     this.#changes = options.changes;
     this.#clock = options.clock;
     this.#sessions = options.sessions;
+    this.#setup = options.setup;
     this.#codes = options.codes;
     this.#passwordGuard = options.passwordGuard;
     this.#settings = options.settings;
@@ -84,12 +93,13 @@ export class Accounts {
 
   /**
    * @throws {InvalidInput} `invalid_email`, `invalid_password`.
-   * @throws {Forbidden} when the domain is not allowed or registration needs an invitation.
+   * @throws {Forbidden} when the domain is not allowed, registration needs an invitation, or the first account a secret.
    */
   async register(registration: Registration): Promise<RegisterOutcome> {
     const email = parseEmail(registration.email);
     checkNewPassword(registration.password);
     if (await hasUsers(this.#database.db)) await this.#requireOpenRegistration(email);
+    else await this.#setup.require(registration.setupSecret);
     // Hashed before anything is looked up: the time of the answer must not tell whether the address is known.
     const password = await hashForStorage(registration.password);
     const first = await this.#registerFirst(email, password, registration);
@@ -283,7 +293,7 @@ export class Accounts {
    * @throws {Unauthenticated} one sentence for an unknown address, a wrong password and an unverified account.
    * @throws {RateLimited} after too many wrong ones.
    */
-  async login(attempt: Registration): Promise<IssuedSession> {
+  async login(attempt: Login): Promise<IssuedSession> {
     checkPasswordLength(attempt.password);
     const email = normalizeEmail(attempt.email);
     const accept = await this.#passwordGuard.enterLogin(email, attempt.caller.ip);

@@ -7,7 +7,7 @@ import type { Mail } from "../../domain/mail.ts";
 import { InvalidInput, Unauthenticated } from "../../errors.ts";
 import { limitKeyOf } from "../../net/address.ts";
 import { json, secretJson, wireTime } from "../answer.ts";
-import type { SessionCookie } from "../authenticate.ts";
+import type { SessionCookie, SetupCookie } from "../authenticate.ts";
 import { Fields } from "../fields.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 
@@ -18,6 +18,7 @@ export interface AccountDependencies {
   readonly limits: Limits;
   readonly mail: Mail;
   readonly cookie: SessionCookie;
+  readonly setupCookie: SetupCookie;
 }
 
 const anonymous = { access: "public", tier: "auth-ip", initGate: false, body: true } as const;
@@ -31,13 +32,14 @@ export function registerAccountRoutes(router: ApiRouter, dependencies: AccountDe
   registerLoginSessions(router, dependencies);
 }
 
-function registerRegistration(router: ApiRouter, { accounts, mail, cookie }: AccountDependencies): void {
+function registerRegistration(router: ApiRouter, { accounts, mail, cookie, setupCookie }: AccountDependencies): void {
   router.on("POST", "/v1/auth/register", anonymous, async (request) => {
     const fields = new Fields(await request.json());
     const outcome = await accounts.register({
       email: fields.string("email") ?? "",
       password: fields.string("password") ?? "",
       deviceLabel: fields.string("device_label"),
+      setupSecret: fields.string("setup_secret") ?? setupCookie.read(request.headers),
       caller: callerOf(request),
     });
     if (outcome.kind === "pending") {

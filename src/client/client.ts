@@ -58,7 +58,9 @@ export class Client {
     this.#post<wire.CreatedInvite>("/v1/users/invites", body);
   listInvites = (status?: string) =>
     this.#transport.json<{ invites: readonly wire.Invite[] | null }>("GET", "/v1/users/invites", { query: { status } });
+  /** By the token, the end of it, or the id. */
   revokeInvite = (token: string) => this.#delete(path`/v1/users/invites/${token}`);
+  resendInvite = (token: string) => this.#post<wire.CreatedInvite>(path`/v1/users/invites/${token}/reinvite`);
 
   createAgent = (body: { name: string; role?: string; vaults?: readonly wire.VaultGrant[] }) =>
     this.#post<wire.AgentToken>("/v1/agents", body);

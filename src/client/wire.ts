@@ -60,6 +60,7 @@ export interface User {
 
 export interface Invite {
   readonly id?: string;
+  readonly token_suffix?: string;
   readonly email: string;
   readonly role: string;
   readonly status: string;
@@ -74,6 +75,7 @@ export interface CreatedInvite {
   readonly email: string;
   readonly email_sent: boolean;
   readonly invite_link?: string;
+  readonly email_error?: string;
   readonly expires_at: string;
 }
 

@@ -10,6 +10,7 @@ import type { Mail } from "../mail.ts";
 import type { Settings } from "../settings.ts";
 import type { Codes } from "./codes.ts";
 import { domainOf, findEmail, normalizeEmail, parseEmail } from "./email.ts";
+import { revokeInvitesOf } from "./invite-rows.ts";
 import {
   checkNewPassword,
   checkPasswordLength,
@@ -341,6 +342,7 @@ export class Accounts {
         throw new Conflict("owner_account", "Owners cannot delete their own account; transfer ownership first");
       }
       await this.#sessions.endAll(tx, person.id);
+      await revokeInvitesOf(tx, person.id);
       await tx.deleteFrom("users").where("id", "=", person.id).execute();
       announce({ kind: "actor", actorId: person.id });
     });

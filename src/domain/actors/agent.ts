@@ -7,6 +7,7 @@ import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
 import type { Clock } from "../clock.ts";
 import { parseSlug } from "../slug.ts";
+import { revokeInvitesOf } from "./invite-rows.ts";
 import { requireAnotherOwner } from "./owners.ts";
 import { type AssignedVault, parseAssignments, type RequestedVault } from "./preassignment.ts";
 import type { Actor, InstanceRole, VaultRole } from "./principal.ts";
@@ -200,6 +201,7 @@ export class Agents {
       if (agent.status !== "active") throw new Conflict("agent_revoked", `Agent "${name}" is revoked`);
       if (agent.role === "owner" && role !== "owner") await requireAnotherOwner(this.#database, tx);
       await tx.updateTable("agents").set({ role, updated_at: this.#now() }).where("id", "=", agent.id).execute();
+      if (role !== "owner") await revokeInvitesOf(tx, agent.id, { onlyOwnerRole: role === "member" });
       announce({ kind: "actor", actorId: agent.id });
       return agent.role as InstanceRole;
     });
@@ -315,11 +317,13 @@ async function findAgent(db: Pick<Transaction<Schema>, "selectFrom">, name: stri
     .executeTakeFirst();
 }
 
+/** Its tokens, those it minted, and the invitations it has open. */
 async function endTokens(tx: Transaction<Schema>, agentId: string): Promise<void> {
   await tx
     .deleteFrom("sessions")
     .where((on) => on.or([on("agent_id", "=", agentId), on("created_by_agent_id", "=", agentId)]))
     .execute();
+  await revokeInvitesOf(tx, agentId);
 }
 
 export function agentNotFound(name: string): NotFound {

@@ -6,6 +6,7 @@ import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
 import type { Clock } from "../clock.ts";
 import { normalizeEmail } from "./email.ts";
+import { revokeInvitesOf } from "./invite-rows.ts";
 import { requireAnotherOwner } from "./owners.ts";
 import type { Actor, InstanceRole, VaultRole } from "./principal.ts";
 import type { Sessions } from "./session.ts";
@@ -70,7 +71,10 @@ export class Users {
     return toUser(user, await this.#grants().where("vault_grants.user_id", "=", user.id).execute());
   }
 
-  /** @throws {NotFound} @throws {Conflict} `last_owner`. */
+  /**
+   * A lower role takes back the open invitations that it could not have made.
+   * @throws {NotFound} @throws {Conflict} `last_owner`.
+   */
   async setRole(address: string, role: InstanceRole): Promise<void> {
     await this.#changes.transaction(async (tx, announce) => {
       const user = await findForChange(tx, address);
@@ -81,6 +85,7 @@ export class Users {
         .set({ role, updated_at: new Date(this.#clock.now()).toISOString() })
         .where("id", "=", user.id)
         .execute();
+      if (role !== "owner") await revokeInvitesOf(tx, user.id, { onlyOwnerRole: role === "member" });
       announce({ kind: "actor", actorId: user.id });
     });
   }
@@ -94,12 +99,7 @@ export class Users {
       const user = await findForChange(tx, address);
       if (user.role === "owner" && user.is_active === 1) await requireAnotherOwner(this.#database, tx);
       await this.#sessions.endAll(tx, user.id);
-      await tx
-        .updateTable("user_invites")
-        .set({ status: "revoked" })
-        .where("created_by_id", "=", user.id)
-        .where("status", "=", "pending")
-        .execute();
+      await revokeInvitesOf(tx, user.id);
       await tx.deleteFrom("users").where("id", "=", user.id).execute();
       announce({ kind: "actor", actorId: user.id });
     });

@@ -1,0 +1,122 @@
+/** What accepting an invitation does to the database: all of it in one transaction, and once. */
+import type { Transaction } from "kysely";
+import { uuidv7 } from "../../crypto/token.ts";
+import { Conflict } from "../../errors.ts";
+import type { Schema } from "../../storage/schema.ts";
+import type { NewInvite } from "./invite-rows.ts";
+import type { PasswordColumns } from "./password.ts";
+import type { AssignedVault } from "./preassignment.ts";
+import { hasVaultRole, type VaultRole } from "./principal.ts";
+
+/** An invitation that was found open; whether it still is decides `acceptInvite`. */
+export interface OpenInvite extends NewInvite {
+  readonly id: string;
+  /** Id of the actor who made it. */
+  readonly createdBy: string | null;
+}
+
+interface Acceptance {
+  /** Of the account to be made; undefined when there is one already. */
+  readonly password: PasswordColumns | undefined;
+  readonly nowMs: number;
+}
+
+/**
+ * Claims the invitation, makes or takes over the account, and gives those vaults that the inviter could still give.
+ * @returns the id of the person; undefined when the invitation was not open any more.
+ * @throws {Conflict} `account_changed` when the account went away meanwhile.
+ */
+export async function acceptInvite(
+  tx: Transaction<Schema>,
+  invite: OpenInvite,
+  { password, nowMs }: Acceptance,
+): Promise<string | undefined> {
+  if (!(await claim(tx, invite.id, nowMs))) return undefined;
+  const userId = await ensureUser(tx, invite, { password, nowMs });
+  for (const vault of await stillGiven(tx, invite)) await raiseGrant(tx, userId, { vault, nowMs });
+  return userId;
+}
+
+async function claim(tx: Transaction<Schema>, inviteId: string, nowMs: number): Promise<boolean> {
+  const now = new Date(nowMs).toISOString();
+  const claimed = await tx
+    .updateTable("user_invites")
+    .set({ status: "accepted", accepted_at: now })
+    .where("id", "=", inviteId)
+    .where("status", "=", "pending")
+    .where("expires_at", ">", now)
+    .executeTakeFirst();
+  return claimed.numUpdatedRows > 0n;
+}
+
+/** An account that was never verified belongs to nobody: whoever has the invitation takes it over. */
+async function ensureUser(
+  tx: Transaction<Schema>,
+  invite: OpenInvite,
+  { password, nowMs }: Acceptance,
+): Promise<string> {
+  const now = new Date(nowMs).toISOString();
+  const user = await tx
+    .selectFrom("users")
+    .select(["id", "is_active"])
+    .where("email", "=", invite.email)
+    .executeTakeFirst();
+  if (user?.is_active === 1) return user.id;
+  if (password === undefined) throw new Conflict("account_changed", "The account was removed meanwhile; try again");
+  const account = { ...password, role: invite.role, is_active: 1 as const, updated_at: now };
+  if (user !== undefined) {
+    await tx.updateTable("users").set(account).where("id", "=", user.id).execute();
+    return user.id;
+  }
+  const id = uuidv7(nowMs);
+  await tx
+    .insertInto("users")
+    .values({ id, email: invite.email, created_at: now, ...account })
+    .execute();
+  return id;
+}
+
+/** The vaults that the inviter may still let people into: an owner any, others those they are an admin of. */
+async function stillGiven(tx: Transaction<Schema>, invite: OpenInvite): Promise<readonly AssignedVault[]> {
+  const { createdBy, vaults } = invite;
+  if (createdBy === null || vaults.length === 0) return [];
+  const user = await tx.selectFrom("users").select("role").where("id", "=", createdBy).executeTakeFirst();
+  const agent = await tx.selectFrom("agents").select("role").where("id", "=", createdBy).executeTakeFirst();
+  if (user?.role === "owner" || agent?.role === "owner") return vaults;
+  const grants = await tx
+    .selectFrom("vault_grants")
+    .select("vault_id")
+    .where((on) => on.or([on("user_id", "=", createdBy), on("agent_id", "=", createdBy)]))
+    .where("role", "=", "admin")
+    .execute();
+  return vaults.filter(({ vaultId }) => grants.some((grant) => grant.vault_id === vaultId));
+}
+
+/** A grant that is there already is raised, never lowered. */
+async function raiseGrant(
+  tx: Transaction<Schema>,
+  userId: string,
+  { vault, nowMs }: { readonly vault: AssignedVault; readonly nowMs: number },
+): Promise<void> {
+  const grant = await tx
+    .selectFrom("vault_grants")
+    .select(["id", "role"])
+    .where("vault_id", "=", vault.vaultId)
+    .where("user_id", "=", userId)
+    .executeTakeFirst();
+  if (grant === undefined) {
+    await tx
+      .insertInto("vault_grants")
+      .values({
+        id: uuidv7(nowMs),
+        vault_id: vault.vaultId,
+        user_id: userId,
+        agent_id: null,
+        role: vault.vaultRole,
+        created_at: new Date(nowMs).toISOString(),
+      })
+      .execute();
+  } else if (!hasVaultRole(grant.role as VaultRole, vault.vaultRole)) {
+    await tx.updateTable("vault_grants").set({ role: vault.vaultRole }).where("id", "=", grant.id).execute();
+  }
+}

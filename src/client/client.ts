@@ -62,6 +62,21 @@ export class Client {
   revokeInvite = (token: string) => this.#delete(path`/v1/users/invites/${token}`);
   resendInvite = (token: string) => this.#post<wire.CreatedInvite>(path`/v1/users/invites/${token}/reinvite`);
 
+  /** `rotate` invites an agent that exists to a new token. */
+  inviteAgent = (body: {
+    name?: string;
+    role?: string;
+    vaults?: readonly wire.VaultGrant[];
+    ttl_seconds?: number;
+    rotate?: boolean;
+  }) => this.#post<wire.CreatedAgentInvite>("/v1/agent-invites", body);
+  listAgentInvites = (status?: string) =>
+    this.#transport.json<{ invites: readonly wire.AgentInvite[] | null }>("GET", "/v1/agent-invites", {
+      query: { status },
+    });
+  /** By the token, the end of it, or the id. */
+  revokeAgentInvite = (token: string) => this.#delete(path`/v1/agent-invites/${token}`);
+
   createAgent = (body: { name: string; role?: string; vaults?: readonly wire.VaultGrant[] }) =>
     this.#post<wire.AgentToken>("/v1/agents", body);
   listAgents = () => this.#get<{ agents: readonly wire.Agent[] | null }>("/v1/agents");

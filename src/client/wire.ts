@@ -79,6 +79,28 @@ export interface CreatedInvite {
   readonly expires_at: string;
 }
 
+export interface CreatedAgentInvite {
+  readonly token: string;
+  readonly agent_name: string;
+  readonly role: string;
+  readonly vaults: readonly VaultGrant[] | null;
+  /** The agent sends a POST here, once. */
+  readonly invite_link: string;
+  readonly expires_at: string;
+}
+
+export interface AgentInvite {
+  readonly id: string;
+  readonly token_suffix: string;
+  readonly agent_name: string;
+  readonly role: string;
+  readonly status: string;
+  readonly rotation: boolean;
+  readonly vaults: readonly VaultGrant[] | null;
+  readonly created_at: string;
+  readonly expires_at: string;
+}
+
 export interface Agent {
   readonly name: string;
   readonly role: string;

@@ -6,6 +6,7 @@ import type { Database } from "../storage/database.ts";
 import { Access } from "./actors/access.ts";
 import { Accounts } from "./actors/account.ts";
 import { Agents } from "./actors/agent.ts";
+import { AgentInvites } from "./actors/agent-invite.ts";
 import { Codes } from "./actors/codes.ts";
 import { FailureCounters } from "./actors/failures.ts";
 import { Invites } from "./actors/invite.ts";
@@ -49,6 +50,7 @@ export interface DomainOptions {
 export class Domain {
   readonly access: Access;
   readonly accounts: Accounts;
+  readonly agentInvites: AgentInvites;
   readonly agents: Agents;
   readonly credentials: Credentials;
   readonly discovery: Discovery;
@@ -93,6 +95,7 @@ export class Domain {
     this.users = new Users({ database, changes, clock, sessions: this.sessions });
     this.invites = new Invites({ database, changes, clock, accounts: this.accounts, mail: this.mail, baseUrl });
     this.agents = new Agents({ database, changes, clock });
+    this.agentInvites = new AgentInvites({ database, changes, clock, agents: this.agents });
     this.scopedTokens = new ScopedTokens({ database, changes, clock });
     this.members = new Members({ database, changes, clock });
     this.vaults = new Vaults({ database, changes, clock, writer });

@@ -9,6 +9,7 @@ import { SessionCookie, SetupCookie } from "./authenticate.ts";
 import { HostCheck } from "./host-check.ts";
 import { ApiRouter } from "./router.ts";
 import { registerAccountRoutes } from "./routes/account.ts";
+import { registerAgentInviteRoutes } from "./routes/agent-invites.ts";
 import { registerAgentRoutes } from "./routes/agents.ts";
 import { registerCatalogRoutes } from "./routes/catalog.ts";
 import { registerCredentialStoreRoutes } from "./routes/credential-stores.ts";
@@ -55,6 +56,7 @@ export function buildApi({ database, domain, config, log, catalog, skill, proxyA
   registerUserRoutes(router, domain);
   registerInviteRoutes(router, domain);
   registerAgentRoutes(router, domain);
+  registerAgentInviteRoutes(router, { ...domain, baseUrl });
   registerSettingsRoutes(router, domain);
   registerVaultRoutes(router, domain);
   registerVaultMemberRoutes(router, domain);

@@ -5,6 +5,7 @@ import { confirm } from "../confirm.ts";
 import { asPerson } from "../connect.ts";
 import { formatTime, printFacts, printJson, printTable, success } from "../output.ts";
 import { instanceRoles, parseVaultGrants, requireRole } from "../roles.ts";
+import { agentInviteCommand, inviteTtlFlag, readInviteTtl, showAgentInvite } from "./agent-invite.ts";
 
 const name = { type: "positional", description: "Name of the agent" } as const;
 const tokenOnly = { type: "boolean", description: "Print the token alone, without a line end" } as const;
@@ -113,8 +114,22 @@ const remove = command({
 
 const rotate = command({
   meta: { name: "rotate", description: "Give an agent a new token; the old one ends at once" },
-  args: { name, "token-only": tokenOnly, yes: yesFlag, json: jsonFlag },
+  args: {
+    name,
+    invite: { type: "boolean", description: "Give an invitation instead; the old token ends when it is redeemed" },
+    "invite-ttl": inviteTtlFlag,
+    "token-only": tokenOnly,
+    yes: yesFlag,
+    json: jsonFlag,
+  },
   async run({ args, context }) {
+    if (args.invite) {
+      const body = { name: args.name, rotate: true, ttl_seconds: readInviteTtl(args["invite-ttl"]) };
+      const invite = await asPerson(context, {}, (client) => client.inviteAgent(body));
+      if (args.json) return printJson(context.terminal, invite);
+      if (args["token-only"]) return context.terminal.outValue(invite.token);
+      return showAgentInvite(context, invite);
+    }
     // Scripts ask for the token alone, and nobody is there to answer.
     const isSure = args.yes || args["token-only"] || !context.terminal.isInteractive;
     if (!(await confirm(context, `Replace the token of the agent "${args.name}"? The old one ends at once.`, isSure)))
@@ -158,6 +173,7 @@ export const agentCommand = command({
   meta: { name: "agent", group: "Account", description: "Agents and their tokens" },
   subCommands: {
     create: async () => create,
+    invite: async () => agentInviteCommand,
     list: async () => list,
     info: async () => info,
     revoke: async () => revoke,

@@ -5,7 +5,7 @@ import { Conflict } from "../../errors.ts";
 import type { Schema } from "../../storage/schema.ts";
 import type { NewInvite } from "./invite-rows.ts";
 import type { PasswordColumns } from "./password.ts";
-import type { AssignedVault } from "./preassignment.ts";
+import { type AssignedVault, stillAssignable } from "./preassignment.ts";
 import { hasVaultRole, type VaultRole } from "./principal.ts";
 
 /** An invitation that was found open; whether it still is decides `acceptInvite`. */
@@ -33,7 +33,8 @@ export async function acceptInvite(
 ): Promise<string | undefined> {
   if (!(await claim(tx, invite.id, nowMs))) return undefined;
   const userId = await ensureUser(tx, invite, { password, nowMs });
-  for (const vault of await stillGiven(tx, invite)) await raiseGrant(tx, userId, { vault, nowMs });
+  for (const vault of await stillAssignable(tx, invite.createdBy, invite.vaults))
+    await raiseGrant(tx, userId, { vault, nowMs });
   return userId;
 }
 
@@ -74,22 +75,6 @@ async function ensureUser(
     .values({ id, email: invite.email, created_at: now, ...account })
     .execute();
   return id;
-}
-
-/** The vaults that the inviter may still let people into: an owner any, others those they are an admin of. */
-async function stillGiven(tx: Transaction<Schema>, invite: OpenInvite): Promise<readonly AssignedVault[]> {
-  const { createdBy, vaults } = invite;
-  if (createdBy === null || vaults.length === 0) return [];
-  const user = await tx.selectFrom("users").select("role").where("id", "=", createdBy).executeTakeFirst();
-  const agent = await tx.selectFrom("agents").select("role").where("id", "=", createdBy).executeTakeFirst();
-  if (user?.role === "owner" || agent?.role === "owner") return vaults;
-  const grants = await tx
-    .selectFrom("vault_grants")
-    .select("vault_id")
-    .where((on) => on.or([on("user_id", "=", createdBy), on("agent_id", "=", createdBy)]))
-    .where("role", "=", "admin")
-    .execute();
-  return vaults.filter(({ vaultId }) => grants.some((grant) => grant.vault_id === vaultId));
 }
 
 /** A grant that is there already is raised, never lowered. */

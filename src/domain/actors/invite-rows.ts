@@ -134,11 +134,13 @@ export async function revokeInvitesOf(
   actorId: string,
   options: { readonly onlyOwnerRole?: boolean } = {},
 ): Promise<void> {
-  let query = db
-    .updateTable("user_invites")
-    .set({ status: "revoked" })
-    .where("created_by_id", "=", actorId)
-    .where("status", "=", "pending");
-  if (options.onlyOwnerRole) query = query.where("role", "=", "owner");
-  await query.execute();
+  for (const table of ["user_invites", "agent_invites"] as const) {
+    let query = db
+      .updateTable(table)
+      .set({ status: "revoked" })
+      .where("created_by_id", "=", actorId)
+      .where("status", "=", "pending");
+    if (options.onlyOwnerRole) query = query.where("role", "=", "owner");
+    await query.execute();
+  }
 }

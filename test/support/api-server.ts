@@ -81,6 +81,8 @@ export class ApiServer implements AsyncDisposable {
       readonly mailTransport?: MailTransport;
       /** What the server believes to listen on; it always listens on 127.0.0.1. */
       readonly host?: string;
+      /** Shared by instances of one database, as a real start does it. */
+      readonly keyring?: Keyring;
     } = {},
   ): Promise<ApiServer> {
     const config = parseServerConfig(
@@ -93,7 +95,7 @@ export class ApiServer implements AsyncDisposable {
     const domain = new Domain({
       database,
       changes,
-      keyring: await Keyring.open([{ number: 1, raw: crypto.getRandomValues(new Uint8Array(32)) }]),
+      keyring: options.keyring ?? (await randomKeyring()),
       clock,
       log: silentLog,
       baseUrl: config.baseUrl,
@@ -198,6 +200,10 @@ export class ApiServer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+export function randomKeyring(): Promise<Keyring> {
+  return Keyring.open([{ number: 1, raw: crypto.getRandomValues(new Uint8Array(32)) }]);
 }
 
 export type ScratchDatabase = Database & AsyncDisposable;

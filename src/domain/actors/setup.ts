@@ -48,7 +48,9 @@ export class Setup {
     throw new Forbidden(
       "setup_secret_required",
       "Others can reach this server, so its first account takes the setup secret that the server printed at its start",
-      { hint: "open the setup link from the server's output, or give the secret to agent-vault auth register" },
+      {
+        hint: "open the setup link from the server's output, or give the secret to agent-vault auth register in AGENT_VAULT_SETUP_SECRET",
+      },
     );
   }
 }

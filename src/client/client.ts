@@ -40,6 +40,12 @@ export class Client {
     this.#post<wire.Registered>("/v1/auth/register", body);
   verify = (body: { email: string; code: string; device_label?: string }) =>
     this.#post<{ token?: string; message?: string }>("/v1/auth/verify", body);
+  forgotPassword = (body: { email: string }) =>
+    this.#post<{ message?: string; email_sent: boolean }>("/v1/auth/forgot-password", body);
+  resetPassword = (body: { email: string; code: string; new_password: string; device_label?: string }) =>
+    this.#post<{ message?: string; authenticated: boolean }>("/v1/auth/reset-password", body);
+  resendVerification = (body: { email: string }) =>
+    this.#post<{ message?: string; email_sent: boolean }>("/v1/auth/resend-verification", body);
   login = (body: { email: string; password: string; device_label?: string }) =>
     this.#post<wire.IssuedToken>("/v1/auth/login", body);
   logout = () => this.#post<{ status: string }>("/v1/auth/logout");
@@ -52,7 +58,9 @@ export class Client {
   /** `me` is the caller. */
   profile = (email = "me") => this.#get<wire.Profile>(path`/v1/admin/users/${email}`);
   listUsers = () => this.#get<{ users: readonly wire.User[] | null }>("/v1/users");
-  removeUser = (email: string) => this.#delete(path`/v1/admin/users/${email}`);
+  /** `agents` are those that the person created; they go on. */
+  removeUser = (email: string) =>
+    this.#delete<{ email: string; agents?: readonly string[] }>(path`/v1/admin/users/${email}`);
   setUserRole = (email: string, role: string) => this.#post(path`/v1/admin/users/${email}/role`, { role });
   inviteUser = (body: { email: string; role?: string; vaults?: readonly wire.VaultGrant[] }) =>
     this.#post<wire.CreatedInvite>("/v1/users/invites", body);

@@ -11,6 +11,7 @@ import type { Settings } from "../settings.ts";
 import type { Codes } from "./codes.ts";
 import { domainOf, findEmail, normalizeEmail, parseEmail } from "./email.ts";
 import { revokeInvitesOf } from "./invite-rows.ts";
+import { lockOwners } from "./owners.ts";
 import {
   checkNewPassword,
   checkPasswordLength,
@@ -337,6 +338,7 @@ export class Accounts {
   /** @throws {Conflict} for owners: they hand over first. */
   async deleteOwn(person: UserPrincipal): Promise<void> {
     await this.#changes.transaction(async (tx, announce) => {
+      await lockOwners(this.#database, tx);
       const user = await tx.selectFrom("users").select("role").where("id", "=", person.id).executeTakeFirst();
       if (user?.role === "owner") {
         throw new Conflict("owner_account", "Owners cannot delete their own account; transfer ownership first");

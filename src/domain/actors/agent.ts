@@ -16,7 +16,7 @@ import {
   replaceAgentToken,
 } from "./agent-rows.ts";
 import { revokeInvitesOf } from "./invite-rows.ts";
-import { requireAnotherOwner } from "./owners.ts";
+import { lockOwners, requireAnotherOwner } from "./owners.ts";
 import { type AssignedVault, parseAssignments, type RequestedVault } from "./preassignment.ts";
 import type { Actor, InstanceRole, VaultRole } from "./principal.ts";
 import { parseInstanceRole, parseVaultRole } from "./roles.ts";
@@ -108,6 +108,7 @@ export class Agents {
    */
   async revoke(actor: Actor, name: string): Promise<void> {
     await this.#changes.transaction(async (tx, announce) => {
+      await lockOwners(this.#database, tx);
       const agent = await this.findManaged(tx, actor, name);
       if (agent.status !== "active") throw new Conflict("agent_revoked", `Agent "${name}" is already revoked`);
       if (agent.role === "owner") await requireAnotherOwner(this.#database, tx);
@@ -124,6 +125,7 @@ export class Agents {
   /** @throws {NotFound} @throws {Forbidden} @throws {Conflict} `last_owner`. */
   async delete(actor: Actor, name: string): Promise<void> {
     await this.#changes.transaction(async (tx, announce) => {
+      await lockOwners(this.#database, tx);
       const agent = await this.findManaged(tx, actor, name);
       if (agent.role === "owner" && agent.status === "active") await requireAnotherOwner(this.#database, tx);
       await endTokens(tx, agent.id);
@@ -172,6 +174,7 @@ export class Agents {
   /** @returns the role before. @throws {NotFound} @throws {Conflict} when it is revoked or the last owner. */
   async setRole(name: string, role: InstanceRole): Promise<InstanceRole> {
     return this.#changes.transaction(async (tx, announce) => {
+      await lockOwners(this.#database, tx);
       const agent = await findAgent(tx, name);
       if (agent === undefined) throw agentNotFound(name);
       if (agent.status !== "active") throw new Conflict("agent_revoked", `Agent "${name}" is revoked`);

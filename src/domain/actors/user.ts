@@ -7,7 +7,7 @@ import type { Schema } from "../../storage/schema.ts";
 import type { Clock } from "../clock.ts";
 import { normalizeEmail } from "./email.ts";
 import { revokeInvitesOf } from "./invite-rows.ts";
-import { requireAnotherOwner } from "./owners.ts";
+import { lockOwners, requireAnotherOwner } from "./owners.ts";
 import type { Actor, InstanceRole, VaultRole } from "./principal.ts";
 import type { Sessions } from "./session.ts";
 
@@ -77,6 +77,7 @@ export class Users {
    */
   async setRole(address: string, role: InstanceRole): Promise<void> {
     await this.#changes.transaction(async (tx, announce) => {
+      await lockOwners(this.#database, tx);
       const user = await findForChange(tx, address);
       if (user.role === role) return;
       if (user.role === "owner" && user.is_active === 1) await requireAnotherOwner(this.#database, tx);
@@ -92,16 +93,26 @@ export class Users {
 
   /**
    * Removes an account with its sessions, its grants, the tokens it minted and the invitations it has open.
+   * @returns the names of the active agents that the person created: they go on, and somebody else may know their tokens.
    * @throws {NotFound} @throws {Conflict} `last_owner`.
    */
-  async remove(address: string): Promise<void> {
-    await this.#changes.transaction(async (tx, announce) => {
+  async remove(address: string): Promise<readonly string[]> {
+    return this.#changes.transaction(async (tx, announce) => {
+      await lockOwners(this.#database, tx);
       const user = await findForChange(tx, address);
       if (user.role === "owner" && user.is_active === 1) await requireAnotherOwner(this.#database, tx);
       await this.#sessions.endAll(tx, user.id);
       await revokeInvitesOf(tx, user.id);
       await tx.deleteFrom("users").where("id", "=", user.id).execute();
       announce({ kind: "actor", actorId: user.id });
+      const agents = await tx
+        .selectFrom("agents")
+        .select("name")
+        .where("created_by_id", "=", user.id)
+        .where("status", "=", "active")
+        .orderBy("name")
+        .execute();
+      return agents.map(({ name }) => name);
     });
   }
 

@@ -1,52 +1,17 @@
 import type { Client } from "../../client/client.ts";
-import { Forbidden, InvalidInput, Unauthenticated, UsageError } from "../../errors.ts";
+import { Forbidden, Unauthenticated } from "../../errors.ts";
 import { type CliContext, command, jsonFlag } from "../command.ts";
 import { askNewPassword, checkNewPassword, readLines } from "../confirm.ts";
-import {
-  anonymousClient,
-  asPerson,
-  clientOf,
-  deviceLabel,
-  localAddress,
-  parseAddress,
-  requirePerson,
-  resolveAddress,
-} from "../connect.ts";
+import { anonymousClient, asPerson, clientOf, deviceLabel, requirePerson } from "../connect.ts";
 import { forgetLogin, saveLogin } from "../local-state.ts";
 import { formatTime, note, printJson, printTable, success, warn } from "../output.ts";
+import { deviceLabelFlag, emailFlag, readEmail, resolveServer, serverFlag } from "./auth-flags.ts";
+import { resendCommand, resetPasswordCommand } from "./auth-reset.ts";
 
-const emailFlag = { type: "string", description: "E-mail address of the account" } as const;
 const passwordStdinFlag = {
   type: "boolean",
   description: "Read the password from the first line of standard input",
 } as const;
-const serverFlag = {
-  type: "string",
-  description: "Address of the server; AGENT_VAULT_ADDR is read when absent",
-  shownDefault: localAddress,
-} as const;
-const deviceLabelFlag = {
-  type: "string",
-  description: "Name of this login in the list of logins",
-  shownDefault: "the host's name",
-} as const;
-
-interface Credentials {
-  readonly email?: string | undefined;
-  readonly "password-stdin": boolean;
-}
-
-async function readEmail(context: CliContext, { email, "password-stdin": isPiped }: Credentials): Promise<string> {
-  if (email === undefined && isPiped) {
-    throw new UsageError("email_missing", "--password-stdin needs --email", { hint: "--email you@example.com" });
-  }
-  const given = (email ?? (await context.terminal.ask("E-mail: ", "--email you@example.com"))).trim();
-  if (!/^[^\s@]+@[^\s@]+$/.test(given)) {
-    throw new InvalidInput("bad_email", `"${given}" is not an e-mail address`, { hint: "--email you@example.com" });
-  }
-  return given;
-}
-
 const register = command({
   meta: {
     name: "register",
@@ -216,12 +181,8 @@ export const authCommand = command({
     verify: async () => verifyCommand,
     login: async () => login,
     logout: async () => logout,
+    "reset-password": async () => resetPasswordCommand,
+    resend: async () => resendCommand,
     sessions: async () => sessions,
   },
 });
-
-/** A new login does not follow an old one: `--address`, then the variable, then this machine. */
-async function resolveServer(context: CliContext, flag: string | undefined): Promise<string> {
-  const isNamed = flag !== undefined || context.environment.AGENT_VAULT_ADDR;
-  return isNamed ? resolveAddress(context, flag) : parseAddress(localAddress, "--address");
-}

@@ -27,13 +27,8 @@ export class Setup {
     this.isGuarded = options.isGuarded;
   }
 
-  /** The same on every instance of one database, and worth nothing once there is an owner. */
-  async secret(): Promise<string> {
-    const { instance_id: instance } = await this.#database.db
-      .selectFrom("instance")
-      .select("instance_id")
-      .executeTakeFirstOrThrow();
-    return (await this.#keyring.mac("first-owner", instance)).slice(0, length);
+  secret(): Promise<string> {
+    return setupSecretOf(this.#database, this.#keyring);
   }
 
   async accepts(given: string): Promise<boolean> {
@@ -53,4 +48,16 @@ export class Setup {
       },
     );
   }
+}
+
+/**
+ * The same on every instance of one database, and worth nothing once there is an owner. Whoever can open the keys has it
+ * without a server, too.
+ */
+export async function setupSecretOf(database: Database, keyring: Keyring): Promise<string> {
+  const { instance_id: instance } = await database.db
+    .selectFrom("instance")
+    .select("instance_id")
+    .executeTakeFirstOrThrow();
+  return (await keyring.mac("first-owner", instance)).slice(0, length);
 }

@@ -1,4 +1,5 @@
 import { afterEach, expect, it } from "vitest";
+import { derivationsBegun } from "../../../src/crypto/argon2.ts";
 import { ApiServer, describeOnEachEngine, password, type ScratchDatabase } from "../../support/api-server.ts";
 
 const minute = 60_000;
@@ -152,7 +153,7 @@ describeOnEachEngine("guessing", (openScratch) => {
 });
 
 describeOnEachEngine("whether an account exists", (openScratch) => {
-  it("shows neither in the answer nor in the rows that are written", async () => {
+  it("shows neither in the answer, nor in the hashes that are computed, nor in the rows that are written", async () => {
     await using database = await openScratch();
     await using api = await ApiServer.start(database);
     await api.registerOwner();
@@ -169,17 +170,28 @@ describeOnEachEngine("whether an account exists", (openScratch) => {
     };
     const observe = async (path: string, email: string) => {
       const before = await rows();
+      const hashesBefore = derivationsBegun();
       const body = { email, password: "wrong-password", code: "000000", new_password: "brand-new-pass" };
       const answer = await api.call("POST", path, { body });
       const after = await rows();
       const text = answer.text.replaceAll(email, "*");
-      return { status: answer.status, text, codes: after[0] - before[0], counters: after[1] - before[1] };
+      const hashes = derivationsBegun() - hashesBefore;
+      return { status: answer.status, text, hashes, codes: after[0] - before[0], counters: after[1] - before[1] };
     };
-    for (const path of ["register", "resend-verification", "forgot-password", "login", "reset-password", "verify"]) {
+    const costs = {
+      register: 1,
+      "resend-verification": 0,
+      "forgot-password": 0,
+      login: 1,
+      "reset-password": 1,
+      verify: 0,
+    };
+    for (const [path, hashes] of Object.entries(costs)) {
       const seen = [];
       for (const who of ["owner", "unverified", `nobody-${path}`]) {
         seen.push(await observe(`/v1/auth/${path}`, `${who}@example.com`));
       }
+      expect([path, seen[0]?.hashes]).toEqual([path, hashes]);
       expect([path, seen[1]]).toEqual([path, seen[0]]);
       expect([path, seen[2]]).toEqual([path, seen[0]]);
     }

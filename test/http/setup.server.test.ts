@@ -55,6 +55,12 @@ describe("the setup link", () => {
     expect(cookie).toBe(`av_setup=${secret}; Max-Age=3600; Path=/v1/auth/register; HttpOnly; SameSite=Strict; Secure`);
     const headers = { cookie: cookie.split(";")[0] ?? "" };
     expect((await api.call("POST", "/v1/auth/register", { body: owner })).status).toBe(403);
+    // Another port of the same host is the same site, and its pages send the cookie along.
+    for (const foreign of [{ "sec-fetch-site": "same-site" }, { origin: "http://127.0.0.1:8080" }]) {
+      const body = { email: "stranger@example.com", password };
+      const forged = await api.call("POST", "/v1/auth/register", { body, headers: { ...headers, ...foreign } });
+      expect([forged.status, forged.body.code]).toEqual([403, "cross_origin"]);
+    }
     expect((await api.call("POST", "/v1/auth/register", { body: owner, headers })).body.role).toBe("owner");
     const used = await api.call("GET", `/setup/${secret}`);
     expect([used.headers.get("location"), used.headers.get("set-cookie")]).toEqual(["/login", null]);

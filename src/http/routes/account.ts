@@ -21,7 +21,8 @@ export interface AccountDependencies {
   readonly setupCookie: SetupCookie;
 }
 
-const anonymous = { access: "public", tier: "auth-ip", initGate: false, body: true } as const;
+/** All of these may sign a browser in, which another site must not do for it. */
+const anonymous = { access: "public", tier: "auth-ip", initGate: false, body: true, checksOrigin: true } as const;
 const personal = { access: "session", tier: "authed" } as const;
 
 export function registerAccountRoutes(router: ApiRouter, dependencies: AccountDependencies): void {
@@ -127,7 +128,7 @@ function registerPasswordReset(router: ApiRouter, { accounts, mail, cookie }: Ac
 }
 
 function registerLogin(router: ApiRouter, { accounts, sessions, limits, cookie }: AccountDependencies): void {
-  router.on("POST", "/v1/auth/login", { ...anonymous, initGate: true, checksOrigin: true }, async (request) => {
+  router.on("POST", "/v1/auth/login", { ...anonymous, initGate: true }, async (request) => {
     const fields = new Fields(await request.json());
     const { email, password } = required(fields, ["email", "password"], "Email and password are required");
     // The attempt that fills the window is refused itself.

@@ -85,3 +85,24 @@ describe("accounts by the command line", () => {
     expect(removed.stderr).toContain("left-behind");
   });
 });
+
+it("a server that others can reach is owned by whoever reads its output, not by whoever comes first", async () => {
+  await using server = await startBinaryServer({ args: ["--host", "0.0.0.0"] });
+  const body = JSON.stringify({ email: "stranger@example.com", password });
+  const stranger = await fetch(`${server.apiUrl}/v1/auth/register`, { method: "POST", body });
+  expect(stranger.status).toBe(403);
+  // It answers a moment before it has said so.
+  const printed = /AGENT_VAULT_SETUP_SECRET=([0-9a-f]{32})/;
+  await expect.poll(() => server.log()).toMatch(printed);
+  const secret = printed.exec(server.log())?.[1] ?? "";
+  expect(server.log()).toContain(`/setup/${secret}`);
+  const register = (env: Record<string, string>) =>
+    server.run(["auth", "register", "--email", "owner@example.com", "--password-stdin"], {
+      stdin: `${password}\n`,
+      env,
+    });
+  const without = await register({});
+  expect([without.code, without.stderr]).toEqual([1, expect.stringContaining("AGENT_VAULT_SETUP_SECRET")]);
+  expect((await register({ AGENT_VAULT_SETUP_SECRET: secret })).code).toBe(0);
+  expect(await server.cli(["account", "whoami"])).toContain("owner");
+});

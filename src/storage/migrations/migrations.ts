@@ -1,6 +1,7 @@
 /** The steps that lead from an empty database to `schema.ts`, and how far a database has come. */
 import { Conflict } from "../../errors.ts";
 import { firstSchema } from "./0001-first-schema.ts";
+import { accounts } from "./0003-accounts.ts";
 import { oauth } from "./0004-oauth.ts";
 import { journalIndex } from "./0006-journal.ts";
 import { journalContexts } from "./0007-journal-contexts.ts";
@@ -34,7 +35,7 @@ export interface Migration {
 }
 
 /** In order. A step that was released is never changed: the next one corrects it. */
-export const migrations: readonly Migration[] = [firstSchema, oauth, journalIndex, journalContexts];
+export const migrations: readonly Migration[] = [firstSchema, accounts, oauth, journalIndex, journalContexts];
 
 export const product = "agent-vault";
 

@@ -4,9 +4,11 @@
  */
 import { createServer } from "node:net";
 import { join } from "node:path";
+import type { SecureContext } from "node:tls";
 import type { DatabaseConfig, ServerConfig } from "./config.ts";
 import type { Keyring } from "./crypto/keyring.ts";
 import { Secret } from "./crypto/secret.ts";
+import { setupSecretOf } from "./domain/actors/setup.ts";
 import { Authority } from "./domain/authority.ts";
 import { type Clock, systemClock } from "./domain/clock.ts";
 import { Domain } from "./domain/domain.ts";
@@ -25,6 +27,7 @@ import { resolveWithServers, resolveWithSystem } from "./net/dns.ts";
 import { DnsCache } from "./net/dns-cache.ts";
 import { Outbound } from "./net/outbound.ts";
 import { NetworkPolicy } from "./net/policy.ts";
+import { SmtpTransport } from "./net/smtp.ts";
 import { UpstreamTrust } from "./net/trust.ts";
 import type { VaultNetwork } from "./net/vault-network.ts";
 import type { AuthFailures } from "./proxy/authenticate.ts";
@@ -41,6 +44,8 @@ const drainMs = 5_000;
 export interface ServerOptions {
   readonly config: ServerConfig;
   readonly masterPassword: MasterPasswordSource;
+  /** For the login at the mail server; the configuration holds everything else about it. */
+  readonly smtpPassword?: Secret | undefined;
   readonly log: Logger;
   /** Writes one line where the operator sees it. */
   readonly output: (line: string) => void;
@@ -115,7 +120,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       allowsInternalNames: config.isDevMode,
       journalSpool: await openJournalSpool({ database, config, log }),
       mayOpenNetwork: (network) => policy.mayOpen(network),
+      mailTransport: openMailTransport(options, trust.context),
       output: options.output,
+      guardsSetup: config.guardsSetup,
     });
     stops.push(() => domain.close());
     // After the snapshots have been told, which have watched for longer.
@@ -241,6 +248,11 @@ export async function hasAccounts(config: ServerConfig, log: Logger): Promise<bo
   });
 }
 
+/** What the first account of a server takes that others can reach; here for whoever starts it at its terminal. */
+export function setupSecret(database: Database, keyring: Keyring): Promise<string> {
+  return setupSecretOf(database, keyring);
+}
+
 /** A password that was typed or piped, so that nothing prints it from here on. */
 export function secretOf(text: string): Secret {
   return new Secret(text);
@@ -275,6 +287,19 @@ function recheckConnections(outbound: Outbound, change: Change, log: Logger): vo
         ? outbound.recheckAll()
         : undefined;
   checking?.catch((error: unknown) => log.error("open connections could not be checked", { error }));
+}
+
+/** Undefined where no mail is configured: codes then go to the operator, and invitations show their link. */
+function openMailTransport({ config, smtpPassword, log }: ServerOptions, trust: SecureContext) {
+  const { smtp } = config;
+  if (smtp.state === "incomplete") log.warn("no mail is sent: the configuration is incomplete", { set: smtp.missing });
+  if (smtp.state !== "on") return undefined;
+  const { username: user } = smtp;
+  if (user !== undefined && smtp.security === "none") {
+    log.warn("no mail can be sent: the login at the mail server needs TLS", { change: "AGENT_VAULT_SMTP_TLS_MODE" });
+  }
+  const login = user === undefined ? undefined : { user, password: () => smtpPassword?.reveal() ?? "" };
+  return new SmtpTransport({ ...smtp, login, trust });
 }
 
 interface AuthorityOptions {

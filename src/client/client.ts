@@ -53,10 +53,16 @@ export class Client {
     }
   }
 
-  register = (body: { email: string; password: string; device_label?: string }) =>
+  register = (body: { email: string; password: string; device_label?: string; setup_secret?: string }) =>
     this.#post<wire.Registered>("/v1/auth/register", body);
   verify = (body: { email: string; code: string; device_label?: string }) =>
     this.#post<{ token?: string; message?: string }>("/v1/auth/verify", body);
+  forgotPassword = (body: { email: string }) =>
+    this.#post<{ message?: string; email_sent: boolean }>("/v1/auth/forgot-password", body);
+  resetPassword = (body: { email: string; code: string; new_password: string; device_label?: string }) =>
+    this.#post<{ message?: string; authenticated: boolean }>("/v1/auth/reset-password", body);
+  resendVerification = (body: { email: string }) =>
+    this.#post<{ message?: string; email_sent: boolean }>("/v1/auth/resend-verification", body);
   login = (body: { email: string; password: string; device_label?: string }) =>
     this.#post<wire.IssuedToken>("/v1/auth/login", body);
   logout = () => this.#post<{ status: string }>("/v1/auth/logout");
@@ -69,13 +75,32 @@ export class Client {
   /** `me` is the caller. */
   profile = (email = "me") => this.#get<wire.Profile>(path`/v1/admin/users/${email}`);
   listUsers = () => this.#all<{ users: readonly wire.User[] | null }>("/v1/users", ["users"]);
-  removeUser = (email: string) => this.#delete(path`/v1/admin/users/${email}`);
+  /** `agents` are those that the person created; they go on. */
+  removeUser = (email: string) =>
+    this.#delete<{ email: string; agents?: readonly string[] }>(path`/v1/admin/users/${email}`);
   setUserRole = (email: string, role: string) => this.#post(path`/v1/admin/users/${email}/role`, { role });
   inviteUser = (body: { email: string; role?: string; vaults?: readonly wire.VaultGrant[] }) =>
     this.#post<wire.CreatedInvite>("/v1/users/invites", body);
   listInvites = (status?: string) =>
     this.#all<{ invites: readonly wire.Invite[] | null }>("/v1/users/invites", ["invites"], { status });
+  /** By the token, the end of it, or the id. */
   revokeInvite = (token: string) => this.#delete(path`/v1/users/invites/${token}`);
+  resendInvite = (token: string) => this.#post<wire.CreatedInvite>(path`/v1/users/invites/${token}/reinvite`);
+
+  /** `rotate` invites an agent that exists to a new token. */
+  inviteAgent = (body: {
+    name?: string;
+    role?: string;
+    vaults?: readonly wire.VaultGrant[];
+    ttl_seconds?: number;
+    rotate?: boolean;
+  }) => this.#post<wire.CreatedAgentInvite>("/v1/agent-invites", body);
+  listAgentInvites = (status?: string) =>
+    this.#transport.json<{ invites: readonly wire.AgentInvite[] | null }>("GET", "/v1/agent-invites", {
+      query: { status },
+    });
+  /** By the token, the end of it, or the id. */
+  revokeAgentInvite = (token: string) => this.#delete(path`/v1/agent-invites/${token}`);
 
   createAgent = (body: { name: string; role?: string; vaults?: readonly wire.VaultGrant[] }) =>
     this.#post<wire.AgentToken>("/v1/agents", body);

@@ -60,6 +60,7 @@ export interface User {
 
 export interface Invite {
   readonly id?: string;
+  readonly token_suffix?: string;
   readonly email: string;
   readonly role: string;
   readonly status: string;
@@ -74,6 +75,29 @@ export interface CreatedInvite {
   readonly email: string;
   readonly email_sent: boolean;
   readonly invite_link?: string;
+  readonly email_error?: string;
+  readonly expires_at: string;
+}
+
+export interface CreatedAgentInvite {
+  readonly token: string;
+  readonly agent_name: string;
+  readonly role: string;
+  readonly vaults: readonly VaultGrant[] | null;
+  /** The agent sends a POST here, once. */
+  readonly invite_link: string;
+  readonly expires_at: string;
+}
+
+export interface AgentInvite {
+  readonly id: string;
+  readonly token_suffix: string;
+  readonly agent_name: string;
+  readonly role: string;
+  readonly status: string;
+  readonly rotation: boolean;
+  readonly vaults: readonly VaultGrant[] | null;
+  readonly created_at: string;
   readonly expires_at: string;
 }
 

@@ -8,11 +8,15 @@ import type { Database } from "../storage/database.ts";
 import { Access } from "./actors/access.ts";
 import { Accounts } from "./actors/account.ts";
 import { Agents } from "./actors/agent.ts";
+import { AgentInvites } from "./actors/agent-invite.ts";
 import { Codes } from "./actors/codes.ts";
+import { FailureCounters } from "./actors/failures.ts";
 import { Invites } from "./actors/invite.ts";
+import { PasswordGuard } from "./actors/password-guard.ts";
 import { ScopedTokens } from "./actors/scoped-token.ts";
 import { Scopes } from "./actors/scopes.ts";
 import { Sessions } from "./actors/session.ts";
+import { Setup } from "./actors/setup.ts";
 import { Users } from "./actors/user.ts";
 import type { Clock } from "./clock.ts";
 import { Credentials } from "./credentials/credential.ts";
@@ -62,11 +66,14 @@ export interface DomainOptions {
   readonly journalSpool?: Spool | undefined;
   /** One line where the operator of the server sees it, such as a one-time code that no mail carries. */
   readonly output: (line: string) => void;
+  /** Others than this machine reach the server, so not just anybody may become its owner. */
+  readonly guardsSetup?: boolean;
 }
 
 export class Domain {
   readonly access: Access;
   readonly accounts: Accounts;
+  readonly agentInvites: AgentInvites;
   readonly agents: Agents;
   readonly credentials: Credentials;
   readonly discovery: Discovery;
@@ -87,6 +94,7 @@ export class Domain {
   readonly services: Services;
   readonly sessions: Sessions;
   readonly settings: Settings;
+  readonly setup: Setup;
   readonly snapshots: Snapshots;
   readonly tails: JournalTails;
   readonly usage: CredentialUsage;
@@ -105,19 +113,24 @@ export class Domain {
     this.access = new Access({ database });
     this.sessions = new Sessions({ database, changes, clock, log });
     this.scopes = new Scopes({ database, changes, sessions: this.sessions, clock });
-    const codes = new Codes({ keyring, clock, limits: this.limits });
+    this.setup = new Setup({ database, keyring, isGuarded: options.guardsSetup ?? false });
+    const failures = new FailureCounters({ clock });
+    const codes = new Codes({ database, keyring, failures, clock, limits: this.limits });
     this.accounts = new Accounts({
       database,
       changes,
       clock,
       sessions: this.sessions,
+      setup: this.setup,
       codes,
+      passwordGuard: new PasswordGuard({ database, clock, limits: this.limits, failures }),
       settings: this.settings,
       mail: this.mail,
     });
     this.users = new Users({ database, changes, clock, sessions: this.sessions });
     this.invites = new Invites({ database, changes, clock, accounts: this.accounts, mail: this.mail, baseUrl });
     this.agents = new Agents({ database, changes, clock });
+    this.agentInvites = new AgentInvites({ database, changes, clock, agents: this.agents });
     this.scopedTokens = new ScopedTokens({ database, changes, clock });
     this.members = new Members({ database, changes, clock });
     this.vaults = new Vaults({ database, changes, clock, writer });
@@ -149,11 +162,12 @@ export class Domain {
     this.reviews = new Reviews({ database, changes, keyring, clock, log, writer, access, credentials, events });
   }
 
-  /** Writes down what is buffered, then forgets every value. */
+  /** Lets mail under way arrive, writes down what is buffered, then forgets every value. */
   async close(): Promise<void> {
     this.tails.close();
     this.proposalWaiting.close();
     await this.proposalEvents.close();
+    await this.mail.close();
     await this.journal.close();
     await this.oauthRefresher.close();
     await this.usage.flush();

@@ -1,6 +1,6 @@
 /**
  * The management API as an h3 app. The order of the layers is the specification's (accounts, section 1.5): security
- * headers, global limit, route, origin, init gate, authentication, the route's limit, the handler. h3 serves and runs the
+ * headers, global limit, host, route, origin, init gate, authentication, the route's limit, the handler. h3 serves and runs the
  * middleware; routes are matched by `router.ts` on the raw path, because h3 decodes before it matches.
  */
 import { H3, serve } from "h3/node";
@@ -11,9 +11,11 @@ import { type Limits, TooManyRequests, tooManyRequests } from "../domain/limits/
 import type { Verdict } from "../domain/limits/window.ts";
 import { messageOf, TooLarge, Unauthenticated, Unavailable } from "../errors.ts";
 import type { Logger } from "../log.ts";
+import { limitKeyOf } from "../net/address.ts";
 import { text } from "./answer.ts";
 import { type Presented, presentedToken } from "./authenticate.ts";
-import { ClientAddress, checkOrigin, limitKeyOf, securityHeaders } from "./guard.ts";
+import { ClientAddress, checkOrigin, securityHeaders } from "./guard.ts";
+import type { HostCheck } from "./host-check.ts";
 import { readJson } from "./json-body.ts";
 import { cleanPath, hasMalformedEscape, parseQuery, splitTarget } from "./path.ts";
 import { Place } from "./place.ts";
@@ -33,6 +35,7 @@ export interface AppOptions {
   /** Where people reach the API. */
   readonly baseUrl: string;
   readonly trustedProxies: readonly string[];
+  readonly hostCheck: HostCheck;
   readonly log: Logger;
 }
 
@@ -82,6 +85,7 @@ export class ApiApp {
   async #route(incoming: Incoming, path: string, query: string): Promise<Response> {
     const place = await Place.take(this.#options.limits);
     try {
+      this.#options.hostCheck.require(incoming.headers.get("host"), incoming.peer);
       const cleaned = cleanPath(path);
       if (cleaned !== path) return redirect(cleaned, query);
       const match = this.#options.router.match(incoming.method, path);

@@ -30,6 +30,27 @@ export function cookieValue(headers: Headers, name: string): string | undefined 
   return undefined;
 }
 
+const setupCookieName = "av_setup";
+const setupCookieSeconds = 3_600;
+
+/** Carries the setup secret from the printed link to the registration of the first account, and nowhere else. */
+export class SetupCookie {
+  readonly #secure: string;
+
+  constructor(options: { readonly baseUrl: string }) {
+    this.#secure = options.baseUrl.startsWith("https://") ? "; Secure" : "";
+  }
+
+  set(secret: string): Readonly<Record<string, string>> {
+    const attributes = `Max-Age=${setupCookieSeconds}; Path=/v1/auth/register; HttpOnly; SameSite=Strict${this.#secure}`;
+    return { "set-cookie": `${setupCookieName}=${secret}; ${attributes}` };
+  }
+
+  read(headers: Headers): string | undefined {
+    return cookieValue(headers, setupCookieName);
+  }
+}
+
 /** `Set-Cookie` values; `Secure` follows the base URL, never `X-Forwarded-Proto`. */
 export class SessionCookie {
   readonly #attributes: string;

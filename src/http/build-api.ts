@@ -5,9 +5,11 @@ import type { CatalogTemplate } from "../domain/services/catalog.ts";
 import type { Logger } from "../log.ts";
 import type { Database } from "../storage/database.ts";
 import { ApiApp } from "./app.ts";
-import { SessionCookie } from "./authenticate.ts";
+import { SessionCookie, SetupCookie } from "./authenticate.ts";
+import { HostCheck } from "./host-check.ts";
 import { ApiRouter } from "./router.ts";
 import { registerAccountRoutes } from "./routes/account.ts";
+import { registerAgentInviteRoutes } from "./routes/agent-invites.ts";
 import { registerAgentRoutes } from "./routes/agents.ts";
 import { registerCatalogRoutes } from "./routes/catalog.ts";
 import { registerCredentialStoreRoutes } from "./routes/credential-stores.ts";
@@ -23,6 +25,7 @@ import { registerProposalRoutes } from "./routes/proposals.ts";
 import { registerServiceRoutes } from "./routes/services.ts";
 import { registerSessionRoutes } from "./routes/sessions.ts";
 import { registerSettingsRoutes } from "./routes/settings.ts";
+import { registerSetupRoutes } from "./routes/setup.ts";
 import { registerUserRoutes } from "./routes/users.ts";
 import { registerVaultMemberRoutes } from "./routes/vault-members.ts";
 import { registerVaultRoutes } from "./routes/vaults.ts";
@@ -43,6 +46,7 @@ export function buildApi({ database, domain, config, log, catalog, skill, proxyA
   const router = new ApiRouter();
   const { baseUrl } = config;
   const cookie = new SessionCookie({ baseUrl });
+  const setupCookie = new SetupCookie({ baseUrl });
   registerHealthRoutes(router, {
     ...domain,
     database,
@@ -50,11 +54,13 @@ export function buildApi({ database, domain, config, log, catalog, skill, proxyA
     explicitBaseUrl: config.isBaseUrlExplicit ? baseUrl : undefined,
     proxyAuthority,
   });
-  registerAccountRoutes(router, { ...domain, cookie });
+  registerAccountRoutes(router, { ...domain, cookie, setupCookie });
+  registerSetupRoutes(router, { ...domain, setupCookie });
   registerSessionRoutes(router, { ...domain, baseUrl });
   registerUserRoutes(router, domain);
   registerInviteRoutes(router, domain);
   registerAgentRoutes(router, domain);
+  registerAgentInviteRoutes(router, { ...domain, baseUrl });
   registerSettingsRoutes(router, domain);
   registerVaultRoutes(router, domain);
   registerVaultMemberRoutes(router, domain);
@@ -75,6 +81,7 @@ export function buildApi({ database, domain, config, log, catalog, skill, proxyA
     limits: domain.limits,
     baseUrl,
     trustedProxies: config.trustedProxies,
+    hostCheck: new HostCheck({ boundHost: config.host, baseUrl, trustedProxies: config.trustedProxies }),
     log,
   });
 }

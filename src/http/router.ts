@@ -14,7 +14,7 @@ export interface RouteOptions {
   readonly initGate?: boolean;
   /** The route reads a JSON body of at most 1 MiB. */
   readonly body?: boolean;
-  /** Judge the origin even without a cookie: login and logout can be forged from anywhere. */
+  /** Judge the origin even without a cookie: what signs a browser in or out can be forged from anywhere. */
   readonly checksOrigin?: boolean;
 }
 

@@ -123,6 +123,10 @@ export interface Schema {
     created_at: Timestamp;
     expires_at: Timestamp;
     redeemed_at: Timestamp | null;
+    /** Life of the token that it gives; null for one that does not expire. */
+    session_ttl_seconds: number | null;
+    /** The agent whose token it replaces; null where it makes a new agent. */
+    agent_id: string | null;
   };
   /** E-mail verification and password reset codes. `code_mac` is an HMAC under a server key, not a bare hash. */
   one_time_codes: {

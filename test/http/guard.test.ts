@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { Forbidden } from "../../src/errors.ts";
 import { presentedToken, SessionCookie } from "../../src/http/authenticate.ts";
-import { ClientAddress, checkOrigin, limitKeyOf, securityHeaders } from "../../src/http/guard.ts";
+import { ClientAddress, checkOrigin, securityHeaders } from "../../src/http/guard.ts";
+import { limitKeyOf } from "../../src/net/address.ts";
 
 const baseUrl = "https://vault.example.com";
 

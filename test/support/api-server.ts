@@ -84,10 +84,14 @@ export class ApiServer implements AsyncDisposable {
       readonly mailTransport?: MailTransport;
       readonly outbound?: Outbound;
       readonly log?: Logger;
+      /** What the server believes to listen on; it always listens on 127.0.0.1. */
+      readonly host?: string;
+      /** Shared by instances of one database, as a real start does it. */
+      readonly keyring?: Keyring;
     } = {},
   ): Promise<ApiServer> {
     const config = parseServerConfig(
-      {},
+      { host: options.host },
       { HOME: tmpdir(), AGENT_VAULT_RATELIMIT_PROFILE: "off", ...options.environment },
     );
     const clock = new ManualClock();
@@ -96,7 +100,7 @@ export class ApiServer implements AsyncDisposable {
     const domain = new Domain({
       database,
       changes,
-      keyring: await Keyring.open([{ number: 1, raw: crypto.getRandomValues(new Uint8Array(32)) }]),
+      keyring: options.keyring ?? (await randomKeyring()),
       clock,
       log: options.log ?? silentLog,
       outbound:
@@ -106,6 +110,7 @@ export class ApiServer implements AsyncDisposable {
       allowsInternalNames: false,
       mailTransport: options.mailTransport,
       output: (line) => output.push(line),
+      guardsSetup: config.guardsSetup,
     });
     const app = buildApi({
       database,
@@ -202,6 +207,10 @@ export class ApiServer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+export function randomKeyring(): Promise<Keyring> {
+  return Keyring.open([{ number: 1, raw: crypto.getRandomValues(new Uint8Array(32)) }]);
 }
 
 export type ScratchDatabase = Database & AsyncDisposable;

@@ -13,5 +13,11 @@ export async function purgeExpired(options: { readonly database: Database; reado
     await tx.deleteFrom("one_time_codes").where("expires_at", "<", before).execute();
     await tx.deleteFrom("oauth_states").where("expires_at", "<", before).execute();
     await tx.deleteFrom("failure_counters").where("expires_at", "<", before).execute();
+    await tx
+      .updateTable("agent_invites")
+      .set({ status: "expired" })
+      .where("status", "=", "pending")
+      .where("expires_at", "<", before)
+      .execute();
   });
 }

@@ -3,7 +3,8 @@ import { messageOf } from "../../errors.ts";
 import type { Logger } from "../../log.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Clock } from "../clock.ts";
-import type { ExpiringCredential, Mail } from "../mail.ts";
+import type { Mail } from "../mail.ts";
+import type { ExpiringCredential } from "../mail-content.ts";
 
 export interface CredentialRemindersOptions {
   readonly database: Database;

@@ -1,5 +1,5 @@
 /** Proposals as agents make and follow them, and as people review them (spec of the API, section 7). */
-import { parseDuration } from "../../config.ts";
+import { parseDuration } from "../../config/variables.ts";
 import { Secret } from "../../crypto/secret.ts";
 import type { Access, VaultRef } from "../../domain/actors/access.ts";
 import type { VaultRole } from "../../domain/actors/principal.ts";

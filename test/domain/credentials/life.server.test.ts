@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { Secret } from "../../../src/crypto/secret.ts";
 import { parseDescription, parseExpiry } from "../../../src/domain/credentials/details.ts";
 import { CredentialReminders } from "../../../src/domain/credentials/reminders.ts";
-import { Mail, type Message } from "../../../src/domain/mail.ts";
+import { Mail, type MailTransport } from "../../../src/domain/mail.ts";
 import { InvalidInput } from "../../../src/errors.ts";
 import { type LogFields, silentLogger } from "../../../src/log.ts";
 import { describeEachDatabase } from "../../support/database.ts";
@@ -108,10 +108,10 @@ describeEachDatabase("the life of a credential", (open) => {
         created_at: new Date().toISOString(),
       })
       .execute();
-    const sent: Message[] = [];
+    const sent: Parameters<MailTransport["send"]>[0][] = [];
     const lines: LogFields[] = [];
     const log = { ...silentLogger, warn: (_event: string, fields: LogFields = {}) => void lines.push(fields) };
-    const transport = { send: async (message: Message) => void sent.push(message) };
+    const transport: MailTransport = { send: async (message) => void sent.push(message) };
     const mail = new Mail({ transport, output: () => undefined, log });
     const { database, clock } = here;
     // Two instances on one database.
@@ -137,13 +137,14 @@ describeEachDatabase("the life of a credential", (open) => {
       expect(lines).toHaveLength(count);
     }
     const about = { key: "SOON", expiresAt };
-    expect(sent[0]).toEqual({
-      kind: "credential-expiry",
+    expect(sent[0]).toMatchObject({
       to: "owner@example.com",
-      vault: "default",
-      credentials: [{ ...about, hasEnded: false }],
+      subject: 'Credentials of the vault "default" end',
+      text: expect.stringContaining(`SOON: ends on ${expiresAt}`),
+      html: expect.stringContaining(`SOON: ends on ${expiresAt}`),
     });
-    expect(sent[2]).toMatchObject({ credentials: [{ ...about, hasEnded: true }] });
+    expect(sent[2]).toMatchObject({ text: expect.stringContaining(`SOON: ended on ${expiresAt}`) });
+    expect(lines[2]).toEqual({ vault: "default", credentials: [{ ...about, hasEnded: true }] });
     expect(JSON.stringify([sent, lines])).not.toContain("sk_live_1");
   });
 });

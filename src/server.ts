@@ -156,6 +156,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           port: config.proxyPort,
           scopes: domain.scopes,
           snapshots: domain.snapshots,
+          budgets: domain.limits.proxy,
+          onChange: (listener) => changes.watch(listener),
           authority,
           journal: domain.journal,
           outbound,

@@ -1,7 +1,9 @@
 import { uuidv7 } from "../crypto/token.ts";
 import type { ScopeLease } from "../domain/actors/scope.ts";
+import { ProxyLimited } from "../domain/limits/proxy-budget.ts";
 import type { InjectedHeader, VaultSnapshot } from "../domain/vaults/snapshot.ts";
-import { AppError, messageOf, TooLarge, Unavailable, UpstreamFailed } from "../errors.ts";
+import { AppError, Forbidden, messageOf, TooLarge, UpstreamFailed } from "../errors.ts";
+import { Admission } from "./admission.ts";
 import type { AgentConnection, RequestHandler } from "./agent-connection.ts";
 import type { ProxyContext } from "./context.ts";
 import { outgoingTrailers, sniffAuthentication } from "./headers.ts";
@@ -10,13 +12,14 @@ import type { HeaderList } from "./http1/fields.ts";
 import { type Framing, keepsAlive } from "./http1/framing.ts";
 import { FramingError } from "./http1/framing-error.ts";
 import type { RequestHead, ResponseHead } from "./http1/head.ts";
+import type { Leased } from "./open-connections.ts";
 import { OutgoingRequest } from "./outgoing.ts";
 import { type Plan, planFor } from "./plan.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
 import { AnswerRelay } from "./relay.ts";
 import type { Route, RouteOrigin } from "./route.ts";
 import type { UpstreamConnection, UpstreamUser } from "./upstream.ts";
-import { acceptsUpgrade, relayUpgraded, wantsWebSocket } from "./websocket.ts";
+import { acceptsUpgrade, type OpenWebSocket, relayUpgraded, wantsWebSocket } from "./websocket.ts";
 
 /** A request as it was read, and where it is to go. */
 export interface Inbound {
@@ -35,7 +38,7 @@ const noHeaders: readonly InjectedHeader[] = [];
 const noTrailers: HeaderList = [];
 
 /** One request, from its head to its journal line. */
-export class Exchange implements RequestHandler, UpstreamUser {
+export class Exchange implements RequestHandler, UpstreamUser, Leased {
   readonly #context: ProxyContext;
   readonly #connection: AgentConnection;
   readonly #inbound: Inbound;
@@ -45,7 +48,10 @@ export class Exchange implements RequestHandler, UpstreamUser {
   readonly #upgrades: boolean;
   readonly #path: string;
   #requestId = "";
+  readonly #admission = new Admission();
   #lease: ScopeLease | undefined;
+  /** What the plan was decided from, or would be decided from just the same. */
+  #snapshot: VaultSnapshot | undefined;
   #plan: Plan | undefined;
   #origin: RouteOrigin | undefined;
   #request: OutgoingRequest | undefined;
@@ -57,6 +63,9 @@ export class Exchange implements RequestHandler, UpstreamUser {
   #upstreamMs: number | null = null;
   #extraBytesIn = 0;
   #extraBytesOut = 0;
+  #webSocket: OpenWebSocket | undefined;
+  /** Why a WebSocket was ended from here. */
+  #endCode = "";
 
   private constructor(context: ProxyContext, connection: AgentConnection, inbound: Inbound) {
     this.#context = context;
@@ -73,6 +82,7 @@ export class Exchange implements RequestHandler, UpstreamUser {
   static start(context: ProxyContext, connection: AgentConnection, inbound: Inbound): Exchange | undefined {
     const exchange = new Exchange(context, connection, inbound);
     connection.deadlineMs = context.deadlines.now + context.timeouts.responseHeadMs;
+    context.open.add(exchange);
     try {
       exchange.#checkRequest();
       if (!exchange.#tryWarm()) void exchange.#runCold();
@@ -97,7 +107,7 @@ export class Exchange implements RequestHandler, UpstreamUser {
   /** The whole decision from memory, without a promise; false when something has to be looked up or dialled. */
   #tryWarm(): boolean {
     const lease = this.#lease;
-    if (!lease?.isCurrent(this.#startedAtMs)) return false;
+    if (!lease?.isCurrent(this.#startedAtMs) || !this.#enter(lease)) return false;
     const snapshot = this.#context.snapshots.current(lease.scope.vaultId);
     if (!snapshot) return false;
     const plan = this.#decide(snapshot);
@@ -124,6 +134,8 @@ export class Exchange implements RequestHandler, UpstreamUser {
       }
       const lease = this.#lease;
       if (!lease.isCurrent(clock.now())) await lease.renew();
+      if (!this.#enter(lease)) await this.#admission.wait();
+      if (this.#isOver) return;
       const { vaultId } = lease.scope;
       const snapshot = snapshots.current(vaultId) ?? (await snapshots.load(vaultId));
       const plan = this.#decide(snapshot);
@@ -136,11 +148,22 @@ export class Exchange implements RequestHandler, UpstreamUser {
     }
   }
 
+  /** False when there is no place for it yet. @throws {ProxyLimited} */
+  #enter(lease: ScopeLease): boolean {
+    const nowMs = this.#startedAtMs;
+    return this.#admission.enter(this.#context.admissions.budgetOf(lease, nowMs), { nowMs, isStream: this.#upgrades });
+  }
+
   #decide(snapshot: VaultSnapshot): Plan {
+    this.#plan = this.#planFrom(snapshot);
+    this.#snapshot = snapshot;
+    return this.#plan;
+  }
+
+  #planFrom(snapshot: VaultSnapshot): Plan {
     const { route, head } = this.#inbound;
     const { scheme, host, port } = route;
-    this.#plan = planFor(snapshot, { scheme, host, port, path: this.#path, method: head.method });
-    return this.#plan;
+    return planFor(snapshot, { scheme, host, port, path: this.#path, method: head.method });
   }
 
   /** What goes upstream, and where; the head itself is written when there is a connection. */
@@ -219,6 +242,7 @@ export class Exchange implements RequestHandler, UpstreamUser {
 
   onAnswer(head: ResponseHead, framing: Framing): void {
     this.#upstreamMs = performance.now() - this.#sentAt;
+    if (isEventStream(head, framing)) this.#admission.becomeStream();
     const { head: request } = this.#inbound;
     const isKept = keepsAlive(request) && this.#connection.isRequestComplete;
     try {
@@ -278,7 +302,7 @@ export class Exchange implements RequestHandler, UpstreamUser {
     }
     this.#upstreamMs = performance.now() - this.#sentAt;
     this.#answer.status = 101;
-    relayUpgraded({
+    this.#webSocket = relayUpgraded({
       connection: this.#connection,
       upstream,
       head,
@@ -286,23 +310,46 @@ export class Exchange implements RequestHandler, UpstreamUser {
       stripsCookies: this.#plan?.stripsCookies ?? true,
       deadlines: this.#context.deadlines,
       idleMs: this.#context.timeouts.websocketIdleMs,
-      isAllowed: () => this.#lease?.isCurrent(this.#context.clock.now()) || this.#isStillAllowed(),
       onEnd: (bytesIn, bytesOut) => {
         this.#extraBytesIn = bytesIn;
         this.#extraBytesOut = bytesOut;
-        this.#finish(101, "");
+        this.#finish(101, this.#endCode);
       },
     });
   }
 
-  /** A database that cannot be asked says nothing about the right to be here. */
-  async #isStillAllowed(): Promise<boolean> {
+  // --- staying allowed --------------------------------------------------------------------------------------------
+
+  get lease(): ScopeLease | undefined {
+    return this.#lease;
+  }
+
+  recheck(snapshot: VaultSnapshot): void {
+    if (this.#plan === undefined || snapshot === this.#snapshot) return;
     try {
-      await this.#lease?.renew();
-      return true;
+      const plan = this.#planFrom(snapshot);
+      // Another service, or none: what let the credential out is not there any more.
+      if (this.#plan.service !== undefined && plan.service?.name !== this.#plan.service.name) {
+        throw new Forbidden("service_removed", `Service "${this.#plan.service.name}" does not cover this any more`);
+      }
+      this.#snapshot = snapshot;
     } catch (error) {
-      return error instanceof Unavailable;
+      if (!(error instanceof AppError)) throw error;
+      this.#end(error, error.code);
     }
+  }
+
+  revoke(error: AppError): void {
+    this.#end(error, "revoked");
+  }
+
+  /** @param code for the journal, where the answer cannot say it any more. */
+  #end(error: AppError, code: string): void {
+    if (this.#isOver) return;
+    this.#endCode = code;
+    if (this.#webSocket) this.#webSocket.close(policyViolation);
+    else if (this.#answer.hasStarted) this.#abort(code);
+    else this.#refuse(error);
   }
 
   // --- failing ----------------------------------------------------------------------------------------------------
@@ -391,7 +438,7 @@ export class Exchange implements RequestHandler, UpstreamUser {
       });
     }
     this.#connection.out.text(refusal.text);
-    this.#finish(refusal.status, refusal.code);
+    this.#finish(refusal.status, error instanceof ProxyLimited ? error.journalCode : refusal.code);
     this.#connection.done(closes);
   }
 
@@ -413,6 +460,8 @@ export class Exchange implements RequestHandler, UpstreamUser {
   #finish(status: number, code: string): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    this.#admission.leave();
+    this.#context.open.remove(this);
     const scope = this.#lease?.scope;
     const { head, route } = this.#inbound;
     const { log } = this.#context;
@@ -465,9 +514,18 @@ export class Exchange implements RequestHandler, UpstreamUser {
 /** Codes that the readers of the journal know by another name (spec of the proxy, section 22.1). */
 const journalCodes: Readonly<Record<string, string>> = { forbidden: "no_match" };
 const noKeys: readonly string[] = [];
+/** The code of a WebSocket's Close frame (RFC 6455, section 7.4.1). */
+const policyViolation = 1008;
 const ordinaryMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
 
 function withoutQuery(target: string): string {
   const query = target.indexOf("?");
   return query === -1 ? target : target.slice(0, query);
+}
+
+/** Only what has no length can go on and on. */
+function isEventStream({ fields }: ResponseHead, framing: Framing): boolean {
+  if (framing.kind === "length" || framing.kind === "none") return false;
+  const line = fields.lineOf(Field.contentType);
+  return line !== -1 && fields.startsWith(line, "text/event-stream");
 }

@@ -4,11 +4,13 @@ import type { ScopeLease, ScopeResolver } from "../domain/actors/scope.ts";
 import type { Authority } from "../domain/authority.ts";
 import type { Clock } from "../domain/clock.ts";
 import type { JournalSink } from "../domain/journal-entry.ts";
+import type { ProxyBudgets } from "../domain/limits/proxy-budget.ts";
 import type { SnapshotSource } from "../domain/vaults/snapshot.ts";
 import { Conflict, messageOf } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { type Authority as Address, parseAuthority } from "../net/address.ts";
 import type { Outbound } from "../net/outbound.ts";
+import { Admissions } from "./admission.ts";
 import { AgentConnection, type RequestHandler, type RequestServer } from "./agent-connection.ts";
 import { Authenticator, type AuthFailures } from "./authenticate.ts";
 import type { ProxyContext } from "./context.ts";
@@ -18,6 +20,7 @@ import { Field } from "./http1/field-names.ts";
 import type { Framing } from "./http1/framing.ts";
 import type { RequestHead } from "./http1/head.ts";
 import { hostOf } from "./http1/host.ts";
+import { OpenConnections } from "./open-connections.ts";
 import { Slab } from "./outbox.ts";
 import { Pool } from "./pool.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
@@ -30,6 +33,9 @@ export interface ProxyOptions {
   readonly port: number;
   readonly scopes: ScopeResolver;
   readonly snapshots: SnapshotSource;
+  readonly budgets: ProxyBudgets;
+  /** Calls its listener after every change that scopes and snapshots have heard of; returns what ends it. */
+  readonly onChange: (listener: () => void) => () => void;
   readonly authority: Pick<Authority, "leafFor">;
   readonly journal: JournalSink;
   readonly outbound: Outbound;
@@ -55,8 +61,11 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
   const timeouts = Object.freeze({ ...defaultTimeouts, ...options.timeouts });
   const deadlines = new Deadlines(timeouts);
   const slab = new Slab();
+  const open = new OpenConnections({ ...options, now: () => options.clock.now() });
   const context: ProxyContext = {
     authenticator: new Authenticator(options),
+    admissions: new Admissions(options.budgets),
+    open,
     snapshots: options.snapshots,
     pool: new Pool(options.outbound, deadlines, timeouts, slab),
     journal: options.journal,
@@ -77,11 +86,13 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
     await listen(server, options);
   } catch (error) {
     deadlines.stop();
+    open.stop();
     throw error;
   }
   // A connection that could not be accepted (no descriptors left) is no reason to end.
   server.on("error", (error) => options.log.warn("the proxy's listener failed", { error: messageOf(error) }));
   const { port } = server.address() as AddressInfo;
+  const unwatch = options.onChange(() => open.lookSoon());
   const expose = options.outbound.policy.protect({ host: options.host, port });
   return {
     port,
@@ -90,6 +101,8 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
       await door.close(graceMs);
       context.pool.close();
       deadlines.stop();
+      unwatch();
+      open.stop();
       expose();
     },
   };

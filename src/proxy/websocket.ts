@@ -38,13 +38,16 @@ export interface Upgraded {
   readonly stripsCookies: boolean;
   readonly deadlines: Deadlines;
   readonly idleMs: number;
-  /** May the agent still be here? Asked about once a second. */
-  readonly isAllowed: () => boolean | Promise<boolean>;
   readonly onEnd: (bytesIn: number, bytesOut: number) => void;
 }
 
+export interface OpenWebSocket {
+  /** Ends it from here, with this code where a Close frame can be sent (RFC 6455, section 7.4.1). */
+  close(code: number): void;
+}
+
 /** Answers 101 and connects the two sockets. */
-export function relayUpgraded(upgraded: Upgraded): void {
+export function relayUpgraded(upgraded: Upgraded): OpenWebSocket {
   const { connection, upstream, head, early } = upgraded;
   writeAnswerHead(connection.out, head, {
     stripsCookies: upgraded.stripsCookies,
@@ -54,16 +57,13 @@ export function relayUpgraded(upgraded: Upgraded): void {
   });
   if (early.length > 0) connection.out.bytes(early);
   const heldBack = connection.takeOver();
-  new Pipe(connection.socket, upstream.detach(), upgraded, heldBack, early.length);
+  const pipe = new Pipe(connection.socket, upstream.detach(), upgraded, heldBack, early.length);
   connection.out.flush();
+  return pipe;
 }
 
-/** A WebSocket can stay open for days, so what it was opened with is looked at again and again. */
-const recheckMs = 1_000;
-
-class Pipe implements Expiring {
+class Pipe implements Expiring, OpenWebSocket {
   deadlineMs: number;
-  #idleUntilMs: number;
   readonly #agent: Socket;
   readonly #upstream: Socket;
   readonly #upgraded: Upgraded;
@@ -76,8 +76,7 @@ class Pipe implements Expiring {
     this.#upstream = upstream;
     this.#upgraded = upgraded;
     this.#bytesOut = earlyBytes;
-    this.#idleUntilMs = upgraded.deadlines.now + upgraded.idleMs;
-    this.deadlineMs = Math.min(this.#idleUntilMs, upgraded.deadlines.now + recheckMs);
+    this.deadlineMs = upgraded.deadlines.now + upgraded.idleMs;
     upgraded.deadlines.watch(this);
     this.#join(agent, upstream, (bytes) => {
       this.#bytesIn += bytes;
@@ -94,23 +93,17 @@ class Pipe implements Expiring {
   }
 
   onDeadline(): void {
-    const { deadlines, isAllowed } = this.#upgraded;
-    if (deadlines.now >= this.#idleUntilMs) {
-      this.#end();
-      return;
-    }
-    this.deadlineMs = Math.min(this.#idleUntilMs, deadlines.now + recheckMs);
-    const allowed = isAllowed();
-    if (allowed === true) return;
-    void Promise.resolve(allowed).then((isStill) => {
-      if (!isStill) this.#end();
-    });
+    this.#end();
+  }
+
+  close(): void {
+    this.#end();
   }
 
   #join(from: Socket, to: Socket, count: (bytes: number) => void): void {
     from.on("data", (chunk: Buffer) => {
       count(chunk.length);
-      this.#idleUntilMs = this.#upgraded.deadlines.now + this.#upgraded.idleMs;
+      this.deadlineMs = this.#upgraded.deadlines.now + this.#upgraded.idleMs;
       if (!to.write(chunk)) from.pause();
     });
     to.on("drain", () => from.resume());
@@ -125,7 +118,7 @@ class Pipe implements Expiring {
 
   #closed(): void {
     if (this.#agent.destroyed && this.#upstream.destroyed) this.#end();
-    else this.#idleUntilMs = Math.min(this.#idleUntilMs, this.#upgraded.deadlines.now + 5_000);
+    else this.deadlineMs = Math.min(this.deadlineMs, this.#upgraded.deadlines.now + 5_000);
   }
 
   #end(): void {

@@ -5,6 +5,7 @@ import { createRoot, generateKeyPair, issueLeaf, privateKeyPem } from "../../src
 import type { Scope, ScopeLease, ScopeResolver } from "../../src/domain/actors/scope.ts";
 import { systemClock } from "../../src/domain/clock.ts";
 import type { JournalEntry } from "../../src/domain/journal-entry.ts";
+import { type ProxyBudgetSettings, ProxyBudgets } from "../../src/domain/limits/proxy-budget.ts";
 import { headerTemplates } from "../../src/domain/services/auth.ts";
 import { compileMatcher } from "../../src/domain/services/match.ts";
 import type { Service } from "../../src/domain/services/service.ts";
@@ -28,8 +29,12 @@ export interface ProxySetup {
   readonly network?: NetworkPolicyOptions;
   /** Addresses of names; every name is 127.0.0.1 unless it is said otherwise. */
   readonly addresses?: Readonly<Record<string, readonly string[]>>;
+  /** Without them nothing is limited. */
+  readonly limits?: Partial<ProxyBudgetSettings>;
   readonly options?: Partial<ProxyOptions>;
 }
+
+const noLimits: ProxyBudgetSettings = { isOff: true, rate: 0, burst: 0, concurrency: 0, waitMs: 0 };
 
 /** The proxy on a port of its own, with one vault behind it that a test can change as it likes. */
 export class TestProxy implements AsyncDisposable {
@@ -59,6 +64,8 @@ export class TestProxy implements AsyncDisposable {
       port: 0,
       scopes: vault,
       snapshots: vault,
+      budgets: new ProxyBudgets({ ...noLimits, ...setup.limits }),
+      onChange: (listener) => vault.watch(listener),
       authority,
       journal: { record: (entry) => void journal.push(entry) },
       outbound,
@@ -216,6 +223,9 @@ export class TestVault implements ScopeResolver, SnapshotSource {
   isRevoked = false;
   /** A change was announced: everything is to be looked at again. */
   isStale = false;
+  /** Looking again fails with this. */
+  outage: Error | undefined;
+  readonly #watchers = new Set<() => void>();
   readonly scope: Scope = {
     vaultId: "vault-1",
     vaultName: "billing",
@@ -231,13 +241,24 @@ export class TestVault implements ScopeResolver, SnapshotSource {
     this.policy = policy;
   }
 
+  watch(listener: () => void): () => void {
+    this.#watchers.add(listener);
+    return () => this.#watchers.delete(listener);
+  }
+
+  /** As when something was changed. */
+  announce(): void {
+    for (const listener of this.#watchers) listener();
+  }
+
   async resolve(token: string, vaultHint: string | undefined): Promise<ScopeLease> {
     if (token !== testToken || this.isRevoked) throw new Unauthenticated("invalid_token", "The token is not valid");
     if (vaultHint !== undefined && vaultHint !== "billing") throw new NotFound("vault_not_found", "No such vault");
     return {
       scope: this.scope,
-      isCurrent: () => !this.isRevoked,
+      isCurrent: () => !this.isRevoked && !this.outage,
       renew: async () => {
+        if (this.outage) throw this.outage;
         if (this.isRevoked) throw new Unauthenticated("invalid_token", "The token was revoked");
       },
     };

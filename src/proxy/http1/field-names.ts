@@ -117,6 +117,7 @@ export const Field = {
   setCookie2: 19,
   webSocketKey: 20,
   webSocketAccept: 21,
+  contentType: 25,
 } as const;
 
 export type FieldId = (typeof Field)[keyof typeof Field];
@@ -143,6 +144,7 @@ const spelled: readonly (readonly [string, FieldId])[] = [
   ["set-cookie2", Field.setCookie2],
   ["sec-websocket-key", Field.webSocketKey],
   ["sec-websocket-accept", Field.webSocketAccept],
+  ["content-type", Field.contentType],
 ];
 
 export const fieldTable = new NameTable(spelled);

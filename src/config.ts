@@ -5,6 +5,7 @@
 import { isIP } from "node:net";
 import { homedir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
+import { type ConnectionConfig, parseConnections } from "./config/connections.ts";
 import { type EgressConfig, type NetworkConfig, parseEgress, parseNetwork } from "./config/network.ts";
 import { InvalidInput } from "./errors.ts";
 import type { LogFormat, LogLevel } from "./log.ts";
@@ -66,6 +67,7 @@ export interface ServerConfig {
   /** CIDRs or addresses whose X-Forwarded-For is believed. */
   readonly trustedProxies: readonly string[];
   readonly network: NetworkConfig;
+  readonly connections: ConnectionConfig;
   readonly egress: EgressConfig;
   readonly upstreamTrust: {
     /** Added to the roots: AGENT_VAULT_UPSTREAM_CA_FILE, NODE_EXTRA_CA_CERTS. */
@@ -128,6 +130,7 @@ export function parseServerConfig(flags: ServerFlags, environment: Environment):
         : env.integer("AGENT_VAULT_MAX_RESPONSE_BYTES", 0, 0),
     trustedProxies: env.networks("AGENT_VAULT_TRUSTED_PROXIES"),
     network: parseNetwork(env),
+    connections: parseConnections(env),
     egress: parseEgress(env, environment, { host, ports: [port, proxyPort] }),
     upstreamTrust: {
       extraFiles: [env.path("AGENT_VAULT_UPSTREAM_CA_FILE"), env.path("NODE_EXTRA_CA_CERTS")].filter(

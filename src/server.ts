@@ -20,7 +20,7 @@ import { AppError, Conflict, InvalidInput, messageOf } from "./errors.ts";
 import { startApi } from "./http/app.ts";
 import { buildApi } from "./http/build-api.ts";
 import type { Logger } from "./log.ts";
-import { formatAuthority } from "./net/address.ts";
+import { formatAuthority, limitKeyOf } from "./net/address.ts";
 import { resolveWithServers, resolveWithSystem } from "./net/dns.ts";
 import { DnsCache } from "./net/dns-cache.ts";
 import { Outbound } from "./net/outbound.ts";
@@ -28,15 +28,14 @@ import { NetworkPolicy } from "./net/policy.ts";
 import { UpstreamTrust } from "./net/trust.ts";
 import type { VaultNetwork } from "./net/vault-network.ts";
 import type { AuthFailures } from "./proxy/authenticate.ts";
+import type { ConnectionLimits } from "./proxy/connection-caps.ts";
 import { type ProxyListener, startProxy } from "./proxy/listener.ts";
 import { listAssets, readAssetText } from "./runtime/assets.ts";
 import { openDataDirectory } from "./runtime/files.ts";
+import { openFileLimit } from "./runtime/process.ts";
 import { Spool } from "./runtime/spool.ts";
 import { type Change, Changes } from "./storage/changes.ts";
 import { type Database, openDatabase } from "./storage/database.ts";
-
-/** How long requests under way may take to end when the server is told to stop. */
-const drainMs = 5_000;
 
 export interface ServerOptions {
   readonly config: ServerConfig;
@@ -56,7 +55,7 @@ export interface RunningServer {
   /** Creates the first owner; for a server that is started at a terminal. */
   readonly domain: Domain;
   /**
-   * Stops accepting at the proxy, then at the API, and lets requests end within 5 seconds each; writes the journal,
+   * Stops accepting at the proxy, then at the API, and lets requests end within the configured time each; writes the journal,
    * wipes the keys, closes the database. A step that fails is logged and keeps none of the others from being taken.
    */
   close(): Promise<void>;
@@ -69,6 +68,7 @@ export interface RunningServer {
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { config, log } = options;
   const clock = options.clock ?? systemClock;
+  const { drainMs } = config.connections;
   const stops: (() => Promise<void> | void)[] = [];
   const stop = async () => {
     for (const end of stops.splice(0).reverse()) {
@@ -158,6 +158,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           snapshots: domain.snapshots,
           budgets: domain.limits.proxy,
           onChange: (listener) => changes.watch(listener),
+          connections: connectionLimits(config, log),
           authority,
           journal: domain.journal,
           outbound,
@@ -244,14 +245,27 @@ export function secretOf(text: string): Secret {
   return new Secret(text);
 }
 
+/** Descriptors for the database, the API, logs, and whatever a library opens for a moment. */
+const reservedDescriptors = 128;
+
+/** Each connection may need a second descriptor, for its upstream: more of them than that would only fail later. */
+function connectionLimits({ connections }: ServerConfig, log: Logger): ConnectionLimits {
+  const descriptors = openFileLimit();
+  if (descriptors === undefined) return connections;
+  const max = Math.max(16, Math.floor((descriptors - reservedDescriptors) / 2));
+  if (connections.max > 0 && connections.max <= max) return connections;
+  log.info("the limit on open files limits the proxy's connections", { descriptors, maxConnections: max });
+  return { ...connections, max };
+}
+
 /** Wrong tokens at the proxy, with the settings of the window for wrong passwords at the API (spec of the proxy, section 9.1). */
 function authFailuresOf({ limits }: Domain): AuthFailures {
   return {
     check: (ip) => {
-      const verdict = limits.peekAuth(`mitm:${ip}`);
+      const verdict = limits.peekAuth(`mitm:${limitKeyOf(ip)}`);
       return verdict.isAllowed ? undefined : verdict.retryAfterSeconds;
     },
-    record: (ip) => void limits.recordAuth(`mitm:${ip}`),
+    record: (ip) => void limits.recordAuth(`mitm:${limitKeyOf(ip)}`),
   };
 }
 

@@ -11,9 +11,10 @@ import { type Limits, TooManyRequests, tooManyRequests } from "../domain/limits/
 import type { Verdict } from "../domain/limits/window.ts";
 import { messageOf, TooLarge, Unauthenticated, Unavailable } from "../errors.ts";
 import type { Logger } from "../log.ts";
+import { limitKeyOf } from "../net/address.ts";
 import { text } from "./answer.ts";
 import { type Presented, presentedToken } from "./authenticate.ts";
-import { ClientAddress, checkOrigin, limitKeyOf, securityHeaders } from "./guard.ts";
+import { ClientAddress, checkOrigin, securityHeaders } from "./guard.ts";
 import { readJson } from "./json-body.ts";
 import { cleanPath, hasMalformedEscape, parseQuery, splitTarget } from "./path.ts";
 import { renderError } from "./render-error.ts";

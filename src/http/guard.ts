@@ -98,13 +98,6 @@ export class ClientAddress {
   }
 }
 
-/** One person owns a whole /64, so limits count it as one client. */
-export function limitKeyOf(address: string): string {
-  const bytes = parseIp(address);
-  if (bytes?.length !== 16) return address;
-  return `${formatIp(bytes.fill(0, 8))}/64`;
-}
-
 /** An IPv4 address that a dual-stack socket shows as IPv6 is an IPv4 address; a zone names an interface of ours. */
 function canonicalBytes(address: string): Uint8Array | undefined {
   const bytes = parseIp(address.split("%", 1)[0] ?? "");

@@ -4,6 +4,7 @@ import type { SnapshotSource } from "../domain/vaults/snapshot.ts";
 import type { Logger } from "../log.ts";
 import type { Admissions } from "./admission.ts";
 import type { Authenticator } from "./authenticate.ts";
+import type { ConnectionCaps } from "./connection-caps.ts";
 import type { Deadlines, ProxyTimeouts } from "./deadlines.ts";
 import type { OpenConnections } from "./open-connections.ts";
 import type { Slab } from "./outbox.ts";
@@ -14,6 +15,7 @@ export interface ProxyContext {
   readonly authenticator: Authenticator;
   readonly admissions: Admissions;
   readonly open: OpenConnections;
+  readonly caps: ConnectionCaps;
   readonly snapshots: SnapshotSource;
   readonly pool: Pool;
   readonly journal: JournalSink;

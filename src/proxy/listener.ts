@@ -13,13 +13,15 @@ import type { Outbound } from "../net/outbound.ts";
 import { Admissions } from "./admission.ts";
 import { AgentConnection, type RequestHandler, type RequestServer } from "./agent-connection.ts";
 import { Authenticator, type AuthFailures } from "./authenticate.ts";
+import { ConnectionCaps, type ConnectionLimits } from "./connection-caps.ts";
 import type { ProxyContext } from "./context.ts";
 import { Deadlines, defaultTimeouts, type ProxyTimeouts } from "./deadlines.ts";
 import { Exchange } from "./exchange.ts";
 import { Field } from "./http1/field-names.ts";
-import type { Framing } from "./http1/framing.ts";
+import { type Framing, keepsAlive } from "./http1/framing.ts";
 import type { RequestHead } from "./http1/head.ts";
 import { hostOf } from "./http1/host.ts";
+import { serializeResponseHead } from "./http1/serialize.ts";
 import { OpenConnections } from "./open-connections.ts";
 import { Slab } from "./outbox.ts";
 import { Pool } from "./pool.ts";
@@ -36,6 +38,7 @@ export interface ProxyOptions {
   readonly budgets: ProxyBudgets;
   /** Calls its listener after every change that scopes and snapshots have heard of; returns what ends it. */
   readonly onChange: (listener: () => void) => () => void;
+  readonly connections: ConnectionLimits;
   readonly authority: Pick<Authority, "leafFor">;
   readonly journal: JournalSink;
   readonly outbound: Outbound;
@@ -66,6 +69,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
     authenticator: new Authenticator(options),
     admissions: new Admissions(options.budgets),
     open,
+    caps: new ConnectionCaps(options.connections),
     snapshots: options.snapshots,
     pool: new Pool(options.outbound, deadlines, timeouts, slab),
     journal: options.journal,
@@ -121,12 +125,17 @@ function listen(server: Server, { host, port }: ProxyOptions): Promise<void> {
   });
 }
 
+/** Connections that are told why they cannot stay, at most at a time and at longest. */
+const maxTurnedAway = 64;
+const turnAwayMs = 1_000;
+
 /** The listening side: every connection starts here, and CONNECTs leave it for a tunnel. */
 class Door {
   readonly #context: ProxyContext;
   readonly #authority: Pick<Authority, "leafFor">;
   readonly #sockets = new Set<Socket>();
   readonly #connections = new Set<AgentConnection>();
+  readonly #turnedAway = new Set<Socket>();
   #isClosing = false;
 
   constructor(context: ProxyContext, authority: Pick<Authority, "leafFor">) {
@@ -141,10 +150,19 @@ class Door {
       socket.destroy();
       return;
     }
+    const { caps, deadlines, timeouts, slab } = this.#context;
+    try {
+      caps.enter(clientIp);
+    } catch (error) {
+      this.#turnAway(socket, error);
+      return;
+    }
     socket.setNoDelay(true);
     this.#sockets.add(socket);
-    socket.once("close", () => this.#sockets.delete(socket));
-    const { deadlines, timeouts, slab } = this.#context;
+    socket.once("close", () => {
+      this.#sockets.delete(socket);
+      caps.leave(clientIp);
+    });
     this.track(
       new AgentConnection({
         socket,
@@ -163,6 +181,27 @@ class Door {
     if (this.#isClosing) connection.drain();
   }
 
+  /** Says why, in plain and before anything is read; the socket gets a moment so that the answer is not reset away. */
+  #turnAway(socket: Socket, error: unknown): void {
+    socket.on("error", () => socket.destroy());
+    // Of those that a flood brings, most are not worth a descriptor for that moment.
+    if (this.#turnedAway.size >= maxTurnedAway) {
+      socket.destroy();
+      return;
+    }
+    this.#turnedAway.add(socket);
+    const timer = setTimeout(() => socket.destroy(), turnAwayMs);
+    timer.unref();
+    socket.once("close", () => {
+      clearTimeout(timer);
+      this.#turnedAway.delete(socket);
+    });
+    const { baseUrl, clock } = this.#context;
+    const requestId = uuidv7(clock.now());
+    socket.resume();
+    socket.end(renderRefusal(error, { requestId, baseUrl, isHead: false, closes: true }).text, "latin1");
+  }
+
   async close(graceMs: number): Promise<void> {
     this.#isClosing = true;
     for (const connection of this.#connections) connection.drain();
@@ -171,7 +210,7 @@ class Door {
       await new Promise((resolve) => setTimeout(resolve, Math.min(50, graceMs)));
     }
     for (const connection of this.#connections) connection.destroy();
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of [...this.#sockets, ...this.#turnedAway]) socket.destroy();
   }
 }
 
@@ -192,6 +231,7 @@ class PlainServer implements RequestServer {
   serve(head: RequestHead, framing: Framing, connection: AgentConnection): RequestHandler | undefined {
     try {
       if (head.method === "CONNECT") return this.#connect(head, connection);
+      if (isProbe(head)) return this.#answerProbe(head, connection);
       return this.#forward(head, framing, connection);
     } catch (error) {
       this.refuse(error, connection);
@@ -227,10 +267,23 @@ class PlainServer implements RequestServer {
     const lease = await context.authenticator.authenticate(credentials, connection.clientIp);
     const leaf = await this.#authority.leafFor(authority.host);
     if (pending.isGone) return;
-    const early = connection.takeOver();
     const { socket, clientIp } = connection;
+    const { sessionId } = lease.scope;
+    context.caps.openTunnel(sessionId);
+    socket.once("close", () => context.caps.closeTunnel(sessionId));
+    const early = connection.takeOver();
     const onOpen = (inside: AgentConnection) => this.#door.track(inside);
     Tunnel.open({ socket, clientIp, early, leaf, authority, lease, context, onOpen });
+  }
+
+  /** Says that the proxy takes connections, for load balancers; it knows nothing of the vault, and asks nobody. */
+  #answerProbe(head: RequestHead, connection: AgentConnection): undefined {
+    const closes = !keepsAlive(head);
+    const body = head.method === "HEAD" ? "" : probeBody;
+    const headers = ["Content-Type", "application/json", "Content-Length", String(probeBody.length)];
+    headers.push("Cache-Control", "no-store", ...(closes ? ["Connection", "close"] : []));
+    connection.out.text(serializeResponseHead(200, "OK", headers) + body);
+    connection.done(closes);
   }
 
   #forward(head: RequestHead, framing: Framing, connection: AgentConnection): RequestHandler | undefined {
@@ -283,6 +336,12 @@ class PendingConnect implements RequestHandler {
   readonly onAgentDrain = ignore;
   readonly onBadBody = ignore;
   readonly onDeadline = ignore;
+}
+
+const probeBody = '{"status":"ok"}\n';
+
+function isProbe({ method, target }: RequestHead): boolean {
+  return target === "/health" && (method === "GET" || method === "HEAD");
 }
 
 function notProxyForm(target: string): RefusedRequest {

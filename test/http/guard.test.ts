@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { Forbidden } from "../../src/errors.ts";
 import { presentedToken, SessionCookie } from "../../src/http/authenticate.ts";
-import { ClientAddress, checkOrigin, limitKeyOf, securityHeaders } from "../../src/http/guard.ts";
+import { ClientAddress, checkOrigin, securityHeaders } from "../../src/http/guard.ts";
+import { limitKeyOf } from "../../src/net/address.ts";
 
 const baseUrl = "https://vault.example.com";
 
@@ -71,6 +72,7 @@ describe("the client address", () => {
     ["2001:DB8:1:2::9", "2001:db8:1:2::/64"],
     ["2001:db8::1", "2001:db8::/64"],
     ["::1", "::/64"],
+    ["::ffff:203.0.113.9", "203.0.113.9"],
   ])("%s counts as %s", (ip, key) => {
     expect(limitKeyOf(ip)).toBe(key);
   });

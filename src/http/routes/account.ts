@@ -6,10 +6,10 @@ import type { Caller, Sessions } from "../../domain/actors/session.ts";
 import { type Limits, tooManyRequests } from "../../domain/limits/tiers.ts";
 import type { Mail } from "../../domain/mail.ts";
 import { InvalidInput, Unauthenticated } from "../../errors.ts";
+import { limitKeyOf } from "../../net/address.ts";
 import { json, secretJson, wireTime } from "../answer.ts";
 import type { SessionCookie } from "../authenticate.ts";
 import { Fields } from "../fields.ts";
-import { limitKeyOf } from "../guard.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 
 export interface AccountDependencies {

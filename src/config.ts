@@ -5,8 +5,9 @@
 import { isIP } from "node:net";
 import { homedir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
-import { type ConnectionConfig, parseConnections } from "./config/connections.ts";
+import { type ConnectionConfig, parseConnections, parseMetricsToken } from "./config/connections.ts";
 import { type EgressConfig, type NetworkConfig, parseEgress, parseNetwork } from "./config/network.ts";
+import type { Secret } from "./crypto/secret.ts";
 import { InvalidInput } from "./errors.ts";
 import type { LogFormat, LogLevel } from "./log.ts";
 import { formatAuthority, parseCidr, parseIp } from "./net/address.ts";
@@ -68,6 +69,8 @@ export interface ServerConfig {
   readonly trustedProxies: readonly string[];
   readonly network: NetworkConfig;
   readonly connections: ConnectionConfig;
+  /** Who presents it may read the metrics. */
+  readonly metricsToken: Secret | undefined;
   readonly egress: EgressConfig;
   readonly upstreamTrust: {
     /** Added to the roots: AGENT_VAULT_UPSTREAM_CA_FILE, NODE_EXTRA_CA_CERTS. */
@@ -131,6 +134,7 @@ export function parseServerConfig(flags: ServerFlags, environment: Environment):
     trustedProxies: env.networks("AGENT_VAULT_TRUSTED_PROXIES"),
     network: parseNetwork(env),
     connections: parseConnections(env),
+    metricsToken: parseMetricsToken(env),
     egress: parseEgress(env, environment, { host, ports: [port, proxyPort] }),
     upstreamTrust: {
       extraFiles: [env.path("AGENT_VAULT_UPSTREAM_CA_FILE"), env.path("NODE_EXTRA_CA_CERTS")].filter(

@@ -31,7 +31,9 @@ import type { AuthFailures } from "./proxy/authenticate.ts";
 import type { ConnectionLimits } from "./proxy/connection-caps.ts";
 import { type ProxyListener, startProxy } from "./proxy/listener.ts";
 import { listAssets, readAssetText } from "./runtime/assets.ts";
+import { buildInfo } from "./runtime/build-info.ts";
 import { openDataDirectory } from "./runtime/files.ts";
+import { Metrics } from "./runtime/metrics.ts";
 import { openFileLimit } from "./runtime/process.ts";
 import { Spool } from "./runtime/spool.ts";
 import { type Change, Changes } from "./storage/changes.ts";
@@ -127,6 +129,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     retention.start();
     stops.push(() => retention.stop());
 
+    const metrics = new Metrics();
+    observe(metrics, domain);
     let proxy: ProxyListener | undefined;
     let rootPem = "";
     const api = await startApi(
@@ -136,6 +140,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         config,
         log,
         catalog: loadCatalog(readCatalogFiles()),
+        metrics,
         skill: readAssetText("skills/agent-vault-cli/SKILL.md"),
         proxyAuthority: () => (proxy === undefined ? undefined : { pem: rootPem, port: proxy.port }),
       }),
@@ -151,6 +156,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       try {
         const authority = await openAuthority({ database, keyring, clock, config });
         rootPem = authority.rootPem;
+        metrics.add("counter", "agent_vault_leaf_mints_total", "Certificates made.", () => authority.minted);
         proxy = await startProxy({
           host: config.host,
           port: config.proxyPort,
@@ -162,6 +168,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           authority,
           journal: domain.journal,
           outbound,
+          metrics,
           log,
           clock,
           baseUrl: config.baseUrl,
@@ -243,6 +250,20 @@ export async function hasAccounts(config: ServerConfig, log: Logger): Promise<bo
 /** A password that was typed or piped, so that nothing prints it from here on. */
 export function secretOf(text: string): Secret {
   return new Secret(text);
+}
+
+/** What the server as a whole counts. */
+function observe(metrics: Metrics, { limits, journal }: Domain): void {
+  metrics.add("gauge", "agent_vault_build_info", "1, with the version that runs.", () => [
+    { labels: { version: buildInfo.version, commit: buildInfo.commit }, value: 1 },
+  ]);
+  const startedAtSeconds = Math.round(Date.now() / 1000 - process.uptime());
+  metrics.add("gauge", "process_start_time_seconds", "Since the epoch.", () => startedAtSeconds);
+  metrics.add("gauge", "process_resident_memory_bytes", "Memory in use.", () => process.memoryUsage.rss());
+  metrics.add("counter", "agent_vault_limit_denials_total", "Requests of agents above a limit.", () =>
+    Object.entries(limits.proxy.denials).map(([limit, value]) => ({ labels: { limit }, value })),
+  );
+  metrics.add("gauge", "agent_vault_journal_waiting", "Entries not written yet.", () => journal.waiting);
 }
 
 /** Descriptors for the database, the API, logs, and whatever a library opens for a moment. */

@@ -1,4 +1,6 @@
 /** How many connections the proxy takes, how it ends them, and who may read the metrics. */
+import { Secret } from "../crypto/secret.ts";
+import { InvalidInput } from "../errors.ts";
 
 /** What is read with the rest of the configuration's variables. */
 interface Variables {
@@ -26,4 +28,17 @@ export function parseConnections(env: Variables): ConnectionConfig {
     maxTunnelsPerToken: env.integer("AGENT_VAULT_MAX_TUNNELS_PER_TOKEN", 4_096, 0),
     drainMs: env.duration("AGENT_VAULT_DRAIN_TIMEOUT") ?? 5_000,
   };
+}
+
+/** A token that can be tried out in an afternoon protects nothing. */
+const leastTokenLength = 16;
+
+/** AGENT_VAULT_METRICS_TOKEN. @throws {InvalidInput} `invalid_configuration`, without the value. */
+export function parseMetricsToken(env: Variables): Secret | undefined {
+  const token = env.text("AGENT_VAULT_METRICS_TOKEN")?.trim();
+  if (token === undefined) return undefined;
+  if (token.length >= leastTokenLength && /^[\x21-\x7e]+$/.test(token)) return new Secret(token);
+  throw new InvalidInput("invalid_configuration", "AGENT_VAULT_METRICS_TOKEN cannot be used as a token", {
+    hint: `give it at least ${leastTokenLength} visible ASCII characters, such as from: openssl rand -hex 32`,
+  });
 }

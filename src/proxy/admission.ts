@@ -65,6 +65,10 @@ export class Admission {
     if (this.#state === "request" && this.#budget?.becomeStream()) this.#state = "stream";
   }
 
+  get isStream(): boolean {
+    return this.#state === "stream";
+  }
+
   get #isOver(): boolean {
     return this.#state === "over";
   }

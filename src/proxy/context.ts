@@ -6,6 +6,7 @@ import type { Admissions } from "./admission.ts";
 import type { Authenticator } from "./authenticate.ts";
 import type { ConnectionCaps } from "./connection-caps.ts";
 import type { Deadlines, ProxyTimeouts } from "./deadlines.ts";
+import type { ProxyMetrics } from "./metrics.ts";
 import type { OpenConnections } from "./open-connections.ts";
 import type { Slab } from "./outbox.ts";
 import type { Pool } from "./pool.ts";
@@ -16,6 +17,7 @@ export interface ProxyContext {
   readonly admissions: Admissions;
   readonly open: OpenConnections;
   readonly caps: ConnectionCaps;
+  readonly metrics: ProxyMetrics;
   readonly snapshots: SnapshotSource;
   readonly pool: Pool;
   readonly journal: JournalSink;

@@ -12,7 +12,7 @@ import type { HeaderList } from "./http1/fields.ts";
 import { type Framing, keepsAlive } from "./http1/framing.ts";
 import { FramingError } from "./http1/framing-error.ts";
 import type { RequestHead, ResponseHead } from "./http1/head.ts";
-import type { Leased } from "./open-connections.ts";
+import type { Leased, OpenKind } from "./open-connections.ts";
 import { OutgoingRequest } from "./outgoing.ts";
 import { type Plan, planFor } from "./plan.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
@@ -318,6 +318,11 @@ export class Exchange implements RequestHandler, UpstreamUser, Leased {
     });
   }
 
+  get kind(): OpenKind {
+    if (this.#webSocket) return "websocket";
+    return this.#admission.isStream ? "event_stream" : "request";
+  }
+
   // --- staying allowed --------------------------------------------------------------------------------------------
 
   get lease(): ScopeLease | undefined {
@@ -468,6 +473,8 @@ export class Exchange implements RequestHandler, UpstreamUser, Leased {
     const latencyMs = Math.round(performance.now() - this.#startedAt);
     const errorCode = code === "" ? "" : (journalCodes[code] ?? code);
     const service = this.#plan?.service?.name;
+    const outcome = { status, code: errorCode, latencyMs, upstreamMs: this.#upstreamMs };
+    this.#context.metrics.request(scope, this.#plan, outcome);
     if (log.enabled("debug")) {
       log.debug("proxy_request", {
         requestId: this.requestId,

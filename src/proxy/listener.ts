@@ -10,6 +10,7 @@ import { Conflict, messageOf } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { type Authority as Address, parseAuthority } from "../net/address.ts";
 import type { Outbound } from "../net/outbound.ts";
+import type { Metrics } from "../runtime/metrics.ts";
 import { Admissions } from "./admission.ts";
 import { AgentConnection, type RequestHandler, type RequestServer } from "./agent-connection.ts";
 import { Authenticator, type AuthFailures } from "./authenticate.ts";
@@ -22,6 +23,7 @@ import { type Framing, keepsAlive } from "./http1/framing.ts";
 import type { RequestHead } from "./http1/head.ts";
 import { hostOf } from "./http1/host.ts";
 import { serializeResponseHead } from "./http1/serialize.ts";
+import { ProxyMetrics } from "./metrics.ts";
 import { OpenConnections } from "./open-connections.ts";
 import { Slab } from "./outbox.ts";
 import { Pool } from "./pool.ts";
@@ -42,6 +44,7 @@ export interface ProxyOptions {
   readonly authority: Pick<Authority, "leafFor">;
   readonly journal: JournalSink;
   readonly outbound: Outbound;
+  readonly metrics: Metrics;
   readonly log: Logger;
   readonly clock: Clock;
   /** Where the API is, when that is known: for the `help` of refusals. */
@@ -70,6 +73,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
     admissions: new Admissions(options.budgets),
     open,
     caps: new ConnectionCaps(options.connections),
+    metrics: new ProxyMetrics(options.metrics),
     snapshots: options.snapshots,
     pool: new Pool(options.outbound, deadlines, timeouts, slab),
     journal: options.journal,
@@ -96,6 +100,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
   // A connection that could not be accepted (no descriptors left) is no reason to end.
   server.on("error", (error) => options.log.warn("the proxy's listener failed", { error: messageOf(error) }));
   const { port } = server.address() as AddressInfo;
+  observe(options.metrics, context);
   const unwatch = options.onChange(() => open.lookSoon());
   const expose = options.outbound.policy.protect({ host: options.host, port });
   return {
@@ -110,6 +115,28 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
       expose();
     },
   };
+}
+
+/** What the parts of the proxy count for themselves. */
+function observe(metrics: Metrics, { caps, open, pool }: ProxyContext): void {
+  metrics.add("gauge", "agent_vault_proxy_connections", "Connections of agents.", () => caps.total);
+  metrics.add(
+    "counter",
+    "agent_vault_proxy_connection_denials_total",
+    "Too many of an address, a token, or in all.",
+    () => caps.denials,
+  );
+  metrics.add("gauge", "agent_vault_proxy_open", "Tunnels, and what is under way in them.", () =>
+    [...open.count()].map(([kind, value]) => ({ labels: { kind }, value })),
+  );
+  metrics.add(
+    "counter",
+    "agent_vault_proxy_upstream_reuses_total",
+    "Connections to upstreams used again.",
+    () => pool.hits,
+  );
+  metrics.add("counter", "agent_vault_proxy_upstream_dials_total", "Connections to upstreams begun.", () => pool.dials);
+  metrics.add("gauge", "agent_vault_proxy_upstream_idle", "Connections to upstreams kept for later.", () => pool.idle);
 }
 
 function listen(server: Server, { host, port }: ProxyOptions): Promise<void> {
@@ -309,6 +336,7 @@ class PlainServer implements RequestServer {
     const requestId = uuidv7(this.#context.clock.now());
     const { baseUrl, log } = this.#context;
     const refusal = renderRefusal(error, { requestId, baseUrl, ...how });
+    this.#context.metrics.refused(refusal.code);
     if (refusal.status === 500) log.error("proxy_failure", { requestId, error });
     else if (log.enabled("debug"))
       log.debug("proxy_refusal", { requestId, status: refusal.status, code: refusal.code });

@@ -3,8 +3,11 @@ import type { SnapshotSource, VaultSnapshot } from "../domain/vaults/snapshot.ts
 import { AppError, Unavailable } from "../errors.ts";
 import type { Logger } from "../log.ts";
 
+export type OpenKind = "tunnel" | "request" | "event_stream" | "websocket";
+
 /** Something that lives on a lease: a tunnel, or a request under way. */
 export interface Leased {
+  readonly kind: OpenKind;
   /** Undefined while it is still looked up. */
   readonly lease: ScopeLease | undefined;
   /** The rules that let it in may have changed. It ends itself if these would not. */
@@ -46,6 +49,18 @@ export class OpenConnections {
 
   remove(one: Leased): void {
     this.#all.delete(one);
+  }
+
+  /** How many there are of each kind. */
+  count(): ReadonlyMap<OpenKind, number> {
+    const counts = new Map<OpenKind, number>([
+      ["tunnel", 0],
+      ["request", 0],
+      ["event_stream", 0],
+      ["websocket", 0],
+    ]);
+    for (const { kind } of this.#all) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+    return counts;
   }
 
   /** A change was announced. Changes that come together are looked at together. */

@@ -12,7 +12,7 @@ import { Field } from "./http1/field-names.ts";
 import type { Framing } from "./http1/framing.ts";
 import type { RequestHead } from "./http1/head.ts";
 import { hostOf } from "./http1/host.ts";
-import type { Leased } from "./open-connections.ts";
+import type { Leased, OpenKind } from "./open-connections.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
 import { Route } from "./route.ts";
 
@@ -91,12 +91,17 @@ export class Tunnel implements RequestServer, Expiring, Leased {
     const requestId = uuidv7(this.#context.clock.now());
     const refusal = renderRefusal(error, { requestId, baseUrl: this.#context.baseUrl, isHead: false, closes: true });
     connection.out.text(refusal.text);
+    this.#context.metrics.refused(refusal.code);
     this.#record(requestId, refusal.status, refusal.code);
     connection.done(true);
   }
 
   crashed(error: unknown): void {
     this.#context.log.error("proxy_failure", { host: formatAuthority(this.#authority), error });
+  }
+
+  get kind(): OpenKind {
+    return "tunnel";
   }
 
   get lease(): ScopeLease {
@@ -157,6 +162,7 @@ export class Tunnel implements RequestServer, Expiring, Leased {
     context.deadlines.forget(this);
     this.#secure.removeListener("error", this.#onHandshakeFailure);
     this.#secure.removeListener("close", this.#onHandshakeFailure);
+    context.metrics.handshake("ok");
     const connection = new AgentConnection({
       socket: this.#secure,
       clientIp,
@@ -180,6 +186,7 @@ export class Tunnel implements RequestServer, Expiring, Leased {
     this.#secure.destroy();
     socket.destroy();
     const requestId = uuidv7(this.#startedAtMs);
+    context.metrics.handshake(code);
     context.log.warn("tunnel_failed", { requestId, host: formatAuthority(this.#authority), code });
     this.#record(requestId, 0, code);
   }

@@ -12,6 +12,7 @@ import type { MailTransport } from "../../src/domain/mail.ts";
 import { type ApiListener, startApi } from "../../src/http/app.ts";
 import { buildApi } from "../../src/http/build-api.ts";
 import { createLogger } from "../../src/log.ts";
+import { Metrics } from "../../src/runtime/metrics.ts";
 import { Changes } from "../../src/storage/changes.ts";
 import { type Database, openDatabase } from "../../src/storage/database.ts";
 import { createPostgresDatabase } from "./postgres.ts";
@@ -102,6 +103,7 @@ export class ApiServer implements AsyncDisposable {
       domain,
       config,
       log: silentLog,
+      metrics: new Metrics(),
       catalog: [],
       skill: "# Skill\n",
       proxyAuthority: () => undefined,

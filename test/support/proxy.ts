@@ -15,6 +15,7 @@ import { silentLogger } from "../../src/log.ts";
 import { Outbound } from "../../src/net/outbound.ts";
 import { NetworkPolicy, type NetworkPolicyOptions } from "../../src/net/policy.ts";
 import { type ProxyListener, type ProxyOptions, startProxy } from "../../src/proxy/listener.ts";
+import { Metrics } from "../../src/runtime/metrics.ts";
 import { createServerContext, type SecureContext } from "../../src/runtime/tls.ts";
 import type { TestAuthority } from "./test-authority.ts";
 
@@ -41,19 +42,28 @@ export class TestProxy implements AsyncDisposable {
   readonly journal: JournalEntry[] = [];
   readonly vault: TestVault;
   readonly rootPem: string;
+  readonly metrics: Metrics;
   readonly #listener: ProxyListener;
 
-  private constructor(vault: TestVault, rootPem: string, listener: ProxyListener, journal: JournalEntry[]) {
-    this.vault = vault;
-    this.rootPem = rootPem;
-    this.#listener = listener;
-    this.journal = journal;
+  private constructor(parts: {
+    readonly vault: TestVault;
+    readonly rootPem: string;
+    readonly listener: ProxyListener;
+    readonly journal: JournalEntry[];
+    readonly metrics: Metrics;
+  }) {
+    this.vault = parts.vault;
+    this.rootPem = parts.rootPem;
+    this.#listener = parts.listener;
+    this.journal = parts.journal;
+    this.metrics = parts.metrics;
   }
 
   static async start(setup: ProxySetup): Promise<TestProxy> {
     const vault = new TestVault(setup);
     const authority = await TestLeaves.create();
     const journal: JournalEntry[] = [];
+    const metrics = new Metrics();
     const outbound = new Outbound({
       policy: new NetworkPolicy(setup.network ?? { allowPrivateRanges: true, allowlist: [] }),
       trust: createSecureContext({ ca: [...rootCertificates, setup.trusted.pem] }),
@@ -70,13 +80,14 @@ export class TestProxy implements AsyncDisposable {
       authority,
       journal: { record: (entry) => void journal.push(entry) },
       outbound,
+      metrics,
       log: silentLogger,
       clock: systemClock,
       maxRequestBytes: 1024 ** 3,
       maxResponseBytes: 0,
       ...setup.options,
     });
-    return new TestProxy(vault, authority.rootPem, listener, journal);
+    return new TestProxy({ vault, rootPem: authority.rootPem, listener, journal, metrics });
   }
 
   get port(): number {

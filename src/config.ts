@@ -5,9 +5,11 @@
 import { isIP } from "node:net";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { type ConnectionConfig, parseConnections, parseMetricsToken } from "./config/connections.ts";
 import { type EgressConfig, type NetworkConfig, parseEgress, parseNetwork } from "./config/network.ts";
 import { parseSmtp, type SmtpConfig } from "./config/smtp.ts";
 import { invalid, parseInteger, parsePort, Variables } from "./config/variables.ts";
+import type { Secret } from "./crypto/secret.ts";
 import { InvalidInput } from "./errors.ts";
 import type { LogFormat, LogLevel } from "./log.ts";
 import { formatAuthority, isLoopbackHost, parseIp } from "./net/address.ts";
@@ -68,6 +70,9 @@ export interface ServerConfig {
   /** CIDRs or addresses whose X-Forwarded-For is believed. */
   readonly trustedProxies: readonly string[];
   readonly network: NetworkConfig;
+  readonly connections: ConnectionConfig;
+  /** Who presents it may read the metrics. */
+  readonly metricsToken: Secret | undefined;
   readonly egress: EgressConfig;
   readonly upstreamTrust: {
     /** Added to the roots: AGENT_VAULT_UPSTREAM_CA_FILE, NODE_EXTRA_CA_CERTS. */
@@ -133,6 +138,8 @@ export function parseServerConfig(flags: ServerFlags, environment: Environment):
         : env.integer("AGENT_VAULT_MAX_RESPONSE_BYTES", 0, 0),
     trustedProxies: env.networks("AGENT_VAULT_TRUSTED_PROXIES"),
     network: parseNetwork(env),
+    connections: parseConnections(env),
+    metricsToken: parseMetricsToken(env),
     egress: parseEgress(env, environment, { host, ports: [port, proxyPort] }),
     upstreamTrust: {
       extraFiles: [env.path("AGENT_VAULT_UPSTREAM_CA_FILE"), env.path("NODE_EXTRA_CA_CERTS")].filter(

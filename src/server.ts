@@ -22,7 +22,7 @@ import { AppError, Conflict, InvalidInput, messageOf } from "./errors.ts";
 import { startApi } from "./http/app.ts";
 import { buildApi } from "./http/build-api.ts";
 import type { Logger } from "./log.ts";
-import { formatAuthority } from "./net/address.ts";
+import { formatAuthority, limitKeyOf } from "./net/address.ts";
 import { resolveWithServers, resolveWithSystem } from "./net/dns.ts";
 import { DnsCache } from "./net/dns-cache.ts";
 import { Outbound } from "./net/outbound.ts";
@@ -31,15 +31,16 @@ import { SmtpTransport } from "./net/smtp.ts";
 import { UpstreamTrust } from "./net/trust.ts";
 import type { VaultNetwork } from "./net/vault-network.ts";
 import type { AuthFailures } from "./proxy/authenticate.ts";
+import type { ConnectionLimits } from "./proxy/connection-caps.ts";
 import { type ProxyListener, startProxy } from "./proxy/listener.ts";
 import { listAssets, readAssetText } from "./runtime/assets.ts";
+import { buildInfo } from "./runtime/build-info.ts";
 import { openDataDirectory } from "./runtime/files.ts";
+import { Metrics } from "./runtime/metrics.ts";
+import { openFileLimit } from "./runtime/process.ts";
 import { Spool } from "./runtime/spool.ts";
 import { type Change, Changes } from "./storage/changes.ts";
 import { type Database, openDatabase } from "./storage/database.ts";
-
-/** How long requests under way may take to end when the server is told to stop. */
-const drainMs = 5_000;
 
 export interface ServerOptions {
   readonly config: ServerConfig;
@@ -61,7 +62,7 @@ export interface RunningServer {
   /** Creates the first owner; for a server that is started at a terminal. */
   readonly domain: Domain;
   /**
-   * Stops accepting at the proxy, then at the API, and lets requests end within 5 seconds each; writes the journal,
+   * Stops accepting at the proxy, then at the API, and lets requests end within the configured time each; writes the journal,
    * wipes the keys, closes the database. A step that fails is logged and keeps none of the others from being taken.
    */
   close(): Promise<void>;
@@ -74,6 +75,7 @@ export interface RunningServer {
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { config, log } = options;
   const clock = options.clock ?? systemClock;
+  const { drainMs } = config.connections;
   const stops: (() => Promise<void> | void)[] = [];
   const stop = async () => {
     for (const end of stops.splice(0).reverse()) {
@@ -136,6 +138,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     retention.start();
     stops.push(() => retention.stop());
 
+    const metrics = new Metrics();
+    observe(metrics, domain);
     let proxy: ProxyListener | undefined;
     let rootPem = "";
     const api = await startApi(
@@ -145,6 +149,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         config,
         log,
         catalog: loadCatalog(readCatalogFiles()),
+        metrics,
         skill: readAssetText("skills/agent-vault-cli/SKILL.md"),
         proxyAuthority: () => (proxy === undefined ? undefined : { pem: rootPem, port: proxy.port }),
       }),
@@ -162,14 +167,19 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       try {
         const authority = await openAuthority({ database, keyring, clock, config });
         rootPem = authority.rootPem;
+        metrics.add("counter", "agent_vault_leaf_mints_total", "Certificates made.", () => authority.minted);
         proxy = await startProxy({
           host: config.host,
           port: config.proxyPort,
           scopes: domain.scopes,
           snapshots: domain.snapshots,
+          budgets: domain.limits.proxy,
+          onChange: (listener) => changes.watch(listener),
+          connections: connectionLimits(config, log),
           authority,
           journal: domain.journal,
           outbound,
+          metrics,
           log,
           clock,
           baseUrl: config.baseUrl,
@@ -258,14 +268,41 @@ export function secretOf(text: string): Secret {
   return new Secret(text);
 }
 
+/** What the server as a whole counts. */
+function observe(metrics: Metrics, { limits, journal }: Domain): void {
+  metrics.add("gauge", "agent_vault_build_info", "1, with the version that runs.", () => [
+    { labels: { version: buildInfo.version, commit: buildInfo.commit }, value: 1 },
+  ]);
+  const startedAtSeconds = Math.round(Date.now() / 1000 - process.uptime());
+  metrics.add("gauge", "process_start_time_seconds", "Since the epoch.", () => startedAtSeconds);
+  metrics.add("gauge", "process_resident_memory_bytes", "Memory in use.", () => process.memoryUsage.rss());
+  metrics.add("counter", "agent_vault_limit_denials_total", "Requests of agents above a limit.", () =>
+    Object.entries(limits.proxy.denials).map(([limit, value]) => ({ labels: { limit }, value })),
+  );
+  metrics.add("gauge", "agent_vault_journal_waiting", "Entries not written yet.", () => journal.waiting);
+}
+
+/** Descriptors for the database, the API, logs, and whatever a library opens for a moment. */
+const reservedDescriptors = 128;
+
+/** Each connection may need a second descriptor, for its upstream: more of them than that would only fail later. */
+function connectionLimits({ connections }: ServerConfig, log: Logger): ConnectionLimits {
+  const descriptors = openFileLimit();
+  if (descriptors === undefined) return connections;
+  const max = Math.max(16, Math.floor((descriptors - reservedDescriptors) / 2));
+  if (connections.max > 0 && connections.max <= max) return connections;
+  log.info("the limit on open files limits the proxy's connections", { descriptors, maxConnections: max });
+  return { ...connections, max };
+}
+
 /** Wrong tokens at the proxy, with the settings of the window for wrong passwords at the API (spec of the proxy, section 9.1). */
 function authFailuresOf({ limits }: Domain): AuthFailures {
   return {
     check: (ip) => {
-      const verdict = limits.peekAuth(`mitm:${ip}`);
+      const verdict = limits.peekAuth(`mitm:${limitKeyOf(ip)}`);
       return verdict.isAllowed ? undefined : verdict.retryAfterSeconds;
     },
-    record: (ip) => void limits.recordAuth(`mitm:${ip}`),
+    record: (ip) => void limits.recordAuth(`mitm:${limitKeyOf(ip)}`),
   };
 }
 

@@ -70,6 +70,9 @@ export class Authority {
     return new Authority(root, keys, await privateKeyPem(keys.privateKey), clock, options.ownHost);
   }
 
+  /** Leaves made since the start. */
+  minted = 0;
+
   /** The root certificate, as agents must trust it. */
   get rootPem(): string {
     return this.#root.pem;
@@ -94,6 +97,7 @@ export class Authority {
   }
 
   async #mint(name: string): Promise<LeafContext> {
+    this.minted++;
     const nowMs = this.#clock.now();
     const names = this.#ownHost === undefined || this.#ownHost === name ? [name] : [name, this.#ownHost];
     const pem = await issueLeaf({ root: this.#root, publicKey: this.#keys.publicKey, names, nowMs });

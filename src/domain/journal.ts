@@ -106,6 +106,11 @@ export class Journal implements JournalSink {
     if (this.#writing === undefined) this.#wake();
   }
 
+  /** Entries that wait in memory. */
+  get waiting(): number {
+    return this.#backlog.size;
+  }
+
   /** What is written so far, which trails the requests by a quarter of a second. */
   list(vaultId: string, query: JournalQuery): Promise<JournalPage> {
     return listJournal(this.#database, vaultId, query);

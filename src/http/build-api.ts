@@ -3,6 +3,7 @@ import type { ServerConfig } from "../config.ts";
 import type { Domain } from "../domain/domain.ts";
 import type { CatalogTemplate } from "../domain/services/catalog.ts";
 import type { Logger } from "../log.ts";
+import type { Metrics } from "../runtime/metrics.ts";
 import type { Database } from "../storage/database.ts";
 import { ApiApp } from "./app.ts";
 import { SessionCookie, SetupCookie } from "./authenticate.ts";
@@ -18,6 +19,7 @@ import { registerDiscoveryRoutes } from "./routes/discovery.ts";
 import { registerHealthRoutes } from "./routes/health.ts";
 import { registerInviteRoutes } from "./routes/invites.ts";
 import { registerJournalRoutes } from "./routes/journal.ts";
+import { registerMetricsRoute } from "./routes/metrics.ts";
 import { registerOAuthRoutes } from "./routes/oauth.ts";
 import { registerProposalPageRoutes } from "./routes/proposal-page.ts";
 import { registerProposalWebhookRoutes } from "./routes/proposal-webhook.ts";
@@ -35,6 +37,7 @@ export interface ApiOptions {
   readonly domain: Domain;
   readonly config: ServerConfig;
   readonly log: Logger;
+  readonly metrics: Metrics;
   readonly catalog: readonly CatalogTemplate[];
   /** The instructions for agents, as Markdown. */
   readonly skill: string | undefined;
@@ -42,7 +45,16 @@ export interface ApiOptions {
   readonly proxyAuthority: () => { readonly pem: string; readonly port: number } | undefined;
 }
 
-export function buildApi({ database, domain, config, log, catalog, skill, proxyAuthority }: ApiOptions): ApiApp {
+export function buildApi({
+  database,
+  domain,
+  config,
+  log,
+  metrics,
+  catalog,
+  skill,
+  proxyAuthority,
+}: ApiOptions): ApiApp {
   const router = new ApiRouter();
   const { baseUrl } = config;
   const cookie = new SessionCookie({ baseUrl });
@@ -54,6 +66,7 @@ export function buildApi({ database, domain, config, log, catalog, skill, proxyA
     explicitBaseUrl: config.isBaseUrlExplicit ? baseUrl : undefined,
     proxyAuthority,
   });
+  registerMetricsRoute(router, { ...domain, metrics, metricsToken: config.metricsToken?.reveal() });
   registerAccountRoutes(router, { ...domain, cookie, setupCookie });
   registerSetupRoutes(router, { ...domain, setupCookie });
   registerSessionRoutes(router, { ...domain, baseUrl });

@@ -183,6 +183,14 @@ export function cidrCovers(outer: Cidr, inner: Cidr): boolean {
   return outer.bits <= inner.bits && cidrHolds(outer, inner.bytes);
 }
 
+/** What limits count as one client: one person owns a whole /64 of IPv6. */
+export function limitKeyOf(address: string): string {
+  const bytes = parseIp(address);
+  const plain = bytes && unmapIp(bytes);
+  if (plain === undefined) return address;
+  return plain.length === 16 ? `${formatIp(plain.slice().fill(0, 8))}/64` : formatIp(plain);
+}
+
 const loopbacks = ["127.0.0.0/8", "0.0.0.0/8", "::1/128", "::/128"].map(cidr);
 
 /** Does dialling it reach this machine without a name for it? The unspecified addresses do, on Linux. */
@@ -206,11 +214,4 @@ function badHost(message: string): InvalidInput {
 
 function badPort(): InvalidInput {
   return new InvalidInput("invalid_port", "The target must be host:port with a port from 1 to 65535");
-}
-
-/** One person owns a whole /64, so limits count it as one client. */
-export function limitKeyOf(address: string): string {
-  const bytes = parseIp(address);
-  if (bytes?.length !== 16) return address;
-  return `${formatIp(bytes.fill(0, 8))}/64`;
 }

@@ -2,14 +2,22 @@ import type { Clock } from "../domain/clock.ts";
 import type { JournalSink } from "../domain/journal-entry.ts";
 import type { SnapshotSource } from "../domain/vaults/snapshot.ts";
 import type { Logger } from "../log.ts";
+import type { Admissions } from "./admission.ts";
 import type { Authenticator } from "./authenticate.ts";
+import type { ConnectionCaps } from "./connection-caps.ts";
 import type { Deadlines, ProxyTimeouts } from "./deadlines.ts";
+import type { ProxyMetrics } from "./metrics.ts";
+import type { OpenConnections } from "./open-connections.ts";
 import type { Slab } from "./outbox.ts";
 import type { Pool } from "./pool.ts";
 
 /** What every exchange of a proxy works with. */
 export interface ProxyContext {
   readonly authenticator: Authenticator;
+  readonly admissions: Admissions;
+  readonly open: OpenConnections;
+  readonly caps: ConnectionCaps;
+  readonly metrics: ProxyMetrics;
   readonly snapshots: SnapshotSource;
   readonly pool: Pool;
   readonly journal: JournalSink;

@@ -1,8 +1,10 @@
 import { uuidv7 } from "../crypto/token.ts";
 import type { ScopeLease } from "../domain/actors/scope.ts";
 import type { ScrubFinding } from "../domain/journal-entry.ts";
+import { ProxyLimited } from "../domain/limits/proxy-budget.ts";
 import type { Injection, VaultSnapshot } from "../domain/vaults/snapshot.ts";
-import { AppError, TooLarge, Unavailable, UpstreamFailed } from "../errors.ts";
+import { AppError, Forbidden, TooLarge, UpstreamFailed } from "../errors.ts";
+import { Admission } from "./admission.ts";
 import type { AgentConnection, RequestHandler } from "./agent-connection.ts";
 import { AnswerScrubbing, type ScrubbedAnswerTarget } from "./answer-scrubbing.ts";
 import type { ProxyContext } from "./context.ts";
@@ -12,6 +14,7 @@ import type { HeaderList } from "./http1/fields.ts";
 import { type Framing, keepsAlive } from "./http1/framing.ts";
 import { FramingError } from "./http1/framing-error.ts";
 import type { RequestHead, ResponseHead } from "./http1/head.ts";
+import type { Leased, OpenKind } from "./open-connections.ts";
 import { OutgoingRequest } from "./outgoing.ts";
 import { type Plan, planFor } from "./plan.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
@@ -22,7 +25,7 @@ import type { Route, RouteOrigin } from "./route.ts";
 import { type Treatment, untouched } from "./treatment.ts";
 import type { UpstreamConnection, UpstreamUser } from "./upstream.ts";
 import { MessageInspection, type MessageRewriters } from "./websocket/negotiate.ts";
-import { acceptsUpgrade, relayUpgraded, type UpgradeEnd, wantsWebSocket } from "./websocket.ts";
+import { acceptsUpgrade, type OpenWebSocket, relayUpgraded, type UpgradeEnd, wantsWebSocket } from "./websocket.ts";
 
 /** A request as it was read, and where it is to go. */
 export interface Inbound {
@@ -41,7 +44,7 @@ const noInjection: Injection = { headers: [], values: new Map() };
 const noTrailers: HeaderList = [];
 
 /** One request, from its head to its journal line. */
-export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTarget {
+export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTarget, Leased {
   readonly #context: ProxyContext;
   readonly #connection: AgentConnection;
   readonly #inbound: Inbound;
@@ -51,7 +54,10 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   readonly #upgrades: boolean;
   readonly #path: string;
   #requestId = "";
+  readonly #admission = new Admission();
   #lease: ScopeLease | undefined;
+  /** What the plan was decided from, or would be decided from just the same. */
+  #snapshot: VaultSnapshot | undefined;
   #plan: Plan | undefined;
   #treatment = untouched;
   #origin: RouteOrigin | undefined;
@@ -73,6 +79,9 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   #rewriters: MessageRewriters | undefined;
   #extraBytesIn = 0;
   #extraBytesOut = 0;
+  #webSocket: OpenWebSocket | undefined;
+  /** Why a WebSocket was ended from here. */
+  #endCode = "";
 
   private constructor(context: ProxyContext, connection: AgentConnection, inbound: Inbound) {
     this.#context = context;
@@ -89,6 +98,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   static start(context: ProxyContext, connection: AgentConnection, inbound: Inbound): Exchange | undefined {
     const exchange = new Exchange(context, connection, inbound);
     connection.deadlineMs = context.deadlines.now + context.timeouts.responseHeadMs;
+    context.open.add(exchange);
     try {
       exchange.#checkRequest();
       if (!exchange.#tryWarm()) void exchange.#runCold();
@@ -113,7 +123,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   /** The whole decision from memory, without a promise; false when something has to be looked up or dialled. */
   #tryWarm(): boolean {
     const lease = this.#lease;
-    if (!lease?.isCurrent(this.#startedAtMs)) return false;
+    if (!lease?.isCurrent(this.#startedAtMs) || !this.#enter(lease)) return false;
     const snapshot = this.#context.snapshots.current(lease.scope.vaultId);
     if (!snapshot) return false;
     const plan = this.#decide(snapshot);
@@ -144,6 +154,8 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       }
       const lease = this.#lease;
       if (!lease.isCurrent(clock.now())) await lease.renew();
+      if (!this.#enter(lease)) await this.#admission.wait();
+      if (this.#isOver) return;
       const { vaultId } = lease.scope;
       const snapshot = snapshots.current(vaultId) ?? (await snapshots.load(vaultId));
       const plan = this.#decide(snapshot);
@@ -157,11 +169,22 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     }
   }
 
+  /** False when there is no place for it yet. @throws {ProxyLimited} */
+  #enter(lease: ScopeLease): boolean {
+    const nowMs = this.#startedAtMs;
+    return this.#admission.enter(this.#context.admissions.budgetOf(lease, nowMs), { nowMs, isStream: this.#upgrades });
+  }
+
   #decide(snapshot: VaultSnapshot): Plan {
+    this.#plan = this.#planFrom(snapshot);
+    this.#snapshot = snapshot;
+    return this.#plan;
+  }
+
+  #planFrom(snapshot: VaultSnapshot): Plan {
     const { route, head } = this.#inbound;
     const { scheme, host, port } = route;
-    this.#plan = planFor(snapshot, { scheme, host, port, path: this.#path, method: head.method }, head.fields);
-    return this.#plan;
+    return planFor(snapshot, { scheme, host, port, path: this.#path, method: head.method }, head.fields);
   }
 
   /** What goes upstream, and where; the head itself is written when there is a connection. */
@@ -316,6 +339,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
 
   onAnswer(head: ResponseHead, framing: Framing): void {
     this.#upstreamMs = performance.now() - this.#sentAt;
+    if (isEventStream(head, framing)) this.#admission.becomeStream();
     try {
       this.#answer.checkLength(framing);
       if (this.#scrubbing === undefined) this.relayHead(head, framing);
@@ -418,7 +442,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       return;
     }
     this.#answer.status = 101;
-    relayUpgraded({
+    this.#webSocket = relayUpgraded({
       connection: this.#connection,
       upstream,
       head: shown,
@@ -427,7 +451,6 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       stripsCookies: this.#plan?.stripsCookies ?? true,
       deadlines: this.#context.deadlines,
       idleMs: this.#context.timeouts.websocketIdleMs,
-      isAllowed: () => this.#lease?.isCurrent(this.#context.clock.now()) || this.#isStillAllowed(),
       onEnd: (end) => this.#onUpgradeEnd(end),
     });
   }
@@ -438,17 +461,46 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     if (failure !== undefined && !(failure instanceof AppError)) {
       this.#context.log.error("proxy_failure", { requestId: this.requestId, error: failure });
     }
-    this.#finish(101, failure === undefined ? "" : failure instanceof AppError ? failure.code : "internal");
+    this.#finish(101, failure === undefined ? this.#endCode : failure instanceof AppError ? failure.code : "internal");
   }
 
-  /** A database that cannot be asked says nothing about the right to be here. */
-  async #isStillAllowed(): Promise<boolean> {
+  get kind(): OpenKind {
+    if (this.#webSocket) return "websocket";
+    return this.#admission.isStream ? "event_stream" : "request";
+  }
+
+  // --- staying allowed --------------------------------------------------------------------------------------------
+
+  get lease(): ScopeLease | undefined {
+    return this.#lease;
+  }
+
+  recheck(snapshot: VaultSnapshot): void {
+    if (this.#plan === undefined || snapshot === this.#snapshot) return;
     try {
-      await this.#lease?.renew();
-      return true;
+      const plan = this.#planFrom(snapshot);
+      // Another service, or none: what let the credential out is not there any more.
+      if (this.#plan.service !== undefined && plan.service?.name !== this.#plan.service.name) {
+        throw new Forbidden("service_removed", `Service "${this.#plan.service.name}" does not cover this any more`);
+      }
+      this.#snapshot = snapshot;
     } catch (error) {
-      return error instanceof Unavailable;
+      if (!(error instanceof AppError)) throw error;
+      this.#end(error, error.code);
     }
+  }
+
+  revoke(error: AppError): void {
+    this.#end(error, "revoked");
+  }
+
+  /** @param code for the journal, where the answer cannot say it any more. */
+  #end(error: AppError, code: string): void {
+    if (this.#isOver) return;
+    this.#endCode = code;
+    if (this.#webSocket) this.#webSocket.close(policyViolation);
+    else if (this.#answer.hasStarted) this.#abort(code);
+    else this.#refuse(error);
   }
 
   // --- failing ----------------------------------------------------------------------------------------------------
@@ -527,7 +579,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     });
     logRefusal(this.#context.log, error, { requestId: this.requestId, code: refusal.code });
     this.#connection.out.text(refusal.text);
-    this.#finish(refusal.status, refusal.code);
+    this.#finish(refusal.status, error instanceof ProxyLimited ? error.journalCode : refusal.code);
     this.#connection.done(closes);
   }
 
@@ -551,12 +603,16 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     this.#isOver = true;
     this.#scrubbing?.stop();
     const scrubbed = this.#scrubbing && findingOf(this.#scrubbing, this.#rewriters);
+    this.#admission.leave();
+    this.#context.open.remove(this);
     const scope = this.#lease?.scope;
     const { head, route } = this.#inbound;
     const { log } = this.#context;
     const latencyMs = Math.round(performance.now() - this.#startedAt);
     const errorCode = code === "" ? "" : (journalCodes[code] ?? code);
     const service = this.#plan?.service?.name;
+    const outcome = { status, code: errorCode, latencyMs, upstreamMs: this.#upstreamMs };
+    this.#context.metrics.request(scope, this.#plan, outcome);
     if (log.enabled("debug")) {
       log.debug("proxy_request", {
         requestId: this.requestId,
@@ -613,6 +669,8 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
 /** Codes that the readers of the journal know by another name (spec of the proxy, section 22.1). */
 const journalCodes: Readonly<Record<string, string>> = { forbidden: "no_match" };
 const noKeys: readonly string[] = [];
+/** The code of a WebSocket's Close frame (RFC 6455, section 7.4.1). */
+const policyViolation = 1008;
 const ordinaryMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
 
 /** Undefined when there is nothing to tell. */
@@ -625,4 +683,11 @@ function findingOf(scrubbing: AnswerScrubbing, messages: MessageRewriters | unde
 function withoutQuery(target: string): string {
   const query = target.indexOf("?");
   return query === -1 ? target : target.slice(0, query);
+}
+
+/** Only what has no length can go on and on. */
+function isEventStream({ fields }: ResponseHead, framing: Framing): boolean {
+  if (framing.kind === "length" || framing.kind === "none") return false;
+  const line = fields.lineOf(Field.contentType);
+  return line !== -1 && fields.startsWith(line, "text/event-stream");
 }

@@ -4,20 +4,27 @@ import type { ScopeLease, ScopeResolver } from "../domain/actors/scope.ts";
 import type { Authority } from "../domain/authority.ts";
 import type { Clock } from "../domain/clock.ts";
 import type { JournalSink } from "../domain/journal-entry.ts";
+import type { ProxyBudgets } from "../domain/limits/proxy-budget.ts";
 import type { SnapshotSource } from "../domain/vaults/snapshot.ts";
 import { Conflict, messageOf } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { type Authority as Address, parseAuthority } from "../net/address.ts";
 import type { Outbound } from "../net/outbound.ts";
+import type { Metrics } from "../runtime/metrics.ts";
+import { Admissions } from "./admission.ts";
 import { AgentConnection, type RequestHandler, type RequestServer } from "./agent-connection.ts";
 import { Authenticator, type AuthFailures } from "./authenticate.ts";
+import { ConnectionCaps, type ConnectionLimits } from "./connection-caps.ts";
 import type { ProxyContext } from "./context.ts";
 import { Deadlines, defaultTimeouts, type ProxyTimeouts } from "./deadlines.ts";
 import { Exchange } from "./exchange.ts";
 import { Field } from "./http1/field-names.ts";
-import type { Framing } from "./http1/framing.ts";
+import { type Framing, keepsAlive } from "./http1/framing.ts";
 import type { RequestHead } from "./http1/head.ts";
 import { hostOf } from "./http1/host.ts";
+import { serializeResponseHead } from "./http1/serialize.ts";
+import { ProxyMetrics } from "./metrics.ts";
+import { OpenConnections } from "./open-connections.ts";
 import { Slab } from "./outbox.ts";
 import { Pool } from "./pool.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
@@ -30,9 +37,14 @@ export interface ProxyOptions {
   readonly port: number;
   readonly scopes: ScopeResolver;
   readonly snapshots: SnapshotSource;
+  readonly budgets: ProxyBudgets;
+  /** Calls its listener after every change that scopes and snapshots have heard of; returns what ends it. */
+  readonly onChange: (listener: () => void) => () => void;
+  readonly connections: ConnectionLimits;
   readonly authority: Pick<Authority, "leafFor">;
   readonly journal: JournalSink;
   readonly outbound: Outbound;
+  readonly metrics: Metrics;
   readonly log: Logger;
   readonly clock: Clock;
   /** Where the API is, when that is known: for the `help` of refusals. */
@@ -55,8 +67,13 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
   const timeouts = Object.freeze({ ...defaultTimeouts, ...options.timeouts });
   const deadlines = new Deadlines(timeouts);
   const slab = new Slab();
+  const open = new OpenConnections({ ...options, now: () => options.clock.now() });
   const context: ProxyContext = {
     authenticator: new Authenticator(options),
+    admissions: new Admissions(options.budgets),
+    open,
+    caps: new ConnectionCaps(options.connections),
+    metrics: new ProxyMetrics(options.metrics),
     snapshots: options.snapshots,
     pool: new Pool(options.outbound, deadlines, timeouts, slab),
     journal: options.journal,
@@ -77,11 +94,14 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
     await listen(server, options);
   } catch (error) {
     deadlines.stop();
+    open.stop();
     throw error;
   }
   // A connection that could not be accepted (no descriptors left) is no reason to end.
   server.on("error", (error) => options.log.warn("the proxy's listener failed", { error: messageOf(error) }));
   const { port } = server.address() as AddressInfo;
+  observe(options.metrics, context);
+  const unwatch = options.onChange(() => open.lookSoon());
   const expose = options.outbound.policy.protect({ host: options.host, port });
   return {
     port,
@@ -90,9 +110,33 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
       await door.close(graceMs);
       context.pool.close();
       deadlines.stop();
+      unwatch();
+      open.stop();
       expose();
     },
   };
+}
+
+/** What the parts of the proxy count for themselves. */
+function observe(metrics: Metrics, { caps, open, pool }: ProxyContext): void {
+  metrics.add("gauge", "agent_vault_proxy_connections", "Connections of agents.", () => caps.total);
+  metrics.add(
+    "counter",
+    "agent_vault_proxy_connection_denials_total",
+    "Too many of an address, a token, or in all.",
+    () => caps.denials,
+  );
+  metrics.add("gauge", "agent_vault_proxy_open", "Tunnels, and what is under way in them.", () =>
+    [...open.count()].map(([kind, value]) => ({ labels: { kind }, value })),
+  );
+  metrics.add(
+    "counter",
+    "agent_vault_proxy_upstream_reuses_total",
+    "Connections to upstreams used again.",
+    () => pool.hits,
+  );
+  metrics.add("counter", "agent_vault_proxy_upstream_dials_total", "Connections to upstreams begun.", () => pool.dials);
+  metrics.add("gauge", "agent_vault_proxy_upstream_idle", "Connections to upstreams kept for later.", () => pool.idle);
 }
 
 function listen(server: Server, { host, port }: ProxyOptions): Promise<void> {
@@ -108,12 +152,17 @@ function listen(server: Server, { host, port }: ProxyOptions): Promise<void> {
   });
 }
 
+/** Connections that are told why they cannot stay, at most at a time and at longest. */
+const maxTurnedAway = 64;
+const turnAwayMs = 1_000;
+
 /** The listening side: every connection starts here, and CONNECTs leave it for a tunnel. */
 class Door {
   readonly #context: ProxyContext;
   readonly #authority: Pick<Authority, "leafFor">;
   readonly #sockets = new Set<Socket>();
   readonly #connections = new Set<AgentConnection>();
+  readonly #turnedAway = new Set<Socket>();
   #isClosing = false;
 
   constructor(context: ProxyContext, authority: Pick<Authority, "leafFor">) {
@@ -128,10 +177,19 @@ class Door {
       socket.destroy();
       return;
     }
+    const { caps, deadlines, timeouts, slab } = this.#context;
+    try {
+      caps.enter(clientIp);
+    } catch (error) {
+      this.#turnAway(socket, error);
+      return;
+    }
     socket.setNoDelay(true);
     this.#sockets.add(socket);
-    socket.once("close", () => this.#sockets.delete(socket));
-    const { deadlines, timeouts, slab } = this.#context;
+    socket.once("close", () => {
+      this.#sockets.delete(socket);
+      caps.leave(clientIp);
+    });
     this.track(
       new AgentConnection({
         socket,
@@ -150,6 +208,27 @@ class Door {
     if (this.#isClosing) connection.drain();
   }
 
+  /** Says why, in plain and before anything is read; the socket gets a moment so that the answer is not reset away. */
+  #turnAway(socket: Socket, error: unknown): void {
+    socket.on("error", () => socket.destroy());
+    // Of those that a flood brings, most are not worth a descriptor for that moment.
+    if (this.#turnedAway.size >= maxTurnedAway) {
+      socket.destroy();
+      return;
+    }
+    this.#turnedAway.add(socket);
+    const timer = setTimeout(() => socket.destroy(), turnAwayMs);
+    timer.unref();
+    socket.once("close", () => {
+      clearTimeout(timer);
+      this.#turnedAway.delete(socket);
+    });
+    const { baseUrl, clock } = this.#context;
+    const requestId = uuidv7(clock.now());
+    socket.resume();
+    socket.end(renderRefusal(error, { requestId, baseUrl, isHead: false, closes: true }).text, "latin1");
+  }
+
   async close(graceMs: number): Promise<void> {
     this.#isClosing = true;
     for (const connection of this.#connections) connection.drain();
@@ -158,7 +237,7 @@ class Door {
       await new Promise((resolve) => setTimeout(resolve, Math.min(50, graceMs)));
     }
     for (const connection of this.#connections) connection.destroy();
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of [...this.#sockets, ...this.#turnedAway]) socket.destroy();
   }
 }
 
@@ -179,6 +258,7 @@ class PlainServer implements RequestServer {
   serve(head: RequestHead, framing: Framing, connection: AgentConnection): RequestHandler | undefined {
     try {
       if (head.method === "CONNECT") return this.#connect(head, connection);
+      if (isProbe(head)) return this.#answerProbe(head, connection);
       return this.#forward(head, framing, connection);
     } catch (error) {
       this.refuse(error, connection);
@@ -214,10 +294,23 @@ class PlainServer implements RequestServer {
     const lease = await context.authenticator.authenticate(credentials, connection.clientIp);
     const leaf = await this.#authority.leafFor(authority.host);
     if (pending.isGone) return;
-    const early = connection.takeOver();
     const { socket, clientIp } = connection;
+    const { sessionId } = lease.scope;
+    context.caps.openTunnel(sessionId);
+    socket.once("close", () => context.caps.closeTunnel(sessionId));
+    const early = connection.takeOver();
     const onOpen = (inside: AgentConnection) => this.#door.track(inside);
     Tunnel.open({ socket, clientIp, early, leaf, authority, lease, context, onOpen });
+  }
+
+  /** Says that the proxy takes connections, for load balancers; it knows nothing of the vault, and asks nobody. */
+  #answerProbe(head: RequestHead, connection: AgentConnection): undefined {
+    const closes = !keepsAlive(head);
+    const body = head.method === "HEAD" ? "" : probeBody;
+    const headers = ["Content-Type", "application/json", "Content-Length", String(probeBody.length)];
+    headers.push("Cache-Control", "no-store", ...(closes ? ["Connection", "close"] : []));
+    connection.out.text(serializeResponseHead(200, "OK", headers) + body);
+    connection.done(closes);
   }
 
   #forward(head: RequestHead, framing: Framing, connection: AgentConnection): RequestHandler | undefined {
@@ -243,6 +336,7 @@ class PlainServer implements RequestServer {
     const requestId = uuidv7(this.#context.clock.now());
     const { baseUrl, log } = this.#context;
     const refusal = renderRefusal(error, { requestId, baseUrl, ...how });
+    this.#context.metrics.refused(refusal.code);
     if (refusal.status === 500) log.error("proxy_failure", { requestId, error });
     else if (log.enabled("debug"))
       log.debug("proxy_refusal", { requestId, status: refusal.status, code: refusal.code });
@@ -270,6 +364,12 @@ class PendingConnect implements RequestHandler {
   readonly onAgentDrain = ignore;
   readonly onBadBody = ignore;
   readonly onDeadline = ignore;
+}
+
+const probeBody = '{"status":"ok"}\n';
+
+function isProbe({ method, target }: RequestHead): boolean {
+  return target === "/health" && (method === "GET" || method === "HEAD");
 }
 
 function notProxyForm(target: string): RefusedRequest {

@@ -32,6 +32,9 @@ export class Pool {
   readonly #slab: Slab;
   readonly #origins = new Map<string, OriginPool>();
   #isClosed = false;
+  /** Connections used again, and made, since the start. */
+  hits = 0;
+  dials = 0;
 
   constructor(outbound: Outbound, deadlines: Deadlines, timeouts: ProxyTimeouts, slab: Slab) {
     this.#slab = slab;
@@ -45,7 +48,10 @@ export class Pool {
     const idle = this.#origins.get(key)?.idle;
     for (let connection = idle?.pop(); connection; connection = idle?.pop()) {
       connection.deadlineMs = Number.POSITIVE_INFINITY;
-      if (connection.isAlive) return connection;
+      if (connection.isAlive) {
+        this.hits++;
+        return connection;
+      }
       this.#deadlines.forget(connection);
     }
     return undefined;
@@ -53,6 +59,7 @@ export class Pool {
 
   /** @throws what `Outbound.connect` and `connectTls` throw. */
   async dial(key: string, origin: Origin): Promise<UpstreamConnection> {
+    this.dials++;
     const socket =
       origin.scheme === "https"
         ? await this.#outbound.connectTls(origin, this.#originFor(key))
@@ -73,6 +80,13 @@ export class Pool {
     }
     connection.deadlineMs = this.#deadlines.now + this.#idleMs;
     idle.push(connection);
+  }
+
+  /** Connections that wait for a request. */
+  get idle(): number {
+    let idle = 0;
+    for (const origin of this.#origins.values()) idle += origin.idle.length;
+    return idle;
   }
 
   close(): void {

@@ -12,6 +12,7 @@ import { Field } from "./http1/field-names.ts";
 import type { Framing } from "./http1/framing.ts";
 import type { RequestHead } from "./http1/head.ts";
 import { hostOf } from "./http1/host.ts";
+import type { Leased, OpenKind } from "./open-connections.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
 import { Route } from "./route.ts";
 
@@ -31,7 +32,7 @@ export interface TunnelOptions {
 
 const established = "HTTP/1.1 200 Connection Established\r\n\r\n";
 
-export class Tunnel implements RequestServer, Expiring {
+export class Tunnel implements RequestServer, Expiring, Leased {
   deadlineMs: number;
   readonly #options: TunnelOptions;
   readonly #authority: Address;
@@ -40,6 +41,8 @@ export class Tunnel implements RequestServer, Expiring {
   readonly #startedAtMs: number;
   readonly #route: Route;
   #isOpen = false;
+  /** Once the handshake is through. */
+  #inside: AgentConnection | undefined;
 
   private constructor(options: TunnelOptions) {
     const { socket, context, authority } = options;
@@ -56,7 +59,11 @@ export class Tunnel implements RequestServer, Expiring {
     this.#secure.on("error", this.#onHandshakeFailure);
     this.#secure.once("close", this.#onHandshakeFailure);
     // The raw socket may end without the TLS socket hearing of it.
-    socket.once("close", () => this.#secure.destroy());
+    socket.once("close", () => {
+      this.#secure.destroy();
+      context.open.remove(this);
+    });
+    context.open.add(this);
   }
 
   static open(options: TunnelOptions): void {
@@ -84,12 +91,31 @@ export class Tunnel implements RequestServer, Expiring {
     const requestId = uuidv7(this.#context.clock.now());
     const refusal = renderRefusal(error, { requestId, baseUrl: this.#context.baseUrl, isHead: false, closes: true });
     connection.out.text(refusal.text);
+    this.#context.metrics.refused(refusal.code);
     this.#record(requestId, refusal.status, refusal.code);
     connection.done(true);
   }
 
   crashed(error: unknown): void {
     this.#context.log.error("proxy_failure", { host: formatAuthority(this.#authority), error });
+  }
+
+  get kind(): OpenKind {
+    return "tunnel";
+  }
+
+  get lease(): ScopeLease {
+    return this.#options.lease;
+  }
+
+  recheck(): void {
+    // Rules are for requests, and each of them looks after itself.
+  }
+
+  revoke(): void {
+    // A request under way hears of it by itself.
+    if (this.#inside) this.#inside.drain();
+    else this.#fail("revoked");
   }
 
   onDeadline(): void {
@@ -136,6 +162,7 @@ export class Tunnel implements RequestServer, Expiring {
     context.deadlines.forget(this);
     this.#secure.removeListener("error", this.#onHandshakeFailure);
     this.#secure.removeListener("close", this.#onHandshakeFailure);
+    context.metrics.handshake("ok");
     const connection = new AgentConnection({
       socket: this.#secure,
       clientIp,
@@ -145,6 +172,7 @@ export class Tunnel implements RequestServer, Expiring {
       slab: context.slab,
     });
     connection.deadlineMs = context.deadlines.now + context.timeouts.idleMs;
+    this.#inside = connection;
     this.#options.onOpen(connection);
   }
 
@@ -158,6 +186,7 @@ export class Tunnel implements RequestServer, Expiring {
     this.#secure.destroy();
     socket.destroy();
     const requestId = uuidv7(this.#startedAtMs);
+    context.metrics.handshake(code);
     context.log.warn("tunnel_failed", { requestId, host: formatAuthority(this.#authority), code });
     this.#record(requestId, 0, code);
   }

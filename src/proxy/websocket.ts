@@ -41,8 +41,6 @@ export interface Upgraded {
   readonly stripsCookies: boolean;
   readonly deadlines: Deadlines;
   readonly idleMs: number;
-  /** May the agent still be here? Asked about once a second. */
-  readonly isAllowed: () => boolean | Promise<boolean>;
   /** Undefined copies bytes both ways. */
   readonly rewriters: MessageRewriters | undefined;
   readonly onEnd: (end: UpgradeEnd) => void;
@@ -55,8 +53,13 @@ export interface UpgradeEnd {
   readonly failure: Error | undefined;
 }
 
+export interface OpenWebSocket {
+  /** Ends it from here, with this code where a Close frame can be sent (RFC 6455, section 7.4.1). */
+  close(code: number): void;
+}
+
 /** Answers 101 and connects the two sockets. */
-export function relayUpgraded(upgraded: Upgraded): void {
+export function relayUpgraded(upgraded: Upgraded): OpenWebSocket {
   const { connection, head, rewriters } = upgraded;
   writeAnswerHead(connection.out, head, {
     stripsCookies: upgraded.stripsCookies,
@@ -64,20 +67,20 @@ export function relayUpgraded(upgraded: Upgraded): void {
     dropsLength: true,
     connection: "Upgrade",
   });
-  if (rewriters === undefined) relayBytes(upgraded);
-  else relayMessages(upgraded, rewriters);
+  return rewriters === undefined ? relayBytes(upgraded) : relayMessages(upgraded, rewriters);
 }
 
-function relayBytes(upgraded: Upgraded): void {
+function relayBytes(upgraded: Upgraded): OpenWebSocket {
   const { connection, upstream, early } = upgraded;
   if (early.length > 0) connection.out.bytes(early);
   const heldBack = connection.takeOver();
-  new Pipe(connection.socket, upstream.detach(), upgraded, heldBack, early.length);
+  const pipe = new Pipe(connection.socket, upstream.detach(), upgraded, heldBack, early.length);
   connection.out.flush();
+  return pipe;
 }
 
-function relayMessages(upgraded: Upgraded, { toUpstream, toAgent }: MessageRewriters): void {
-  const { connection, upstream, deadlines, idleMs, isAllowed, onEnd } = upgraded;
+function relayMessages(upgraded: Upgraded, { toUpstream, toAgent }: MessageRewriters): OpenWebSocket {
+  const { connection, upstream, deadlines, idleMs, onEnd } = upgraded;
   const bytes = { agent: 0, upstream: 0 };
   const heldBack = connection.takeOver();
   connection.out.flush();
@@ -86,9 +89,8 @@ function relayMessages(upgraded: Upgraded, { toUpstream, toAgent }: MessageRewri
     ...sockets,
     deadlines,
     idleMs,
-    isAllowed,
-    // RFC 6455, section 7.4.1: going away, and a violation of policy.
-    onVerdict: (verdict) => joined.close(verdict === "idle" ? 1001 : 1008),
+    // RFC 6455, section 7.4.1: going away.
+    onIdle: () => joined.close(1001),
   });
   const joined: JoinedWebSockets = new JoinedWebSockets(
     {
@@ -107,9 +109,10 @@ function relayMessages(upgraded: Upgraded, { toUpstream, toAgent }: MessageRewri
     heldBack,
     upgraded.early,
   );
+  return joined;
 }
 
-class Pipe {
+class Pipe implements OpenWebSocket {
   readonly #agent: Socket;
   readonly #upstream: Socket;
   readonly #upgraded: Upgraded;
@@ -123,14 +126,13 @@ class Pipe {
     this.#upstream = upstream;
     this.#upgraded = upgraded;
     this.#bytesOut = earlyBytes;
-    const { deadlines, idleMs, isAllowed } = upgraded;
+    const { deadlines, idleMs } = upgraded;
     this.#supervision = new Supervision({
       agent,
       upstream,
       deadlines,
       idleMs,
-      isAllowed,
-      onVerdict: () => this.#end(),
+      onIdle: () => this.#end(),
     });
     this.#join(agent, upstream, (bytes) => {
       this.#bytesIn += bytes;
@@ -144,6 +146,10 @@ class Pipe {
     }
     agent.resume();
     upstream.resume();
+  }
+
+  close(): void {
+    this.#end();
   }
 
   #join(from: Socket, to: Socket, count: (bytes: number) => void): void {

@@ -42,6 +42,16 @@ export function isOurServer(pid: number): boolean | undefined {
   return words.includes("server") && (isNamed || isSelf);
 }
 
+/** How many files and sockets this process may have open at once; undefined where the system does not tell. */
+export function openFileLimit(): number | undefined {
+  try {
+    const found = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"));
+    return found ? Number(found[1]) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** How to start this program again: the compiled binary alone, or the runtime with its script. */
 export function ownCommand(): readonly [string, ...string[]] {
   const script = process.argv[1];

@@ -72,6 +72,7 @@ describe("the client address", () => {
     ["2001:DB8:1:2::9", "2001:db8:1:2::/64"],
     ["2001:db8::1", "2001:db8::/64"],
     ["::1", "::/64"],
+    ["::ffff:203.0.113.9", "203.0.113.9"],
   ])("%s counts as %s", (ip, key) => {
     expect(limitKeyOf(ip)).toBe(key);
   });

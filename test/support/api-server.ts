@@ -15,6 +15,7 @@ import { buildApi } from "../../src/http/build-api.ts";
 import { createLogger, type Logger } from "../../src/log.ts";
 import { Outbound } from "../../src/net/outbound.ts";
 import { NetworkPolicy } from "../../src/net/policy.ts";
+import { Metrics } from "../../src/runtime/metrics.ts";
 import { Changes } from "../../src/storage/changes.ts";
 import { type Database, openDatabase } from "../../src/storage/database.ts";
 import { createPostgresDatabase } from "./postgres.ts";
@@ -117,6 +118,7 @@ export class ApiServer implements AsyncDisposable {
       domain,
       config,
       log: silentLog,
+      metrics: new Metrics(),
       catalog: [],
       skill: "# Skill\n",
       proxyAuthority: () => undefined,

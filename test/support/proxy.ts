@@ -5,6 +5,7 @@ import { createRoot, generateKeyPair, issueLeaf, privateKeyPem } from "../../src
 import type { Scope, ScopeLease, ScopeResolver } from "../../src/domain/actors/scope.ts";
 import { systemClock } from "../../src/domain/clock.ts";
 import type { JournalEntry } from "../../src/domain/journal-entry.ts";
+import { type ProxyBudgetSettings, ProxyBudgets } from "../../src/domain/limits/proxy-budget.ts";
 import { headerTemplates } from "../../src/domain/services/auth.ts";
 import { referencedKeys } from "../../src/domain/services/definition.ts";
 import { compileMatcher } from "../../src/domain/services/match.ts";
@@ -15,6 +16,7 @@ import { silentLogger } from "../../src/log.ts";
 import { Outbound } from "../../src/net/outbound.ts";
 import { NetworkPolicy, type NetworkPolicyOptions } from "../../src/net/policy.ts";
 import { type ProxyListener, type ProxyOptions, startProxy } from "../../src/proxy/listener.ts";
+import { Metrics } from "../../src/runtime/metrics.ts";
 import { createServerContext, type SecureContext } from "../../src/runtime/tls.ts";
 import type { TestAuthority } from "./test-authority.ts";
 
@@ -30,27 +32,40 @@ export interface ProxySetup {
   readonly network?: NetworkPolicyOptions;
   /** Addresses of names; every name is 127.0.0.1 unless it is said otherwise. */
   readonly addresses?: Readonly<Record<string, readonly string[]>>;
+  /** Without them nothing is limited. */
+  readonly limits?: Partial<ProxyBudgetSettings>;
   readonly options?: Partial<ProxyOptions>;
 }
+
+const noLimits: ProxyBudgetSettings = { isOff: true, rate: 0, burst: 0, concurrency: 0, waitMs: 0 };
 
 /** The proxy on a port of its own, with one vault behind it that a test can change as it likes. */
 export class TestProxy implements AsyncDisposable {
   readonly journal: JournalEntry[] = [];
   readonly vault: TestVault;
   readonly rootPem: string;
+  readonly metrics: Metrics;
   readonly #listener: ProxyListener;
 
-  private constructor(vault: TestVault, rootPem: string, listener: ProxyListener, journal: JournalEntry[]) {
-    this.vault = vault;
-    this.rootPem = rootPem;
-    this.#listener = listener;
-    this.journal = journal;
+  private constructor(parts: {
+    readonly vault: TestVault;
+    readonly rootPem: string;
+    readonly listener: ProxyListener;
+    readonly journal: JournalEntry[];
+    readonly metrics: Metrics;
+  }) {
+    this.vault = parts.vault;
+    this.rootPem = parts.rootPem;
+    this.#listener = parts.listener;
+    this.journal = parts.journal;
+    this.metrics = parts.metrics;
   }
 
   static async start(setup: ProxySetup): Promise<TestProxy> {
     const vault = new TestVault(setup);
     const authority = await TestLeaves.create();
     const journal: JournalEntry[] = [];
+    const metrics = new Metrics();
     const outbound = new Outbound({
       policy: new NetworkPolicy(setup.network ?? { allowPrivateRanges: true, allowlist: [] }),
       trust: createSecureContext({ ca: [...rootCertificates, setup.trusted.pem] }),
@@ -61,16 +76,20 @@ export class TestProxy implements AsyncDisposable {
       port: 0,
       scopes: vault,
       snapshots: vault,
+      budgets: new ProxyBudgets({ ...noLimits, ...setup.limits }),
+      connections: { max: 0, maxPerAddress: 0, maxTunnelsPerToken: 0 },
+      onChange: (listener) => vault.watch(listener),
       authority,
       journal: { record: (entry) => void journal.push(entry) },
       outbound,
+      metrics,
       log: silentLogger,
       clock: systemClock,
       maxRequestBytes: 1024 ** 3,
       maxResponseBytes: 0,
       ...setup.options,
     });
-    return new TestProxy(vault, authority.rootPem, listener, journal);
+    return new TestProxy({ vault, rootPem: authority.rootPem, listener, journal, metrics });
   }
 
   get port(): number {
@@ -219,6 +238,9 @@ export class TestVault implements ScopeResolver, SnapshotSource {
   isRevoked = false;
   /** A change was announced: everything is to be looked at again. */
   isStale = false;
+  /** Looking again fails with this. */
+  outage: Error | undefined;
+  readonly #watchers = new Set<() => void>();
   readonly scope: Scope = {
     vaultId: "vault-1",
     vaultName: "billing",
@@ -235,13 +257,24 @@ export class TestVault implements ScopeResolver, SnapshotSource {
     this.scrubMode = scrubMode;
   }
 
+  watch(listener: () => void): () => void {
+    this.#watchers.add(listener);
+    return () => this.#watchers.delete(listener);
+  }
+
+  /** As when something was changed. */
+  announce(): void {
+    for (const listener of this.#watchers) listener();
+  }
+
   async resolve(token: string, vaultHint: string | undefined): Promise<ScopeLease> {
     if (token !== testToken || this.isRevoked) throw new Unauthenticated("invalid_token", "The token is not valid");
     if (vaultHint !== undefined && vaultHint !== "billing") throw new NotFound("vault_not_found", "No such vault");
     return {
       scope: this.scope,
-      isCurrent: () => !this.isRevoked,
+      isCurrent: () => !this.isRevoked && !this.outage,
       renew: async () => {
+        if (this.outage) throw this.outage;
         if (this.isRevoked) throw new Unauthenticated("invalid_token", "The token was revoked");
       },
     };

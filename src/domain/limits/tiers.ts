@@ -2,6 +2,7 @@
 import { type RateLimitKnobs, type RateLimitProfile, type RateLimitTier, rateLimitTiers } from "../../config.ts";
 import { RateLimited } from "../../errors.ts";
 import type { Clock } from "../clock.ts";
+import { type ProxyBudgetSettings, ProxyBudgets } from "./proxy-budget.ts";
 import { SlidingWindows, Slots, TokenBuckets, type Verdict } from "./window.ts";
 
 export type TierKnobs = Readonly<Partial<Record<RateLimitTier, RateLimitKnobs>>>;
@@ -91,8 +92,8 @@ export class Limits {
   readonly #globalSlots: Slots;
   readonly #auth: SlidingWindows;
   readonly #authed: TokenBuckets;
-  readonly #proxy: TokenBuckets;
-  readonly #proxySlots: Slots;
+  /** What tokens may do through the proxy. */
+  readonly proxy: ProxyBudgets;
 
   constructor(options: { readonly clock: Clock; readonly environment: LimitEnvironment }) {
     this.#clock = options.clock;
@@ -102,8 +103,7 @@ export class Limits {
     this.#globalSlots = new Slots(slotsOf(this.#effective, "GLOBAL", globalWaitMs));
     this.#auth = new SlidingWindows(windowOf(this.#effective));
     this.#authed = new TokenBuckets(bucketOf(this.#effective, "AUTHED"));
-    this.#proxy = new TokenBuckets(bucketOf(this.#effective, "PROXY"));
-    this.#proxySlots = new Slots(slotsOf(this.#effective, "PROXY", proxyWaitMs));
+    this.proxy = new ProxyBudgets(proxyOf(this.#effective));
   }
 
   /** Takes over what an owner stored, or its absence. */
@@ -113,8 +113,7 @@ export class Limits {
     this.#globalSlots.settings = slotsOf(this.#effective, "GLOBAL", globalWaitMs);
     this.#auth.settings = windowOf(this.#effective);
     this.#authed.settings = bucketOf(this.#effective, "AUTHED");
-    this.#proxy.settings = bucketOf(this.#effective, "PROXY");
-    this.#proxySlots.settings = slotsOf(this.#effective, "PROXY", proxyWaitMs);
+    this.proxy.settings = proxyOf(this.#effective);
   }
 
   get effective(): EffectiveLimits {
@@ -148,16 +147,6 @@ export class Limits {
 
   takeAuthed(key: string): Verdict {
     return this.#effective.isOff ? allowed : this.#authed.take(key, this.#clock.now());
-  }
-
-  /**
-   * One proxied request of an actor in a vault.
-   * @returns what gives the place back, to be called when the last byte is relayed.
-   * @throws {RateLimited}
-   */
-  async enterProxy(actorId: string, vaultId: string): Promise<() => void> {
-    if (this.#effective.isOff) return () => undefined;
-    return enter(this.#proxy, this.#proxySlots, `${actorId}:${vaultId}`, this.#clock.now());
   }
 
   /** Wrong passwords per account and client. Holds with the profile `off` too: it guards what people remember. */
@@ -204,6 +193,14 @@ function bucketOf(limits: EffectiveLimits, tier: RateLimitTier) {
 
 function slotsOf(limits: EffectiveLimits, tier: RateLimitTier, waitMs: number) {
   return { concurrency: limits.tiers[tier].concurrency ?? defaults[tier].concurrency ?? 1, waitMs };
+}
+
+function proxyOf(limits: EffectiveLimits): ProxyBudgetSettings {
+  return {
+    isOff: limits.isOff,
+    ...bucketOf(limits, "PROXY"),
+    ...slotsOf(limits, "PROXY", proxyWaitMs),
+  };
 }
 
 function windowOf(limits: EffectiveLimits) {

@@ -120,6 +120,7 @@ export const Field = {
   acceptEncoding: 22,
   contentEncoding: 23,
   webSocketExtensions: 24,
+  contentType: 25,
 } as const;
 
 export type FieldId = (typeof Field)[keyof typeof Field];
@@ -149,6 +150,7 @@ const spelled: readonly (readonly [string, FieldId])[] = [
   ["accept-encoding", Field.acceptEncoding],
   ["content-encoding", Field.contentEncoding],
   ["sec-websocket-extensions", Field.webSocketExtensions],
+  ["content-type", Field.contentType],
 ];
 
 export const fieldTable = new NameTable(spelled);

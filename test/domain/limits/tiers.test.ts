@@ -7,7 +7,7 @@ import {
   type LimitPayload,
   toStored,
 } from "../../../src/domain/limits/stored.ts";
-import { Limits, resolveLimits, TooManyRequests } from "../../../src/domain/limits/tiers.ts";
+import { Limits, resolveLimits } from "../../../src/domain/limits/tiers.ts";
 import { InvalidInput } from "../../../src/errors.ts";
 
 const clock = { now: () => 0 };
@@ -67,12 +67,15 @@ describe("limiters", () => {
     expect(limits.takeAuthed("a").isAllowed).toBe(false);
   });
 
-  it("limit each actor in each vault on its own", async () => {
-    const limits = new Limits({ clock, environment: { ...plain, knobs: { PROXY: { burst: 1 } } } });
-    const leave = await limits.enterProxy("actor", "vault");
-    await expect(limits.enterProxy("actor", "vault")).rejects.toBeInstanceOf(TooManyRequests);
-    await expect(limits.enterProxy("actor", "other")).resolves.toBeDefined();
-    leave();
+  it("reach requests under way through the proxy when an owner changes them", () => {
+    const limits = new Limits({ clock, environment: { ...plain, profile: "off" } });
+    const budget = limits.proxy.budgetFor({ sessionId: "s", actorId: "a", vaultId: "v" }, 0);
+    for (let index = 0; index < 70; index++) budget.take();
+    expect(budget.hasRoom).toBe(true);
+    limits.configure({ profile: "default", overrides: {} });
+    expect(budget.hasRoom).toBe(false);
+    limits.configure({ profile: "loose", overrides: {} });
+    expect(budget.hasRoom).toBe(true);
   });
 });
 

@@ -76,6 +76,9 @@ export class Client {
     this.#get<{ vaults: readonly { id: string; name: string; created_at: string }[] | null }>("/v1/admin/vaults");
   deleteVault = (name: string) => this.#delete<{ name: string; deleted: boolean }>(path`/v1/vaults/${name}`);
   renameVault = (name: string, to: string) => this.#post(path`/v1/vaults/${name}/rename`, { name: to });
+  vaultSettings = (vault: string) => this.#get<wire.VaultSettings>(path`/v1/vaults/${vault}/settings`);
+  changeVaultSettings = (vault: string, body: { unmatched_host_policy?: string; scrub?: string }) =>
+    this.#transport.json<wire.VaultSettings>("PATCH", path`/v1/vaults/${vault}/settings`, { body });
   joinVault = (name: string) => this.#post(path`/v1/vaults/${name}/join`);
 
   listVaultUsers = (vault: string) =>

@@ -157,6 +157,12 @@ export interface Template {
   readonly substitutions?: readonly unknown[];
 }
 
+export interface VaultSettings {
+  readonly unmatched_host_policy: string;
+  /** Absent on servers that do not look into answers. */
+  readonly scrub?: string;
+}
+
 export interface InstanceSettings {
   readonly allowed_email_domains: readonly string[] | null;
   readonly invite_only: boolean;

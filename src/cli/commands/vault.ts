@@ -304,6 +304,7 @@ export const vaultCommand = command({
     service: () => import("./vault-service.ts").then((file) => file.serviceCommand),
     credential: () => import("./vault-credential.ts").then((file) => file.credentialCommand),
     creds: () => import("./vault-credential.ts").then((file) => file.credentialCommand),
+    settings: () => import("./vault-settings.ts").then((file) => file.vaultSettingsCommand),
     user: () => import("./vault-members.ts").then((file) => file.vaultUserCommand),
     agent: () => import("./vault-members.ts").then((file) => file.vaultAgentCommand),
     discover: async () => discover,

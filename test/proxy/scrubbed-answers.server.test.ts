@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
 import { brotliCompressSync, gunzipSync, gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
@@ -257,6 +258,43 @@ describe("an answer without the credential", () => {
       expect(await client.until("data: first\n\n")).toContain("200 OK");
       client.socket.destroy();
     }
+  });
+
+  it("that is compressed waits for a slow agent, and arrives whole", async () => {
+    const text = randomBytes(16 * 1024 * 1024).toString("hex");
+    const body = gzipSync(text, { level: 1 });
+    let sent = 0;
+    await using upstream = await startRawUpstream({
+      authority: trusted,
+      names: ["api.test"],
+      script: (socket) => {
+        socket.write(`HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: ${body.length}\r\n\r\n`);
+        const write = (): void => {
+          while (sent < body.length) {
+            const part = body.subarray(sent, sent + 64 * 1024);
+            sent += part.length;
+            if (!socket.write(part)) return void socket.once("drain", write);
+          }
+        };
+        write();
+      },
+    });
+    await using proxy = await TestProxy.start({ trusted, services: [service()], credentials: { KEY: secret } });
+    const host = `api.test:${upstream.port}`;
+    const client = await proxy.tunnel(host);
+    client.send(`GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+    await client.head();
+    client.socket.pause();
+    let before = -1;
+    while (before !== sent) {
+      before = sent;
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    expect(sent).toBeLessThan(body.length);
+    client.socket.resume();
+    const { body: arrived, isComplete } = bodyOf("transfer-encoding: chunked", await client.rest());
+    expect(isComplete).toBe(true);
+    expect(arrived === text).toBe(true);
   });
 
   it("leaves the connections in order: compressed and plain answers one after the other", async () => {

@@ -4,13 +4,15 @@
  */
 import { isIP } from "node:net";
 import { homedir } from "node:os";
-import { isAbsolute, join, resolve } from "node:path";
+import { join } from "node:path";
 import { type ConnectionConfig, parseConnections, parseMetricsToken } from "./config/connections.ts";
 import { type EgressConfig, type NetworkConfig, parseEgress, parseNetwork } from "./config/network.ts";
+import { parseSmtp, type SmtpConfig } from "./config/smtp.ts";
+import { invalid, parseInteger, parsePort, Variables } from "./config/variables.ts";
 import type { Secret } from "./crypto/secret.ts";
 import { InvalidInput } from "./errors.ts";
 import type { LogFormat, LogLevel } from "./log.ts";
-import { formatAuthority, parseCidr, parseIp } from "./net/address.ts";
+import { formatAuthority, isLoopbackHost, parseIp } from "./net/address.ts";
 import { dataDirectoryOf } from "./runtime/files.ts";
 import type { Environment } from "./runtime/process.ts";
 
@@ -92,6 +94,9 @@ export interface ServerConfig {
   };
   /** Services may name internal and local hosts. */
   readonly isDevMode: boolean;
+  readonly smtp: SmtpConfig;
+  /** Others than this machine reach the server, so its first account takes a secret from its output. */
+  readonly guardsSetup: boolean;
 }
 
 const defaultRequestLimit = 1024 ** 3;
@@ -150,6 +155,8 @@ export function parseServerConfig(flags: ServerFlags, environment: Environment):
       isLocked: env.flag("AGENT_VAULT_LOGS_RETENTION_LOCK"),
     },
     isDevMode: env.flag("AGENT_VAULT_DEV_MODE"),
+    smtp: parseSmtp(env),
+    guardsSetup: !isLoopbackHost(host) && !env.flag("AGENT_VAULT_OPEN_SETUP"),
   };
   return deepFreeze(config);
 }
@@ -176,18 +183,6 @@ function parseHost(value: string): string {
   const bare = value.startsWith("[") && value.endsWith("]") ? value.slice(1, -1) : value;
   if (isIP(bare) !== 0 || /^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$/.test(bare)) return bare;
   throw invalid("--host", value, "an IP address or a host name without a port, such as 127.0.0.1, 0.0.0.0 or ::");
-}
-
-function parsePort(name: string, value: string, least: 0 | 1): number {
-  const port = /^\d{1,5}$/.test(value) ? Number(value) : Number.NaN;
-  if (port >= least && port <= 65535) return port;
-  throw invalid(name, value, `a port from ${least} to 65535`);
-}
-
-function parseInteger(name: string, value: string, least: number): number {
-  const number = /^\d{1,15}$/.test(value.trim()) ? Number(value.trim()) : Number.NaN;
-  if (number >= least) return number;
-  throw invalid(name, value, `a whole number of at least ${least}`);
 }
 
 function parseLogLevel(flag: string | undefined, env: Variables): LogLevel {
@@ -238,118 +233,6 @@ function parseRateLimit(env: Variables): ServerConfig["rateLimit"] {
     if (given.length > 0) knobs[tier] = Object.fromEntries(given) as RateLimitKnobs;
   }
   return { profile, isLocked: env.flag("AGENT_VAULT_RATELIMIT_LOCK"), knobs };
-}
-
-const durationUnits: Readonly<Record<string, number>> = {
-  ns: 1e-6,
-  us: 1e-3,
-  µs: 1e-3,
-  μs: 1e-3,
-  ms: 1,
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-};
-
-/** A duration as Go writes it (`300ms`, `5m`, `1h30m`), in milliseconds; undefined when it is none, or negative. */
-export function parseDuration(text: string): number | undefined {
-  if (text === "0") return 0;
-  if (!/^((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+$/.test(text)) return undefined;
-  let total = 0;
-  for (const [, amount, unit] of text.matchAll(/(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g)) {
-    total += Number(amount) * (durationUnits[unit ?? ""] ?? Number.NaN);
-  }
-  return total;
-}
-
-/** Typed access to environment variables; an empty one counts as unset. */
-class Variables {
-  readonly #environment: Environment;
-
-  constructor(environment: Environment) {
-    this.#environment = environment;
-  }
-
-  text(name: string): string | undefined {
-    const value = this.#environment[name];
-    return value === undefined || value.trim() === "" ? undefined : value;
-  }
-
-  flag(name: string): boolean {
-    const value = this.text(name)?.trim().toLowerCase();
-    if (value === undefined || ["0", "f", "false", "no", "off"].includes(value)) return false;
-    if (["1", "t", "true", "yes", "on"].includes(value)) return true;
-    throw invalid(name, value, "true or false");
-  }
-
-  oneOf<T extends string>(name: string, allowed: readonly [T, ...T[]], fallback: T): T {
-    const value = this.text(name);
-    if (value === undefined) return fallback;
-    const found = allowed.find((word) => word === value.trim().toLowerCase());
-    if (found === undefined) throw invalid(name, value, allowed.join(", "));
-    return found;
-  }
-
-  port(name: string, fallback: number): number {
-    const value = this.text(name);
-    return value === undefined ? fallback : parsePort(name, value.trim(), 1);
-  }
-
-  integer(name: string, fallback: number, least: number): number {
-    return this.optionalInteger(name, least) ?? fallback;
-  }
-
-  optionalInteger(name: string, least: number): number | undefined {
-    const value = this.text(name);
-    return value === undefined ? undefined : parseInteger(name, value, least);
-  }
-
-  optionalNumber(name: string): number | undefined {
-    const value = this.text(name);
-    if (value === undefined) return undefined;
-    if (/^\d+(\.\d+)?$/.test(value.trim())) return Number(value);
-    throw invalid(name, value, "a number of at least 0");
-  }
-
-  /** In milliseconds. */
-  duration(name: string): number | undefined {
-    const value = this.text(name);
-    if (value === undefined) return undefined;
-    const milliseconds = parseDuration(value.trim());
-    if (milliseconds === undefined) throw invalid(name, value, "a duration such as 300ms, 5m or 1h30m");
-    return milliseconds;
-  }
-
-  path(name: string): string | undefined {
-    const value = this.text(name);
-    return value === undefined ? undefined : isAbsolute(value) ? value : resolve(value);
-  }
-
-  baseUrl(name: string): string | undefined {
-    const value = this.text(name)?.trim();
-    if (value === undefined) return undefined;
-    const url = URL.canParse(value) ? new URL(value) : undefined;
-    const isPlain = url !== undefined && !url.search && !url.hash && !url.username && !url.password;
-    if (!isPlain || (url.protocol !== "http:" && url.protocol !== "https:")) {
-      throw invalid(name, value, "an address such as https://vault.example.com");
-    }
-    return value.replace(/\/+$/, "");
-  }
-
-  networks(name: string): readonly string[] {
-    const entries = (this.text(name) ?? "").split(",").map((entry) => entry.trim());
-    const networks = entries.filter((entry) => entry !== "");
-    const bad = networks.find((network) => parseCidr(network) === undefined);
-    if (bad === undefined) return networks;
-    throw invalid(name, bad, "a comma-separated list of addresses and networks such as 10.0.0.0/8");
-  }
-}
-
-function invalid(name: string, value: string, expected: string): InvalidInput {
-  const shown = JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
-  return new InvalidInput("invalid_configuration", `${name} is ${shown}, which is not valid`, {
-    hint: `give it ${expected}`,
-  });
 }
 
 function deepFreeze<T extends object>(value: T): T {

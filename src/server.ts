@@ -4,9 +4,11 @@
  */
 import { createServer } from "node:net";
 import { join } from "node:path";
+import type { SecureContext } from "node:tls";
 import type { DatabaseConfig, ServerConfig } from "./config.ts";
 import type { Keyring } from "./crypto/keyring.ts";
 import { Secret } from "./crypto/secret.ts";
+import { setupSecretOf } from "./domain/actors/setup.ts";
 import { Authority } from "./domain/authority.ts";
 import { type Clock, systemClock } from "./domain/clock.ts";
 import { Domain } from "./domain/domain.ts";
@@ -25,6 +27,7 @@ import { resolveWithServers, resolveWithSystem } from "./net/dns.ts";
 import { DnsCache } from "./net/dns-cache.ts";
 import { Outbound } from "./net/outbound.ts";
 import { NetworkPolicy } from "./net/policy.ts";
+import { SmtpTransport } from "./net/smtp.ts";
 import { UpstreamTrust } from "./net/trust.ts";
 import type { VaultNetwork } from "./net/vault-network.ts";
 import type { AuthFailures } from "./proxy/authenticate.ts";
@@ -42,6 +45,8 @@ import { type Database, openDatabase } from "./storage/database.ts";
 export interface ServerOptions {
   readonly config: ServerConfig;
   readonly masterPassword: MasterPasswordSource;
+  /** For the login at the mail server; the configuration holds everything else about it. */
+  readonly smtpPassword?: Secret | undefined;
   readonly log: Logger;
   /** Writes one line where the operator sees it. */
   readonly output: (line: string) => void;
@@ -111,12 +116,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       keyring,
       clock,
       log,
+      outbound,
       baseUrl: config.baseUrl,
       limits: config.rateLimit,
       allowsInternalNames: config.isDevMode,
       journalSpool: await openJournalSpool({ database, config, log }),
       mayOpenNetwork: (network) => policy.mayOpen(network),
+      mailTransport: openMailTransport(options, trust.context),
       output: options.output,
+      guardsSetup: config.guardsSetup,
     });
     stops.push(() => domain.close());
     // After the snapshots have been told, which have watched for longer.
@@ -124,7 +132,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     changes.start();
     stops.push(() => changes.stop());
     stops.push(await followStoredLimits({ settings: domain.settings, limits: domain.limits, changes, log }));
-    stops.push(startHousekeeping({ database, clock, log }));
+    const expireProposals = () => domain.reviews.expireOverdue();
+    stops.push(startHousekeeping({ database, clock, log, reminders: domain.reminders, expireProposals }));
     const retention = new JournalRetention({ database, clock, log, config: config.logRetention });
     retention.start();
     stops.push(() => retention.stop());
@@ -151,6 +160,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     stops.push(() => api.close({ graceMs: drainMs }));
     // Before the API waits for its answers: these end only when they are told to.
     stops.push(() => domain.tails.close());
+    // Before the listener closes, which waits for answers under way.
+    stops.push(() => domain.proposalWaiting.close());
     policy.protect({ host: config.host, port: api.port });
     if (config.proxyPort !== 0) {
       try {
@@ -247,6 +258,11 @@ export async function hasAccounts(config: ServerConfig, log: Logger): Promise<bo
   });
 }
 
+/** What the first account of a server takes that others can reach; here for whoever starts it at its terminal. */
+export function setupSecret(database: Database, keyring: Keyring): Promise<string> {
+  return setupSecretOf(database, keyring);
+}
+
 /** A password that was typed or piped, so that nothing prints it from here on. */
 export function secretOf(text: string): Secret {
   return new Secret(text);
@@ -308,6 +324,19 @@ function recheckConnections(outbound: Outbound, change: Change, log: Logger): vo
         ? outbound.recheckAll()
         : undefined;
   checking?.catch((error: unknown) => log.error("open connections could not be checked", { error }));
+}
+
+/** Undefined where no mail is configured: codes then go to the operator, and invitations show their link. */
+function openMailTransport({ config, smtpPassword, log }: ServerOptions, trust: SecureContext) {
+  const { smtp } = config;
+  if (smtp.state === "incomplete") log.warn("no mail is sent: the configuration is incomplete", { set: smtp.missing });
+  if (smtp.state !== "on") return undefined;
+  const { username: user } = smtp;
+  if (user !== undefined && smtp.security === "none") {
+    log.warn("no mail can be sent: the login at the mail server needs TLS", { change: "AGENT_VAULT_SMTP_TLS_MODE" });
+  }
+  const login = user === undefined ? undefined : { user, password: () => smtpPassword?.reveal() ?? "" };
+  return new SmtpTransport({ ...smtp, login, trust });
 }
 
 interface AuthorityOptions {

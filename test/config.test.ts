@@ -1,6 +1,7 @@
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
-import { describeDatabase, parseDuration, parseServerConfig } from "../src/config.ts";
+import { parseDuration } from "../src/config/variables.ts";
+import { describeDatabase, parseServerConfig } from "../src/config.ts";
 import { InvalidInput } from "../src/errors.ts";
 import { isPortDenied } from "../src/net/ports.ts";
 
@@ -201,5 +202,54 @@ describe("parseDuration", () => {
     ["", undefined],
   ])("reads %j as %j milliseconds", (text, expected) => {
     expect(parseDuration(text)).toBe(expected);
+  });
+});
+
+describe("the configuration of mail", () => {
+  const smtp = (variables: Record<string, string>) => parseServerConfig({}, { HOME: "/home/ada", ...variables }).smtp;
+  const both = { AGENT_VAULT_SMTP_HOST: "mail.example.com", AGENT_VAULT_SMTP_FROM: "vault@example.com" };
+
+  it("is off without a host, and incomplete without a sender", () => {
+    expect(smtp({})).toEqual({ state: "off" });
+    expect(smtp({ AGENT_VAULT_SMTP_FROM: "vault@example.com" })).toEqual({ state: "off" });
+    expect(smtp({ AGENT_VAULT_SMTP_HOST: "mail.example.com" })).toEqual({
+      state: "incomplete",
+      missing: "AGENT_VAULT_SMTP_FROM",
+    });
+  });
+
+  it("has a default for everything else", () => {
+    expect(smtp(both)).toEqual({
+      state: "on",
+      host: "mail.example.com",
+      port: 587,
+      security: "opportunistic",
+      skipsVerification: false,
+      username: undefined,
+      from: { name: "Agent Vault", address: "vault@example.com" },
+    });
+  });
+
+  it("takes port 465 for TLS from the first byte, whatever the mode", () => {
+    const variables = { ...both, AGENT_VAULT_SMTP_PORT: "465", AGENT_VAULT_SMTP_TLS_MODE: "none" };
+    expect(smtp(variables)).toMatchObject({ port: 465, security: "implicit" });
+  });
+
+  it("never holds the password", () => {
+    const config = parseServerConfig({}, { HOME: "/home/ada", ...both, AGENT_VAULT_SMTP_PASSWORD: "smtp-password-1" });
+    expect(JSON.stringify(config)).not.toContain("smtp-password-1");
+  });
+
+  it.each([
+    ["AGENT_VAULT_SMTP_HOST", "smtp://mail.example.com"],
+    ["AGENT_VAULT_SMTP_HOST", "mail.example.com\nX"],
+    ["AGENT_VAULT_SMTP_PORT", "0"],
+    ["AGENT_VAULT_SMTP_FROM", "Agent Vault <vault@example.com>"],
+    ["AGENT_VAULT_SMTP_FROM", "vault@example.com\r\nBcc: eve@example.com"],
+    ["AGENT_VAULT_SMTP_FROM_NAME", "Vault\r\nBcc: eve@example.com"],
+    ["AGENT_VAULT_SMTP_TLS_MODE", "maybe"],
+    ["AGENT_VAULT_SMTP_TLS_SKIP_VERIFY", "perhaps"],
+  ])("refuses %s=%j by its name", (name, value) => {
+    expect(() => smtp({ ...both, [name]: value })).toThrow(name);
   });
 });

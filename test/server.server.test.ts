@@ -4,8 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parseServerConfig } from "../src/config.ts";
-import type { LogFields, Logger } from "../src/log.ts";
+import { type LogFields, type Logger, silentLogger } from "../src/log.ts";
 import { startServer } from "../src/server.ts";
+import { openDatabase } from "../src/storage/database.ts";
 
 let home: string;
 let lines: { readonly event: string; readonly fields: LogFields }[];
@@ -51,6 +52,38 @@ describe("a server", () => {
       await server.close();
       blocker.close();
     }
+  });
+
+  it("ends proposals whose week is over, and forgets the values that they held", async () => {
+    const config = parseServerConfig({}, { HOME: home });
+    const path = join(home, ".agent-vault", "agent-vault.db");
+    const before = await openDatabase({ path }, silentLogger);
+    const { db } = before;
+    const old = new Date(Date.now() - 8 * 86_400_000).toISOString();
+    await db
+      .insertInto("proposals")
+      .values({
+        ...{ id: "p1", vault_id: "00000000-0000-0000-0000-000000000000", number: 1, status: "pending" },
+        ...{ services: "[]", credentials: "[]", message: "", user_message: "", review_note: "" },
+        ...{ approval_token_digest: "d", approval_token_expires_at: old, created_at: old },
+      })
+      .execute();
+    await db
+      .insertInto("proposal_credentials")
+      .values({ proposal_id: "p1", key: "K", value_sealed: new Uint8Array(1) })
+      .execute();
+    await before.close();
+    const server = await startServer({
+      config: { ...config, port: 0, proxyPort: 0 },
+      masterPassword: { kind: "absent" },
+      log,
+      output: () => undefined,
+    });
+    await server.close();
+    const after = await openDatabase({ path }, silentLogger);
+    expect(await after.db.selectFrom("proposals").select("status").execute()).toEqual([{ status: "expired" }]);
+    expect(await after.db.selectFrom("proposal_credentials").selectAll().execute()).toEqual([]);
+    await after.close();
   });
 
   it("takes every other step of its stop when one fails", async () => {

@@ -57,6 +57,7 @@ export const rootCommand: Command = command({
     service: () => vaultChild("service"),
     credential: () => vaultChild("credential"),
     creds: () => vaultChild("credential"),
+    proposal: () => vaultChild("proposal"),
     verify: () => import("./commands/auth.ts").then((file) => hidden(file.verifyCommand)),
     email: () => import("./commands/owner.ts").then((file) => hidden(file.emailCommand)),
   },

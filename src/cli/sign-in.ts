@@ -1,9 +1,10 @@
 /** Log in, register and verify, with what is asked on the way: shared by `auth` and the guided set-up. */
 import type { Client } from "../client/client.ts";
-import { InvalidInput, Unauthenticated } from "../errors.ts";
+import { Forbidden, InvalidInput, Unauthenticated } from "../errors.ts";
 import type { CliContext } from "./command.ts";
 import { deviceLabel } from "./connect.ts";
 import { type Login, saveLogin } from "./local-state.ts";
+import { note } from "./output.ts";
 
 export interface SignIn {
   readonly email: string;
@@ -29,14 +30,27 @@ export type Registration =
   | { readonly state: "logged-in"; readonly login: Login }
   | { readonly state: "unverified"; readonly whereTheCodeIs: string };
 
-/** Saves the login when there is one. */
+/**
+ * Saves the login when there is one. The first account of a server that others can reach takes a secret, which no
+ * argument should show: it comes from the caller, from AGENT_VAULT_SETUP_SECRET, or is asked for.
+ */
 export async function register(
   context: CliContext,
   client: Client,
-  { email, password, label }: SignIn,
+  { email, password, label, setupSecret }: SignIn & { readonly setupSecret?: string | undefined },
 ): Promise<Registration> {
   const device = label ?? deviceLabel();
-  const answer = await client.register({ email, password, device_label: device });
+  const given = setupSecret ?? context.environment.AGENT_VAULT_SETUP_SECRET;
+  const account = { email, password, device_label: device };
+  const answer = await client
+    .register({ ...account, ...(given ? { setup_secret: given } : {}) })
+    .catch(async (error: unknown) => {
+      const isAsked = error instanceof Forbidden && error.code === "setup_secret_required";
+      if (!isAsked || given || !context.terminal.isInteractive) throw error;
+      note(context.terminal, `${error.message}.`);
+      const secret = await context.terminal.askHidden("Setup secret: ", "AGENT_VAULT_SETUP_SECRET");
+      return client.register({ ...account, setup_secret: secret.trim() });
+    });
   if (!answer.token) {
     const whereTheCodeIs = answer.email_sent
       ? `A code was sent to ${email}`

@@ -20,13 +20,20 @@ interface Paged {
 /** Every method throws the `AppError` of the server's answer; see `Transport`. */
 export class Client {
   readonly #transport: Transport;
+  readonly #options: TransportOptions;
 
   constructor(options: TransportOptions) {
+    this.#options = options;
     this.#transport = new Transport(options);
   }
 
   get address(): string {
     return this.#transport.address;
+  }
+
+  /** The same server with another token. */
+  withToken(token: string): Client {
+    return new Client({ ...this.#options, token });
   }
 
   health = () => this.#get<{ status: string }>("/health");
@@ -46,10 +53,16 @@ export class Client {
     }
   }
 
-  register = (body: { email: string; password: string; device_label?: string }) =>
+  register = (body: { email: string; password: string; device_label?: string; setup_secret?: string }) =>
     this.#post<wire.Registered>("/v1/auth/register", body);
   verify = (body: { email: string; code: string; device_label?: string }) =>
     this.#post<{ token?: string; message?: string }>("/v1/auth/verify", body);
+  forgotPassword = (body: { email: string }) =>
+    this.#post<{ message?: string; email_sent: boolean }>("/v1/auth/forgot-password", body);
+  resetPassword = (body: { email: string; code: string; new_password: string; device_label?: string }) =>
+    this.#post<{ message?: string; authenticated: boolean }>("/v1/auth/reset-password", body);
+  resendVerification = (body: { email: string }) =>
+    this.#post<{ message?: string; email_sent: boolean }>("/v1/auth/resend-verification", body);
   login = (body: { email: string; password: string; device_label?: string }) =>
     this.#post<wire.IssuedToken>("/v1/auth/login", body);
   logout = () => this.#post<{ status: string }>("/v1/auth/logout");
@@ -62,13 +75,32 @@ export class Client {
   /** `me` is the caller. */
   profile = (email = "me") => this.#get<wire.Profile>(path`/v1/admin/users/${email}`);
   listUsers = () => this.#all<{ users: readonly wire.User[] | null }>("/v1/users", ["users"]);
-  removeUser = (email: string) => this.#delete(path`/v1/admin/users/${email}`);
+  /** `agents` are those that the person created; they go on. */
+  removeUser = (email: string) =>
+    this.#delete<{ email: string; agents?: readonly string[] }>(path`/v1/admin/users/${email}`);
   setUserRole = (email: string, role: string) => this.#post(path`/v1/admin/users/${email}/role`, { role });
   inviteUser = (body: { email: string; role?: string; vaults?: readonly wire.VaultGrant[] }) =>
     this.#post<wire.CreatedInvite>("/v1/users/invites", body);
   listInvites = (status?: string) =>
     this.#all<{ invites: readonly wire.Invite[] | null }>("/v1/users/invites", ["invites"], { status });
+  /** By the token, the end of it, or the id. */
   revokeInvite = (token: string) => this.#delete(path`/v1/users/invites/${token}`);
+  resendInvite = (token: string) => this.#post<wire.CreatedInvite>(path`/v1/users/invites/${token}/reinvite`);
+
+  /** `rotate` invites an agent that exists to a new token. */
+  inviteAgent = (body: {
+    name?: string;
+    role?: string;
+    vaults?: readonly wire.VaultGrant[];
+    ttl_seconds?: number;
+    rotate?: boolean;
+  }) => this.#post<wire.CreatedAgentInvite>("/v1/agent-invites", body);
+  listAgentInvites = (status?: string) =>
+    this.#transport.json<{ invites: readonly wire.AgentInvite[] | null }>("GET", "/v1/agent-invites", {
+      query: { status },
+    });
+  /** By the token, the end of it, or the id. */
+  revokeAgentInvite = (token: string) => this.#delete(path`/v1/agent-invites/${token}`);
 
   createAgent = (body: { name: string; role?: string; vaults?: readonly wire.VaultGrant[] }) =>
     this.#post<wire.AgentToken>("/v1/agents", body);
@@ -157,10 +189,43 @@ export class Client {
       reveal: reveal ? "true" : undefined,
       key,
     });
-  setCredentials = (vault: string, credentials: Readonly<Record<string, string>>) =>
-    this.#post<{ set: readonly string[] }>("/v1/credentials", { vault, credentials });
+  setCredentials = (
+    vault: string,
+    credentials: Readonly<Record<string, string>>,
+    details?: Readonly<Record<string, wire.CredentialDetails>>,
+  ) => this.#post<{ set: readonly string[] }>("/v1/credentials", { vault, credentials, details });
+  /** Empty texts remove what was noted. */
+  annotateCredential = (vault: string, key: string, details: wire.CredentialDetails) =>
+    this.#transport.json<wire.CredentialEntry>("PATCH", path`/v1/credentials/${key}`, { body: { vault, ...details } });
+  credentialVersions = (vault: string, key: string) =>
+    this.#transport.json<{ key: string; versions: readonly wire.CredentialVersion[] }>(
+      "GET",
+      path`/v1/credentials/${key}/versions`,
+      { query: { vault } },
+    );
+  /** Makes an earlier value the current one; `version` of the answer is its new number. */
+  restoreCredential = (vault: string, key: string, version: number) =>
+    this.#post<{ key: string; restored: number; version: number }>(path`/v1/credentials/${key}/restore`, {
+      vault,
+      version,
+    });
   deleteCredentials = (vault: string, keys: readonly string[]) =>
     this.#transport.json<{ deleted: readonly string[] }>("DELETE", "/v1/credentials", { body: { vault, keys } });
+
+  listOAuthProviders = () => this.#get<{ providers: readonly wire.OAuthProvider[] }>("/v1/oauth/providers");
+  /** @returns where a person goes to consent. */
+  connectOAuth = (body: wire.OAuthConnect) =>
+    this.#post<{ authorization_url: string }>("/v1/credentials/oauth/connect", body);
+  /** `code` is what the page showed after the consent. */
+  confirmOAuth = (body: { vault: string; key: string; code: string }) =>
+    this.#post<wire.OAuthStatus>("/v1/credentials/oauth/confirm", body);
+  oauthStatus = (vault: string, key: string) =>
+    this.#transport.json<wire.OAuthStatus>("GET", "/v1/credentials/oauth/status", { query: { vault, key } });
+  /** A refresh token is tried at once, so this may take as long as the provider takes. */
+  uploadOAuthTokens = (body: wire.OAuthTokens) =>
+    this.#post<{ connected: boolean; connected_at: string }>("/v1/credentials/oauth/tokens", body);
+  disconnectOAuth = (vault: string, key: string) =>
+    this.#post<{ connected: boolean }>("/v1/credentials/oauth/disconnect", { vault, key });
 
   /** Which services use a credential. */
   credentialUsage = (vault: string, key: string) =>
@@ -223,6 +288,38 @@ export class Client {
       query: { ...filter, format },
       headers: { accept: "*/*" },
     });
+  /** With the token of an agent or of the vault. @param body as the API has it: `services`, `credentials`, `message`, … */
+  createProposal = (vault: string, body: unknown) =>
+    this.#transport.json<wire.CreatedProposal>("POST", "/v1/proposals", { body, headers: { "x-vault": vault } });
+  /** As the agent that follows what it asked for. */
+  listOwnProposals = (vault: string, query: wire.ProposalFilter = {}) =>
+    this.#transport.json<wire.ProposalList>("GET", "/v1/proposals", {
+      query: { ...query },
+      headers: { "x-vault": vault },
+    });
+  /** With `waitSeconds`, answers once somebody has decided, or after that time. */
+  ownProposal = (vault: string, number: string, waitSeconds?: number) =>
+    this.#transport.json<wire.Proposal>("GET", path`/v1/proposals/${number}`, {
+      headers: { "x-vault": vault },
+      ...waiting(waitSeconds),
+    });
+  listProposals = (vault: string, query: wire.ProposalFilter = {}) =>
+    this.#transport.json<wire.ProposalList>("GET", "/v1/admin/proposals", { query: { vault, ...query } });
+  proposal = (vault: string, number: string, waitSeconds?: number) => {
+    const { query, ...options } = waiting(waitSeconds);
+    return this.#transport.json<wire.Proposal>("GET", path`/v1/admin/proposals/${number}`, {
+      query: { vault, ...query },
+      ...options,
+    });
+  };
+  approveProposal = (vault: string, number: string, approval: wire.ProposalApproval) =>
+    this.#post<wire.DecidedProposal>(path`/v1/admin/proposals/${number}/approve`, { vault, ...approval });
+  rejectProposal = (vault: string, number: string, reason: string) =>
+    this.#post<wire.DecidedProposal>(path`/v1/admin/proposals/${number}/reject`, { vault, reason });
+  proposalWebhook = (vault: string) => this.#get<wire.ProposalWebhook>(path`/v1/vaults/${vault}/proposal-webhook`);
+  setProposalWebhook = (vault: string, url: string) =>
+    this.#transport.json<wire.ProposalWebhook>("PUT", path`/v1/vaults/${vault}/proposal-webhook`, { body: { url } });
+  deleteProposalWebhook = (vault: string) => this.#delete(path`/v1/vaults/${vault}/proposal-webhook`);
 
   settings = () => this.#get<wire.InstanceSettings>("/v1/admin/settings");
   changeSettings = (body: { invite_only?: boolean; allowed_email_domains?: readonly string[] }) =>
@@ -268,4 +365,9 @@ export class Client {
   #delete<T = { message?: string }>(target: string): Promise<T> {
     return this.#transport.json<T>("DELETE", target);
   }
+}
+
+/** The server keeps its word a little late, and the network takes its time. */
+function waiting(seconds: number | undefined): { query?: { wait: string }; timeoutMs?: number } {
+  return seconds === undefined ? {} : { query: { wait: `${seconds}s` }, timeoutMs: (seconds + 10) * 1000 };
 }

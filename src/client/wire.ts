@@ -60,6 +60,7 @@ export interface User {
 
 export interface Invite {
   readonly id?: string;
+  readonly token_suffix?: string;
   readonly email: string;
   readonly role: string;
   readonly status: string;
@@ -74,6 +75,29 @@ export interface CreatedInvite {
   readonly email: string;
   readonly email_sent: boolean;
   readonly invite_link?: string;
+  readonly email_error?: string;
+  readonly expires_at: string;
+}
+
+export interface CreatedAgentInvite {
+  readonly token: string;
+  readonly agent_name: string;
+  readonly role: string;
+  readonly vaults: readonly VaultGrant[] | null;
+  /** The agent sends a POST here, once. */
+  readonly invite_link: string;
+  readonly expires_at: string;
+}
+
+export interface AgentInvite {
+  readonly id: string;
+  readonly token_suffix: string;
+  readonly agent_name: string;
+  readonly role: string;
+  readonly status: string;
+  readonly rotation: boolean;
+  readonly vaults: readonly VaultGrant[] | null;
+  readonly created_at: string;
   readonly expires_at: string;
 }
 
@@ -164,6 +188,82 @@ export interface CredentialEntry {
   readonly type?: string;
   readonly value?: string;
   readonly unavailable?: boolean;
+  readonly version?: number;
+  readonly description?: string;
+  readonly expires_at?: string;
+  readonly last_used_at?: string;
+  readonly updated_at?: string;
+  readonly connected_at?: string;
+  readonly last_refreshed_at?: string;
+  readonly last_refresh_error?: string;
+  readonly token_expires_at?: string;
+  readonly authorization_url?: string;
+  readonly token_url?: string;
+  readonly client_id?: string;
+  /** A mask when one is stored, as are the two tokens. */
+  readonly client_secret?: string;
+  readonly access_token?: string;
+  readonly refresh_token?: string;
+  readonly scopes?: string;
+  readonly scope_separator?: string;
+  readonly disable_pkce?: boolean;
+  readonly token_auth_method?: string;
+}
+
+export interface CredentialDetails {
+  readonly description?: string;
+  /** A date or a time. */
+  readonly expires_at?: string;
+}
+
+export interface CredentialVersion {
+  readonly version: number;
+  readonly created_at: string;
+  readonly created_by?: { readonly type: string; readonly name: string };
+  readonly current: boolean;
+}
+
+export interface OAuthProvider {
+  readonly id: string;
+  readonly name: string;
+  readonly suggested_credential_key: string;
+  readonly authorization_url: string;
+  readonly token_url: string;
+  readonly token_auth_method: string;
+  readonly scope_separator: string;
+  readonly suggested_scopes: readonly string[];
+}
+
+/** With `provider` the addresses and the method may be left out. */
+export interface OAuthConnect {
+  readonly vault: string;
+  readonly key: string;
+  readonly provider?: string | undefined;
+  readonly authorization_url?: string | undefined;
+  readonly token_url?: string | undefined;
+  readonly client_id?: string | undefined;
+  readonly client_secret?: string | undefined;
+  readonly scopes?: string | undefined;
+  readonly scope_separator?: string | undefined;
+  readonly disable_pkce?: boolean | undefined;
+  readonly token_auth_method?: string | undefined;
+}
+
+export interface OAuthTokens {
+  readonly vault: string;
+  readonly key: string;
+  readonly access_token?: string | undefined;
+  readonly refresh_token?: string | undefined;
+  readonly token_url?: string | undefined;
+  readonly client_id?: string | undefined;
+  readonly client_secret?: string | undefined;
+  readonly token_auth_method?: string | undefined;
+}
+
+export interface OAuthStatus {
+  readonly connected: boolean;
+  readonly connected_at?: string;
+  readonly last_error?: string;
 }
 
 export interface CredentialList {
@@ -229,4 +329,111 @@ export interface LogPage {
   readonly logs: readonly LogRow[] | null;
   readonly next_cursor: number | null;
   readonly latest_id: number;
+}
+
+export interface CreatedProposal {
+  readonly id: number;
+  readonly status: string;
+  readonly vault: string;
+  readonly approval_url: string;
+  readonly message?: string;
+}
+
+export interface ProposalFilter {
+  readonly status?: string | undefined;
+  readonly limit?: string | undefined;
+  readonly before?: string | undefined;
+}
+
+export interface ProposalList {
+  readonly proposals: readonly Proposal[] | null;
+  /** There are more: ask with `before` set to this. */
+  readonly next_before?: number;
+}
+
+export interface ProposedService {
+  readonly action: string;
+  readonly name?: string;
+  readonly host: string;
+  readonly enabled?: boolean;
+  readonly auth?: ServiceAuth;
+  readonly substitutions?: readonly ProposedSubstitution[];
+}
+
+export interface ProposedSubstitution {
+  readonly key: string;
+  readonly placeholder: string;
+  readonly in?: readonly string[];
+}
+
+export interface ProposalSlot {
+  readonly action: string;
+  readonly key: string;
+  readonly type?: string;
+  readonly description?: string;
+  readonly obtain?: string;
+  readonly obtain_instructions?: string;
+  readonly has_value?: boolean;
+}
+
+export interface ProposalConsequence {
+  readonly kind: string;
+  readonly severity: string;
+  readonly text: string;
+}
+
+/** As agents and as reviewers see it: the former get lists, the latter the same lists as JSON texts. */
+export interface Proposal {
+  readonly id: number;
+  readonly status: string;
+  readonly message?: string;
+  readonly user_message?: string;
+  readonly services?: readonly ProposedService[] | null;
+  readonly credentials?: readonly ProposalSlot[] | null;
+  readonly services_json?: string;
+  readonly credentials_json?: string;
+  readonly review_note?: string;
+  /** `2026-01-31 12:00:00`, UTC. */
+  readonly reviewed_at?: string | null;
+  readonly created_at: string;
+  readonly expires_at?: string;
+  readonly proposed_by?: ProposalParty;
+  readonly reviewed_by?: ProposalParty;
+  readonly declined?: ProposalSelection;
+  readonly superseded_by?: number;
+  readonly consequences?: readonly ProposalConsequence[];
+  readonly vault_version?: number;
+}
+
+export interface ProposalParty {
+  readonly type: string;
+  readonly name?: string;
+  readonly via?: string;
+  readonly label?: string;
+}
+
+/** Names of services and keys of credentials. */
+export interface ProposalSelection {
+  readonly services: readonly string[];
+  readonly credentials: readonly string[];
+}
+
+export interface ProposalApproval {
+  readonly credentials: Readonly<Record<string, string>>;
+  readonly only?: ProposalSelection;
+  readonly vault_version?: number;
+}
+
+export interface DecidedProposal {
+  readonly id: number;
+  readonly status: string;
+  readonly declined?: ProposalSelection;
+}
+
+export interface ProposalWebhook {
+  readonly vault: string;
+  readonly origin: string;
+  readonly secret?: string;
+  readonly last_attempt_at?: string;
+  readonly last_result?: string;
 }

@@ -1,17 +1,10 @@
 /** Which networks and ports agents may reach, and the way there: the part of the configuration that `net` works with. */
-import { InvalidInput } from "../errors.ts";
 import { parseAuthority, parseIp } from "../net/address.ts";
 import type { Egress } from "../net/egress-proxy.ts";
 import { defaultDeniedPorts, type PortPolicy, type PortRange, parsePortRanges } from "../net/ports.ts";
 import type { Environment } from "../runtime/process.ts";
 import { type OwnPorts, readEgress } from "./egress.ts";
-
-/** What is read with the rest of the configuration's variables. */
-interface Variables {
-  text(name: string): string | undefined;
-  flag(name: string): boolean;
-  networks(name: string): readonly string[];
-}
+import { invalid, type Variables } from "./variables.ts";
 
 export interface NetworkConfig {
   readonly allowPrivateRanges: boolean;
@@ -74,11 +67,4 @@ function isServer(text: string): boolean {
   } catch {
     return false;
   }
-}
-
-function invalid(name: string, value: string, expected: string): InvalidInput {
-  const shown = JSON.stringify(value.slice(0, 60));
-  return new InvalidInput("invalid_configuration", `${name} is ${shown}, which is not valid`, {
-    hint: `give it ${expected}`,
-  });
 }

@@ -1,7 +1,7 @@
 /** Bearer tokens and random identifiers. */
 import { hash, randomBytes, randomFillSync, randomUUID } from "node:crypto";
 
-export type TokenPrefix = "av_sess_" | "av_agt_" | "av_uinv_" | "av_appr_" | "av_inv_";
+export type TokenPrefix = "av_sess_" | "av_agt_" | "av_uinv_" | "av_appr_" | "av_inv_" | "av_oast_";
 
 /** A bearer token: `prefix` and 256 random bits as 64 lowercase hex characters. */
 export function mintToken(prefix: TokenPrefix): string {

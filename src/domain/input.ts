@@ -37,8 +37,7 @@ export class InputObject {
     const value = this.value(name);
     if (value === undefined) return undefined;
     if (typeof value !== "string") throw this.wrongType(name, "a string");
-    if (!isStorable(value)) throw this.wrongType(name, "text without NUL and without half characters");
-    return value;
+    return this.storable(name, value);
   }
 
   boolean(name: string): boolean | undefined {
@@ -55,10 +54,7 @@ export class InputObject {
 
   /** A list of strings; an item of another type is refused. */
   strings(name: string): readonly string[] | undefined {
-    return this.list(name)?.map((item) => {
-      if (typeof item === "string") return item;
-      throw this.wrongType(name, "a list of strings");
-    });
+    return this.list(name)?.map((item) => this.storable(name, item));
   }
 
   /** A map from name to text; `null` values are empty texts. Names keep their case. */
@@ -73,6 +69,13 @@ export class InputObject {
         return [key, text];
       }),
     );
+  }
+
+  /** A text, alone or in a list, as both databases can keep it. */
+  protected storable(name: string, text: unknown): string {
+    if (typeof text !== "string") throw this.wrongType(name, "a list of strings");
+    if (!isStorable(text)) throw this.wrongType(name, "text without NUL and without half characters");
+    return text;
   }
 
   protected wrongType(name: string, expected: string): InvalidInput {

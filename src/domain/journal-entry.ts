@@ -1,3 +1,5 @@
+import type { CredentialKey, ScrubMode } from "./services/service.ts";
+
 /** What is remembered about one proxied request, also a refused one. Header values, bodies and queries never are. */
 export interface JournalEntry {
   readonly requestId: string;
@@ -25,6 +27,16 @@ export interface JournalEntry {
   readonly latencyMs: number;
   /** From the last byte of the request head sent to the first byte of the response head; null when none came. */
   readonly upstreamMs: number | null;
+  /** Present when the answer held a value that went out with the request, or could not be searched. */
+  readonly scrubbed?: ScrubFinding | undefined;
+}
+
+export interface ScrubFinding {
+  readonly mode: ScrubMode;
+  /** The credentials whose values were found. */
+  readonly found: readonly CredentialKey[];
+  /** A part of the answer passed without being understood. */
+  readonly isBlind: boolean;
 }
 
 export interface JournalSink {

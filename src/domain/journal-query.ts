@@ -2,6 +2,8 @@
 import type { SelectQueryBuilder } from "kysely";
 import type { Database } from "../storage/database.ts";
 import type { Schema } from "../storage/schema.ts";
+import type { ScrubFinding } from "./journal-entry.ts";
+import { parseFlags } from "./journal-rows.ts";
 
 /** Which rows; all of them together. */
 export interface JournalFilter {
@@ -65,6 +67,8 @@ export interface JournalRow {
   readonly sessionId: string;
   /** How many requests the row stands for: more than 1 when the journal could not keep up. */
   readonly count: number;
+  /** Undefined when nothing was found in the answer, and all of it was looked at. */
+  readonly scrubbed: ScrubFinding | undefined;
   readonly createdAt: string;
 }
 
@@ -250,7 +254,7 @@ function toRow(row: SelectedRow): JournalRow {
     actorId: row.actor_id,
     actorName: row.email ?? row.agent_name ?? undefined,
     sessionId: row.session_id,
-    count: (JSON.parse(row.flags) as { coalesced?: number }).coalesced ?? 1,
+    ...parseFlags(row.flags),
     createdAt: row.created_at,
   };
 }

@@ -2,7 +2,8 @@
 import type { Database } from "../storage/database.ts";
 import type { Schema } from "../storage/schema.ts";
 import type { JournalContexts } from "./journal-contexts.ts";
-import type { JournalEntry } from "./journal-entry.ts";
+import type { JournalEntry, ScrubFinding } from "./journal-entry.ts";
+import { type CredentialKey, type ScrubMode, scrubModes } from "./services/service.ts";
 
 /** An entry, and how many requests it stands for. */
 export interface Counted {
@@ -53,9 +54,34 @@ function toRow({ entry, count }: Counted, contextId: number, times: TimeTexts): 
     Math.round(entry.bytesOut),
     Math.round(entry.latencyMs),
     entry.upstreamMs === null ? null : Math.round(entry.upstreamMs),
-    count === 1 ? null : JSON.stringify({ coalesced: count }),
+    formatFlags(count, entry.scrubbed),
     times.of(entry.startedAtMs),
   ];
+}
+
+/** What `request_entries.flags` holds; null for nearly all requests. */
+interface Flags {
+  /** How many requests the row stands for. */
+  readonly coalesced?: number;
+  readonly scrub?: { readonly mode: ScrubMode; readonly found: readonly CredentialKey[]; readonly blind?: true };
+}
+
+function formatFlags(count: number, scrubbed: ScrubFinding | undefined): string | null {
+  if (count === 1 && scrubbed === undefined) return null;
+  const flags: Flags = {
+    ...(count > 1 && { coalesced: count }),
+    ...(scrubbed && {
+      scrub: { mode: scrubbed.mode, found: scrubbed.found, ...(scrubbed.isBlind && { blind: true as const }) },
+    }),
+  };
+  return JSON.stringify(flags);
+}
+
+/** @param text as `insertEntries` wrote it. */
+export function parseFlags(text: string): { readonly count: number; readonly scrubbed: ScrubFinding | undefined } {
+  const { coalesced, scrub } = JSON.parse(text) as Flags;
+  const scrubbed = scrub && { mode: scrub.mode, found: scrub.found, isBlind: scrub.blind === true };
+  return { count: coalesced ?? 1, scrubbed };
 }
 
 /** Many requests arrive in one millisecond, and spelling a time costs more than the rest of a row. */
@@ -148,17 +174,27 @@ export function parseSpooled(line: string): Spooled | undefined {
   }
   if (typeof value !== "object" || value === null) return undefined;
   const fields = value as Readonly<Record<string, unknown>>;
-  const { credentialKeys, upstreamMs, count = 1, isUncertain = false } = fields;
+  const { credentialKeys, upstreamMs, scrubbed, count = 1, isUncertain = false } = fields;
   const isEntry =
     texts.every((name) => typeof fields[name] === "string") &&
     numbers.every((name) => Number.isFinite(fields[name])) &&
     Number.isFinite(new Date(Number(fields.startedAtMs)).getTime()) &&
     (upstreamMs === null || Number.isFinite(upstreamMs)) &&
-    Array.isArray(credentialKeys) &&
-    credentialKeys.every((key) => typeof key === "string") &&
+    isTexts(credentialKeys) &&
+    (scrubbed === undefined || isFinding(scrubbed)) &&
     Number.isInteger(count);
   // Every field that the type has was looked at.
   return isEntry
     ? { entry: value as JournalEntry, count: count as number, isUncertain: isUncertain === true }
     : undefined;
+}
+
+function isTexts(value: unknown): boolean {
+  return Array.isArray(value) && value.every((text) => typeof text === "string");
+}
+
+function isFinding(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const { mode, found, isBlind } = value as Readonly<Record<string, unknown>>;
+  return scrubModes.some((known) => known === mode) && isTexts(found) && typeof isBlind === "boolean";
 }

@@ -1,6 +1,6 @@
 /**
  * The management API as an h3 app. The order of the layers is the specification's (accounts, section 1.5): security
- * headers, global limit, route, origin, init gate, authentication, the route's limit, the handler. h3 serves and runs the
+ * headers, global limit, host, route, origin, init gate, authentication, the route's limit, the handler. h3 serves and runs the
  * middleware; routes are matched by `router.ts` on the raw path, because h3 decodes before it matches.
  */
 import { H3, serve } from "h3/node";
@@ -15,8 +15,10 @@ import { limitKeyOf } from "../net/address.ts";
 import { text } from "./answer.ts";
 import { type Presented, presentedToken } from "./authenticate.ts";
 import { ClientAddress, checkOrigin, securityHeaders } from "./guard.ts";
+import type { HostCheck } from "./host-check.ts";
 import { readJson } from "./json-body.ts";
 import { cleanPath, hasMalformedEscape, parseQuery, splitTarget } from "./path.ts";
+import { Place } from "./place.ts";
 import { renderError } from "./render-error.ts";
 import type { ApiRequest, ApiRouter, Route } from "./router.ts";
 
@@ -33,6 +35,7 @@ export interface AppOptions {
   /** Where people reach the API. */
   readonly baseUrl: string;
   readonly trustedProxies: readonly string[];
+  readonly hostCheck: HostCheck;
   readonly log: Logger;
 }
 
@@ -45,6 +48,8 @@ interface Incoming {
   readonly body: () => ReadableStream<Uint8Array> | null;
   readonly peer: string;
   readonly requestId: string;
+  /** Aborted when the caller goes away. */
+  readonly signal: AbortSignal;
 }
 
 export class ApiApp {
@@ -65,7 +70,10 @@ export class ApiApp {
       return text("400 Bad Request", { status: 400, headers: { connection: "close" } });
     }
     const response = await this.#route(incoming, path, query).catch((error: unknown) => this.#refuse(incoming, error));
-    for (const [name, value] of Object.entries(this.#securityHeaders)) response.headers.set(name, value);
+    for (const [name, value] of Object.entries(this.#securityHeaders)) {
+      // A page that brings a policy of its own brings a stricter one.
+      if (!response.headers.has(name)) response.headers.set(name, value);
+    }
     return response;
   }
 
@@ -75,8 +83,9 @@ export class ApiApp {
   }
 
   async #route(incoming: Incoming, path: string, query: string): Promise<Response> {
-    const leave = await this.#options.limits.enterGlobal();
+    const place = await Place.take(this.#options.limits);
     try {
+      this.#options.hostCheck.require(incoming.headers.get("host"), incoming.peer);
       const cleaned = cleanPath(path);
       if (cleaned !== path) return redirect(cleaned, query);
       const match = this.#options.router.match(incoming.method, path);
@@ -88,15 +97,15 @@ export class ApiApp {
         case "wrong-method":
           return text("Method Not Allowed", { status: 405, headers: { allow: match.allow.join(", ") } });
         case "route":
-          return await this.#run(incoming, match.route, match.params, query);
+          return await this.#run({ incoming, place }, match.route, match.params, query);
       }
     } finally {
-      leave();
+      place.leave();
     }
   }
 
   async #run(
-    incoming: Incoming,
+    { incoming, place }: { readonly incoming: Incoming; readonly place: Place },
     route: Route,
     params: Readonly<Record<string, string>>,
     query: string,
@@ -119,6 +128,7 @@ export class ApiApp {
     if (verdict?.isAllowed === false) throw tooManyRequests(verdict);
     const request = new IncomingApiRequest({
       incoming,
+      place,
       params,
       parameters,
       clientIp,
@@ -221,6 +231,7 @@ function redirect(path: string, query: string): Response {
 
 interface RequestParts {
   readonly incoming: Incoming;
+  readonly place: Place;
   readonly params: Readonly<Record<string, string>>;
   readonly parameters: ReadonlyMap<string, string>;
   readonly clientIp: string;
@@ -274,6 +285,18 @@ class IncomingApiRequest implements ApiRequest {
   json(): Promise<unknown> {
     return readJson(this.#parts.incoming.body());
   }
+
+  wholeJson(): Promise<unknown> {
+    return readJson(this.#parts.incoming.body(), { isAll: true });
+  }
+
+  aside<T>(wait: () => Promise<T>): Promise<T> {
+    return this.#parts.place.aside(wait);
+  }
+
+  get signal(): AbortSignal {
+    return this.#parts.incoming.signal;
+  }
 }
 
 export interface ApiListener {
@@ -310,6 +333,7 @@ export async function startApi(
       body: () => request.body,
       peer: node?.req.socket?.remoteAddress ?? "",
       requestId: randomHex(8),
+      signal: request.signal,
     });
   });
   const server = serve(h3, {

@@ -6,9 +6,11 @@ import type { Logger } from "../log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import type { Database } from "../storage/database.ts";
 import { ApiApp } from "./app.ts";
-import { SessionCookie } from "./authenticate.ts";
+import { SessionCookie, SetupCookie } from "./authenticate.ts";
+import { HostCheck } from "./host-check.ts";
 import { ApiRouter } from "./router.ts";
 import { registerAccountRoutes } from "./routes/account.ts";
+import { registerAgentInviteRoutes } from "./routes/agent-invites.ts";
 import { registerAgentRoutes } from "./routes/agents.ts";
 import { registerCatalogRoutes } from "./routes/catalog.ts";
 import { registerCredentialStoreRoutes } from "./routes/credential-stores.ts";
@@ -18,9 +20,14 @@ import { registerHealthRoutes } from "./routes/health.ts";
 import { registerInviteRoutes } from "./routes/invites.ts";
 import { registerJournalRoutes } from "./routes/journal.ts";
 import { registerMetricsRoute } from "./routes/metrics.ts";
+import { registerOAuthRoutes } from "./routes/oauth.ts";
+import { registerProposalPageRoutes } from "./routes/proposal-page.ts";
+import { registerProposalWebhookRoutes } from "./routes/proposal-webhook.ts";
+import { registerProposalRoutes } from "./routes/proposals.ts";
 import { registerServiceRoutes } from "./routes/services.ts";
 import { registerSessionRoutes } from "./routes/sessions.ts";
 import { registerSettingsRoutes } from "./routes/settings.ts";
+import { registerSetupRoutes } from "./routes/setup.ts";
 import { registerUserRoutes } from "./routes/users.ts";
 import { registerVaultMemberRoutes } from "./routes/vault-members.ts";
 import { registerVaultRoutes } from "./routes/vaults.ts";
@@ -51,6 +58,7 @@ export function buildApi({
   const router = new ApiRouter();
   const { baseUrl } = config;
   const cookie = new SessionCookie({ baseUrl });
+  const setupCookie = new SetupCookie({ baseUrl });
   registerHealthRoutes(router, {
     ...domain,
     database,
@@ -59,18 +67,24 @@ export function buildApi({
     proxyAuthority,
   });
   registerMetricsRoute(router, { ...domain, metrics, metricsToken: config.metricsToken?.reveal() });
-  registerAccountRoutes(router, { ...domain, cookie });
+  registerAccountRoutes(router, { ...domain, cookie, setupCookie });
+  registerSetupRoutes(router, { ...domain, setupCookie });
   registerSessionRoutes(router, { ...domain, baseUrl });
   registerUserRoutes(router, domain);
   registerInviteRoutes(router, domain);
   registerAgentRoutes(router, domain);
+  registerAgentInviteRoutes(router, { ...domain, baseUrl });
   registerSettingsRoutes(router, domain);
   registerVaultRoutes(router, domain);
   registerVaultMemberRoutes(router, domain);
   registerServiceRoutes(router, domain);
   registerCredentialRoutes(router, domain);
+  registerOAuthRoutes(router, { ...domain, baseUrl });
   registerCredentialStoreRoutes(router, domain);
   registerDiscoveryRoutes(router, domain);
+  registerProposalPageRoutes(router, domain);
+  registerProposalRoutes(router, domain);
+  registerProposalWebhookRoutes(router, domain);
   registerJournalRoutes(router, domain);
   registerCatalogRoutes(router, { catalog, skill });
   return new ApiApp({
@@ -80,6 +94,7 @@ export function buildApi({
     limits: domain.limits,
     baseUrl,
     trustedProxies: config.trustedProxies,
+    hostCheck: new HostCheck({ boundHost: config.host, baseUrl, trustedProxies: config.trustedProxies }),
     log,
   });
 }

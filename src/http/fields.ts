@@ -29,8 +29,7 @@ export class Fields extends InputObject {
   override strings(name: string): readonly string[] | undefined {
     return this.list(name)?.map((item) => {
       if (item === null) return "";
-      if (typeof item === "string") return item;
-      throw this.wrongType(name, "a list of strings");
+      return this.storable(name, item);
     });
   }
 

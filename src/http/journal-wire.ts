@@ -1,4 +1,5 @@
 /** The journal on the wire: which rows are asked for, and how a row looks as JSON and as CSV. */
+import type { ScrubFinding } from "../domain/journal-entry.ts";
 import { type JournalFilter, type JournalRow, type StatusBucket, statusBuckets } from "../domain/journal-query.ts";
 import { InvalidInput } from "../errors.ts";
 import { jsonText, wireTime } from "./answer.ts";
@@ -73,8 +74,13 @@ export function formatJournalRow(row: JournalRow): object {
     ...(row.actorName !== undefined && { actor_name: row.actorName }),
     session_id: row.sessionId,
     ...(row.count > 1 && { request_count: row.count }),
+    ...(row.scrubbed && { scrub: formatFinding(row.scrubbed) }),
     created_at: wireTime(row.createdAt),
   };
+}
+
+function formatFinding({ mode, found, isBlind }: ScrubFinding): object {
+  return { mode, credential_keys: found, ...(isBlind && { not_scanned: true }) };
 }
 
 /** One event of a stream (HTML, section 9.2: server-sent events); `id` is where a client goes on. */

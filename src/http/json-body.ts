@@ -15,14 +15,21 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
  * @throws {InvalidInput} when there is none, or it is malformed or nested deeper than 10,000 levels.
  * @throws {TooLarge} when it does not end within the limit.
  */
-export async function readJson(body: ReadableStream<Uint8Array> | null): Promise<unknown> {
+export async function readJson(
+  body: ReadableStream<Uint8Array> | null,
+  options: {
+    /** Nothing but blanks may follow the value, and they count too. */
+    readonly isAll?: boolean;
+  } = {},
+): Promise<unknown> {
   const { bytes, isComplete } = await readLimited(body);
   const source = decoder.decode(bytes);
   const end = endOfFirstValue(source);
-  if (end === undefined) {
-    if (!isComplete) throw new TooLarge("body_too_large", "The request body is larger than 1 MiB");
-    throw malformed();
+  if (!isComplete && (end === undefined || options.isAll === true)) {
+    throw new TooLarge("body_too_large", "The request body is larger than 1 MiB");
   }
+  if (end === undefined) throw malformed();
+  if (options.isAll === true && skipBlanks(source, end) < source.length) throw malformed();
   try {
     return JSON.parse(source.slice(0, end));
   } catch (error) {

@@ -14,7 +14,7 @@ export interface RouteOptions {
   readonly initGate?: boolean;
   /** The route reads a JSON body of at most 1 MiB. */
   readonly body?: boolean;
-  /** Judge the origin even without a cookie: login and logout can be forged from anywhere. */
+  /** Judge the origin even without a cookie: what signs a browser in or out can be forged from anywhere. */
   readonly checksOrigin?: boolean;
 }
 
@@ -34,6 +34,12 @@ export interface ApiRequest {
    * @throws {TooLarge} beyond 1 MiB.
    */
   json(): Promise<unknown>;
+  /** As `json`, where nothing may follow the value. */
+  wholeJson(): Promise<unknown>;
+  /** Runs `wait` without holding one of the places for requests under way. @throws {RateLimited} when none is free again. */
+  aside<T>(wait: () => Promise<T>): Promise<T>;
+  /** Aborted when the caller goes away. */
+  readonly signal: AbortSignal;
   readonly method: string;
   readonly headers: Headers;
   readonly clientIp: string;

@@ -199,6 +199,15 @@ export function isLoopback(bytes: Uint8Array): boolean {
   return loopbacks.some((range) => cidrHolds(range, address));
 }
 
+/** Is this a way to write the loopback interface, so that what listens on it is reached from this machine alone? */
+export function isLoopbackHost(host: string): boolean {
+  if (host.toLowerCase() === "localhost") return true;
+  const bytes = parseIp(host);
+  if (bytes === undefined) return false;
+  const address = unmapIp(bytes);
+  return address.length === 4 ? address[0] === 127 : address.every((byte, at) => byte === (at === 15 ? 1 : 0));
+}
+
 function badHost(message: string): InvalidInput {
   return new InvalidInput("invalid_host", message);
 }

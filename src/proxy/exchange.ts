@@ -1,10 +1,12 @@
 import { uuidv7 } from "../crypto/token.ts";
 import type { ScopeLease } from "../domain/actors/scope.ts";
+import type { ScrubFinding } from "../domain/journal-entry.ts";
 import { ProxyLimited } from "../domain/limits/proxy-budget.ts";
-import type { InjectedHeader, VaultSnapshot } from "../domain/vaults/snapshot.ts";
-import { AppError, Forbidden, messageOf, TooLarge, UpstreamFailed } from "../errors.ts";
+import type { Injection, VaultSnapshot } from "../domain/vaults/snapshot.ts";
+import { AppError, Forbidden, TooLarge, UpstreamFailed } from "../errors.ts";
 import { Admission } from "./admission.ts";
 import type { AgentConnection, RequestHandler } from "./agent-connection.ts";
+import { AnswerScrubbing, type ScrubbedAnswerTarget } from "./answer-scrubbing.ts";
 import type { ProxyContext } from "./context.ts";
 import { outgoingTrailers, sniffAuthentication } from "./headers.ts";
 import { Field } from "./http1/field-names.ts";
@@ -16,10 +18,14 @@ import type { Leased, OpenKind } from "./open-connections.ts";
 import { OutgoingRequest } from "./outgoing.ts";
 import { type Plan, planFor } from "./plan.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
+import { logRefusal } from "./refusal-log.ts";
 import { AnswerRelay } from "./relay.ts";
+import { RequestSubstitution } from "./request-substitution.ts";
 import type { Route, RouteOrigin } from "./route.ts";
+import { type Treatment, untouched } from "./treatment.ts";
 import type { UpstreamConnection, UpstreamUser } from "./upstream.ts";
-import { acceptsUpgrade, type OpenWebSocket, relayUpgraded, wantsWebSocket } from "./websocket.ts";
+import { MessageInspection, type MessageRewriters } from "./websocket/negotiate.ts";
+import { acceptsUpgrade, type OpenWebSocket, relayUpgraded, type UpgradeEnd, wantsWebSocket } from "./websocket.ts";
 
 /** A request as it was read, and where it is to go. */
 export interface Inbound {
@@ -34,11 +40,11 @@ export interface Inbound {
   readonly onLease?: (lease: ScopeLease) => void;
 }
 
-const noHeaders: readonly InjectedHeader[] = [];
+const noInjection: Injection = { headers: [], values: new Map() };
 const noTrailers: HeaderList = [];
 
 /** One request, from its head to its journal line. */
-export class Exchange implements RequestHandler, UpstreamUser, Leased {
+export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTarget, Leased {
   readonly #context: ProxyContext;
   readonly #connection: AgentConnection;
   readonly #inbound: Inbound;
@@ -53,14 +59,24 @@ export class Exchange implements RequestHandler, UpstreamUser, Leased {
   /** What the plan was decided from, or would be decided from just the same. */
   #snapshot: VaultSnapshot | undefined;
   #plan: Plan | undefined;
+  #treatment = untouched;
   #origin: RouteOrigin | undefined;
+  /** Undefined for most services. */
+  #substitution: RequestSubstitution | undefined;
+  /** The body is taken, but goes upstream only when it is complete. */
+  #isCollecting = false;
+  #collected: Buffer | undefined;
+  #inspection: MessageInspection | undefined;
   #request: OutgoingRequest | undefined;
   #trailers = noTrailers;
   #upstream: UpstreamConnection | undefined;
+  /** Undefined where answers pass as they are. */
+  #scrubbing: AnswerScrubbing | undefined;
   #hasReplayed = false;
   #isOver = false;
   #sentAt = 0;
   #upstreamMs: number | null = null;
+  #rewriters: MessageRewriters | undefined;
   #extraBytesIn = 0;
   #extraBytesOut = 0;
   #webSocket: OpenWebSocket | undefined;
@@ -111,13 +127,17 @@ export class Exchange implements RequestHandler, UpstreamUser, Leased {
     const snapshot = this.#context.snapshots.current(lease.scope.vaultId);
     if (!snapshot) return false;
     const plan = this.#decide(snapshot);
-    const injected = plan.service ? snapshot.injectedHeaders(plan.service) : noHeaders;
-    if (injected instanceof Promise) {
+    const injection = plan.service ? snapshot.injectionFor(plan.service) : noInjection;
+    if (injection instanceof Promise) {
       // It is asked again on the slow path; a failure is reported there.
-      injected.catch(() => undefined);
+      injection.catch(() => undefined);
       return false;
     }
-    this.#compose(lease, plan, injected);
+    this.#compose(lease, this.#inbound.route.treatmentFor(plan, injection, snapshot.scrubMode));
+    if (this.#substitution?.collects) {
+      this.#collect();
+      return true;
+    }
     const upstream = this.#origin && this.#context.pool.take(this.#origin.key);
     if (!upstream) return false;
     this.#send(upstream);
@@ -139,10 +159,11 @@ export class Exchange implements RequestHandler, UpstreamUser, Leased {
       const { vaultId } = lease.scope;
       const snapshot = snapshots.current(vaultId) ?? (await snapshots.load(vaultId));
       const plan = this.#decide(snapshot);
-      const injected = plan.service ? await snapshot.injectedHeaders(plan.service) : noHeaders;
+      const injection = plan.service ? await snapshot.injectionFor(plan.service) : noInjection;
       if (this.#isOver) return;
-      this.#compose(lease, plan, injected);
-      await this.#dialAndSend(false);
+      this.#compose(lease, this.#inbound.route.treatmentFor(plan, injection, snapshot.scrubMode));
+      if (this.#substitution?.collects) this.#collect();
+      else await this.#dialAndSend(false);
     } catch (error) {
       this.#refuse(error);
     }
@@ -163,20 +184,60 @@ export class Exchange implements RequestHandler, UpstreamUser, Leased {
   #planFrom(snapshot: VaultSnapshot): Plan {
     const { route, head } = this.#inbound;
     const { scheme, host, port } = route;
-    return planFor(snapshot, { scheme, host, port, path: this.#path, method: head.method });
+    return planFor(snapshot, { scheme, host, port, path: this.#path, method: head.method }, head.fields);
   }
 
   /** What goes upstream, and where; the head itself is written when there is a connection. */
-  #compose(lease: ScopeLease, plan: Plan, injected: readonly InjectedHeader[]): void {
-    const { head, framing, route, target } = this.#inbound;
+  #compose(lease: ScopeLease, treatment: Treatment): void {
+    const { framing, route } = this.#inbound;
+    const { substitutions, rules, scrub } = treatment;
+    this.#treatment = treatment;
     this.#origin = route.originFor(lease.scope.vaultId);
+    let { head, target } = this.#inbound;
+    if (substitutions !== undefined) {
+      const { maxRequestBytes } = this.#context;
+      this.#substitution = new RequestSubstitution(substitutions, { head, framing, target, maxRequestBytes });
+      ({ head, target } = this.#substitution);
+    }
+    if (this.#upgrades) {
+      this.#inspection = MessageInspection.for(treatment, head);
+      head = this.#inspection?.head ?? head;
+    }
+    if (scrub !== undefined) this.#scrubbing = new AnswerScrubbing(scrub, this);
     this.#request = new OutgoingRequest(head, {
       target,
       host: route.hostHeader,
-      rules: route.rulesFor(plan, injected),
+      rules,
       isChunked: framing.kind === "chunked",
       upgrades: this.#upgrades,
     });
+  }
+
+  // --- collecting a body ------------------------------------------------------------------------------------------
+
+  /** With values in it the body has another length, and that comes before it: nothing is sent until it is complete. */
+  #collect(): void {
+    this.#isCollecting = true;
+    this.#touch(this.#context.timeouts.bodyIdleMs);
+    const { head } = this.#inbound;
+    // The upstream cannot be asked yet (RFC 9110, section 10.1.1).
+    if (head.minor === 1 && head.fields.hasToken(Field.expect, "100-continue")) {
+      this.#connection.out.text("HTTP/1.1 100 Continue\r\n\r\n");
+      this.#connection.out.flush();
+    }
+    this.#connection.releaseBody();
+  }
+
+  #sendCollected(body: Buffer): void {
+    const { options } = this.#request ?? {};
+    if (options === undefined || this.#substitution === undefined) return;
+    this.#isCollecting = false;
+    this.#collected = body;
+    this.#request = new OutgoingRequest(this.#substitution.headFor(body), options);
+    this.#touch(this.#context.timeouts.responseHeadMs);
+    const upstream = this.#origin && this.#context.pool.take(this.#origin.key);
+    if (upstream) this.#send(upstream);
+    else this.#dialAndSend(false).catch((cause: unknown) => this.#refuse(cause));
   }
 
   // --- sending ----------------------------------------------------------------------------------------------------
@@ -197,6 +258,12 @@ export class Exchange implements RequestHandler, UpstreamUser, Leased {
     this.#upstream = upstream;
     upstream.begin(this, request.head.method);
     request.sendOn(upstream);
+    const collected = this.#collected;
+    if (collected !== undefined) {
+      this.#collected = undefined;
+      if (collected.length > 0) request.body(collected);
+      request.end(this.#trailers);
+    }
     this.#sentAt = performance.now();
     this.#touch(this.#context.timeouts.responseHeadMs);
     // On the way down from the agent's data event, this is written together with the body's first bytes.
@@ -205,24 +272,49 @@ export class Exchange implements RequestHandler, UpstreamUser, Leased {
   }
 
   get acceptsBody(): boolean {
-    return this.#upstream !== undefined;
+    return this.#upstream !== undefined || this.#isCollecting;
   }
 
   onBody(chunk: Buffer): void {
     const request = this.#request;
-    if (!request || this.#isOver) return;
-    request.body(chunk);
-    if (request.bytes > this.#context.maxRequestBytes) this.#refuse(this.#requestTooLarge());
+    if (!request || !this.acceptsBody || this.#isOver) return;
+    if (this.#substitution === undefined) request.body(chunk);
+    else this.#substituteInto(request, this.#substitution, chunk);
+    if (this.#receivedBytes > this.#context.maxRequestBytes) this.#refuse(this.#requestTooLarge());
     this.#touch(this.#context.timeouts.bodyIdleMs);
   }
 
+  /** @param chunk undefined: the body is complete. */
+  #substituteInto(request: OutgoingRequest, substitution: RequestSubstitution, chunk: Buffer | undefined): void {
+    try {
+      const passed = chunk === undefined ? substitution.end() : substitution.push(chunk);
+      if (chunk === undefined && substitution.collects) this.#sendCollected(passed);
+      else if (passed.length > 0) request.body(passed);
+    } catch (error) {
+      this.#refuse(error);
+    }
+  }
+
   onTrailers(trailers: HeaderList): void {
-    if (this.#request) this.#trailers = outgoingTrailers(trailers, this.#request.options.rules);
+    try {
+      const passed = this.#substitution === undefined ? trailers : this.#substitution.trailers(trailers);
+      this.#trailers = outgoingTrailers(passed, this.#treatment.rules);
+    } catch (error) {
+      this.#refuse(error);
+    }
   }
 
   onRequestEnd(): void {
-    this.#request?.end(this.#trailers);
+    const request = this.#request;
+    if (!request || !this.acceptsBody || this.#isOver) return;
+    if (this.#substitution !== undefined) this.#substituteInto(request, this.#substitution, undefined);
+    if (this.#isOver) return;
+    if (!this.#substitution?.collects) request.end(this.#trailers);
     this.#touch(this.#context.timeouts.responseHeadMs);
+  }
+
+  get #receivedBytes(): number {
+    return this.#substitution?.receivedBytes ?? this.#request?.bytes ?? 0;
   }
 
   onRequestBatch(): void {
@@ -236,21 +328,22 @@ export class Exchange implements RequestHandler, UpstreamUser, Leased {
   // --- answering --------------------------------------------------------------------------------------------------
 
   onInformational(head: ResponseHead): void {
-    const wantsContinue = this.#inbound.head.fields.hasToken(Field.expect, "100-continue");
-    this.#answer.informational(head, wantsContinue);
+    const wantsContinue =
+      !this.#substitution?.collects && this.#inbound.head.fields.hasToken(Field.expect, "100-continue");
+    try {
+      this.#answer.informational(this.#scrubbing?.informational(head) ?? head, wantsContinue);
+    } catch (error) {
+      this.#refuse(error);
+    }
   }
 
   onAnswer(head: ResponseHead, framing: Framing): void {
     this.#upstreamMs = performance.now() - this.#sentAt;
     if (isEventStream(head, framing)) this.#admission.becomeStream();
-    const { head: request } = this.#inbound;
-    const isKept = keepsAlive(request) && this.#connection.isRequestComplete;
     try {
-      this.#answer.start(head, framing, {
-        stripsCookies: this.#plan?.stripsCookies ?? true,
-        closes: !isKept || this.#connection.isDraining,
-        keepsOldAgent: isKept && request.minor === 0,
-      });
+      this.#answer.checkLength(framing);
+      if (this.#scrubbing === undefined) this.relayHead(head, framing);
+      else this.#scrubbing.start(head, framing);
     } catch (error) {
       this.#refuse(error);
     }
@@ -259,15 +352,18 @@ export class Exchange implements RequestHandler, UpstreamUser, Leased {
 
   onAnswerBody(chunk: Buffer): void {
     if (this.#isOver) return;
-    if (!this.#answer.body(chunk)) {
-      this.#abort("response_truncated");
-      return;
-    }
+    if (this.#scrubbing === undefined) this.relayBody(chunk);
+    else if (!this.#scrubbing.push(chunk)) this.#upstream?.socket.pause();
     this.#touch(this.#context.timeouts.bodyIdleMs);
   }
 
   onAnswerTrailers(trailers: HeaderList): void {
-    this.#answer.trailers(trailers);
+    if (this.#isOver) return;
+    try {
+      this.#answer.trailers(this.#scrubbing?.trailers(trailers) ?? trailers);
+    } catch (error) {
+      this.#refuse(error);
+    }
   }
 
   onAnswerBatch(): void {
@@ -276,22 +372,58 @@ export class Exchange implements RequestHandler, UpstreamUser, Leased {
   }
 
   onAgentDrain(): void {
+    this.#scrubbing?.resume();
     this.#upstream?.socket.resume();
   }
 
   onAnswerEnd(): void {
     if (this.#isOver) return;
-    this.#answer.end();
-    const { head } = this.#inbound;
     const upstream = this.#upstream;
     this.#upstream = undefined;
     if (upstream?.isReusable && this.#origin && this.#connection.isRequestComplete) {
       if (upstream.socket.isPaused()) upstream.socket.resume();
       this.#context.pool.release(this.#origin.key, upstream);
     } else upstream?.destroy();
-    this.#finish(this.#answer.status, "");
-    this.#connection.done(!keepsAlive(head) || this.#answer.endsWithConnection);
+    if (this.#scrubbing === undefined) this.relayEnd();
+    else this.#scrubbing.end();
   }
+
+  // --- relaying, after scrubbing where that is done ---------------------------------------------------------------
+
+  relayHead(head: ResponseHead, framing: Framing): void {
+    const { head: request } = this.#inbound;
+    const isKept = keepsAlive(request) && this.#connection.isRequestComplete;
+    this.#answer.start(head, framing, {
+      stripsCookies: this.#plan?.stripsCookies ?? true,
+      closes: !isKept || this.#connection.isDraining,
+      keepsOldAgent: isKept && request.minor === 0,
+    });
+  }
+
+  relayBody(chunk: Buffer): void {
+    if (!this.#isOver && !this.#answer.body(chunk)) this.#abort("response_truncated");
+  }
+
+  relayEnd(): void {
+    if (this.#isOver) return;
+    this.#answer.end();
+    this.#finish(this.#answer.status, "");
+    this.#connection.done(!keepsAlive(this.#inbound.head) || this.#answer.endsWithConnection);
+  }
+
+  relayFailure(error: AppError): void {
+    this.#refuse(error);
+  }
+
+  flushToAgent(): boolean {
+    return this.#connection.out.flush();
+  }
+
+  onScrubDrain(): void {
+    this.#upstream?.socket.resume();
+  }
+
+  // --- upgrading --------------------------------------------------------------------------------------------------
 
   onSwitch(head: ResponseHead, early: Buffer): void {
     const upstream = this.#upstream;
@@ -301,21 +433,36 @@ export class Exchange implements RequestHandler, UpstreamUser, Leased {
       return;
     }
     this.#upstreamMs = performance.now() - this.#sentAt;
+    let shown = head;
+    try {
+      this.#rewriters = this.#inspection?.rewriters(head);
+      shown = this.#scrubbing?.informational(head) ?? head;
+    } catch (error) {
+      this.#refuse(error);
+      return;
+    }
     this.#answer.status = 101;
     this.#webSocket = relayUpgraded({
       connection: this.#connection,
       upstream,
-      head,
+      head: shown,
       early,
+      rewriters: this.#rewriters,
       stripsCookies: this.#plan?.stripsCookies ?? true,
       deadlines: this.#context.deadlines,
       idleMs: this.#context.timeouts.websocketIdleMs,
-      onEnd: (bytesIn, bytesOut) => {
-        this.#extraBytesIn = bytesIn;
-        this.#extraBytesOut = bytesOut;
-        this.#finish(101, this.#endCode);
-      },
+      onEnd: (end) => this.#onUpgradeEnd(end),
     });
+  }
+
+  #onUpgradeEnd({ bytesIn, bytesOut, failure }: UpgradeEnd): void {
+    this.#extraBytesIn = bytesIn;
+    this.#extraBytesOut = bytesOut;
+    if (failure !== undefined && !(failure instanceof AppError)) {
+      this.#context.log.error("proxy_failure", { requestId: this.requestId, error: failure });
+    }
+    const code = failure === undefined ? "" : failure instanceof AppError ? failure.code : "internal";
+    this.#finish(101, this.#endCode || code);
   }
 
   get kind(): OpenKind {
@@ -395,7 +542,7 @@ export class Exchange implements RequestHandler, UpstreamUser, Leased {
 
   onDeadline(): void {
     if (this.#answer.hasStarted) this.#abort("idle_timeout");
-    else if (!this.#connection.isRequestComplete && this.#upstream) {
+    else if (!this.#connection.isRequestComplete && this.acceptsBody) {
       this.#refuse(new RefusedRequest(408, "request_timeout", "The request body stopped arriving"));
     } else {
       this.#refuse(new UpstreamFailed("upstream_timeout", "The upstream did not answer in time", { status: 504 }));
@@ -431,17 +578,7 @@ export class Exchange implements RequestHandler, UpstreamUser, Leased {
       isHead: head.method === "HEAD",
       closes,
     });
-    if (!(error instanceof AppError)) {
-      this.#context.log.error("proxy_failure", { requestId: this.requestId, error });
-    } else if (error.status >= 500 && error.code === "credential_not_found") {
-      this.#context.log.warn("credential_missing", { requestId: this.requestId, message: error.message });
-    } else if (error.cause !== undefined && this.#context.log.enabled("debug")) {
-      this.#context.log.debug("proxy_refusal", {
-        requestId: this.requestId,
-        code: refusal.code,
-        cause: messageOf(error.cause),
-      });
-    }
+    logRefusal(this.#context.log, error, { requestId: this.requestId, code: refusal.code });
     this.#connection.out.text(refusal.text);
     this.#finish(refusal.status, error instanceof ProxyLimited ? error.journalCode : refusal.code);
     this.#connection.done(closes);
@@ -467,6 +604,8 @@ export class Exchange implements RequestHandler, UpstreamUser, Leased {
     this.#isOver = true;
     this.#admission.leave();
     this.#context.open.remove(this);
+    this.#scrubbing?.stop();
+    const scrubbed = this.#scrubbing && findingOf(this.#scrubbing, this.#rewriters);
     const scope = this.#lease?.scope;
     const { head, route } = this.#inbound;
     const { log } = this.#context;
@@ -489,6 +628,15 @@ export class Exchange implements RequestHandler, UpstreamUser, Leased {
         latencyMs,
       });
     }
+    if (scrubbed !== undefined && scrubbed.found.length > 0) {
+      log.warn("credential_in_answer", {
+        requestId: this.requestId,
+        vault: scope?.vaultName,
+        service,
+        credentialKeys: scrubbed.found,
+        mode: scrubbed.mode,
+      });
+    }
     // Without a vault there is no journal to write to.
     if (!scope) return;
     const authentication = sniffAuthentication(head.fields);
@@ -509,11 +657,12 @@ export class Exchange implements RequestHandler, UpstreamUser, Leased {
       authScheme: authentication.scheme,
       authHeader: authentication.header,
       clientIp: this.#connection.clientIp,
-      bytesIn: (this.#request?.bytes ?? 0) + this.#extraBytesIn,
+      bytesIn: this.#receivedBytes + this.#extraBytesIn,
       bytesOut: this.#answer.bytes + this.#extraBytesOut,
       startedAtMs: this.#startedAtMs,
       latencyMs,
       upstreamMs: this.#upstreamMs === null ? null : Math.round(this.#upstreamMs),
+      scrubbed,
     });
   }
 }
@@ -524,6 +673,13 @@ const noKeys: readonly string[] = [];
 /** The code of a WebSocket's Close frame (RFC 6455, section 7.4.1). */
 const policyViolation = 1008;
 const ordinaryMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
+
+/** Undefined when there is nothing to tell. */
+function findingOf(scrubbing: AnswerScrubbing, messages: MessageRewriters | undefined): ScrubFinding | undefined {
+  const { plan, found: inAnswer, isBlind } = scrubbing;
+  const found = messages === undefined ? inAnswer : new Set([...inAnswer, ...messages.found]);
+  return found.size === 0 && !isBlind ? undefined : { mode: plan.mode, found: [...found], isBlind };
+}
 
 function withoutQuery(target: string): string {
   const query = target.indexOf("?");

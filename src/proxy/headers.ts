@@ -5,6 +5,7 @@ import type { Fields, HeaderList } from "./http1/fields.ts";
 import type { RequestHead, ResponseHead } from "./http1/head.ts";
 import { consistsOf, UnwritableHead } from "./http1/serialize.ts";
 import type { Outbox } from "./outbox.ts";
+import { narrowAcceptEncoding } from "./scrub/codings.ts";
 
 /**
  * What is forwarded, dropped and replaced, in each direction (spec of the proxy, section 14). Order, case and bytes of
@@ -40,13 +41,22 @@ const removed = 0x1000;
 export class RequestRules {
   /** `Name: value` and CRLF. Credentials in the clear: as short-lived as the headers they were made from. */
   readonly lines: readonly Buffer[];
+  readonly #narrowsCodings: boolean;
   readonly #table: NameTable | undefined;
+  /** An `Accept-Encoding` that was found harmless, in lower case: agents send the same one again and again. */
+  #acceptable = "identity";
 
   /**
    * @param removedNames comparable names that are taken out of the agent's request.
+   * @param options `narrowsCodings`: ask for no coding of the answer that could not be looked into.
    * @throws {UnwritableHead} when a header would change the structure of the head.
    */
-  constructor(injected: readonly InjectedHeader[], removedNames: ReadonlySet<string> | undefined) {
+  constructor(
+    injected: readonly InjectedHeader[],
+    removedNames: ReadonlySet<string> | undefined,
+    options: { readonly narrowsCodings: boolean } = { narrowsCodings: false },
+  ) {
+    this.#narrowsCodings = options.narrowsCodings;
     const lines: Buffer[] = [];
     const rules: [string, number][] = [...(removedNames ?? [])].map((name) => [name, removed]);
     for (const { name, value } of injected) {
@@ -63,6 +73,16 @@ export class RequestRules {
   ruleFor(fields: Fields, line: number): number {
     if (this.#table === undefined) return 0;
     return this.#table.find(fields.hashAt(line), fields.bytes, fields.nameStart(line), fields.nameEnd(line));
+  }
+
+  /** What an `Accept-Encoding` becomes; undefined when it may stay. */
+  narrowed(fields: Fields, line: number): string | undefined {
+    if (!this.#narrowsCodings || fields.isValue(line, this.#acceptable)) return undefined;
+    const value = fields.value(line);
+    const narrowed = narrowAcceptEncoding(value);
+    if (narrowed !== value) return narrowed;
+    this.#acceptable = value.toLowerCase();
+    return undefined;
   }
 
   concerns(name: string): boolean {
@@ -123,6 +143,7 @@ export function writeRequestHead(out: Outbox, head: RequestHead, options: Reques
 
     let keeps = rule === 0;
     let isHost = false;
+    let narrowed: string | undefined;
     if (rule === 0 && id !== 0) {
       // Spelled differently, it would be a second, hidden declaration.
       if (isIn(structural, id) && !fields.isUsualAt(line)) keeps = false;
@@ -137,14 +158,18 @@ export function writeRequestHead(out: Outbox, head: RequestHead, options: Reques
         hasHost = true;
         keeps = isHost && fields.isExactly(line, options.host);
       } else if (id === Field.trailer) keeps = isChunked;
+      else if (id === Field.acceptEncoding) narrowed = rules.narrowed(fields, line);
     }
     if (keeps && nominated !== undefined && !isIn(structural, id) && nominated.has(comparableName(fields.name(line))))
       keeps = false;
-    if (keeps && fields.isPlainAt(line)) continue;
+    if (keeps && narrowed === undefined && fields.isPlainAt(line)) continue;
 
     out.copy(bytes, copied, fields.nameStart(line));
     copied = fields.lineEnd(line);
-    if (keeps) writeLine(out, fields, line);
+    if (narrowed !== undefined && keeps) {
+      out.copy(bytes, fields.nameStart(line), fields.nameEnd(line));
+      out.text(`: ${narrowed}\r\n`);
+    } else if (keeps) writeLine(out, fields, line);
     else if (isHost) {
       out.copy(bytes, fields.nameStart(line), fields.nameEnd(line));
       out.text(`: ${options.host}\r\n`);

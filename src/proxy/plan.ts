@@ -3,7 +3,9 @@ import type { CredentialKey, Service } from "../domain/services/service.ts";
 import type { Target, VaultSnapshot } from "../domain/vaults/snapshot.ts";
 import { Forbidden } from "../errors.ts";
 import { bracketed } from "../net/address.ts";
+import { sniffAuthentication } from "./headers.ts";
 import { comparableName } from "./http1/field-names.ts";
+import type { Fields } from "./http1/fields.ts";
 import { RefusedRequest } from "./refusal.ts";
 
 /** What is to happen to one request, decided from the vault's snapshot and the target alone. */
@@ -30,18 +32,19 @@ const methodOverrides = ["x-http-method-override", "x-http-method", "x-method-ov
 const plans = new WeakMap<Service, Plan>();
 
 /**
+ * @param fields of the request; what they say about its authentication goes into the proposal hint.
  * @throws {Forbidden} `forbidden` (nothing matches, with a proposal hint), `service_disabled`, `scheme_not_allowed`,
  * `method_not_allowed`.
  * @throws {RefusedRequest} `ambiguous_path`.
  */
-export function planFor(snapshot: VaultSnapshot, target: Target): Plan {
+export function planFor(snapshot: VaultSnapshot, target: Target, fields: Fields | undefined): Plan {
   const outcome = snapshot.match(target);
   switch (outcome.kind) {
     case "service":
       return planOf(outcome.service);
     case "none":
       if (snapshot.unmatchedHostPolicy === "passthrough") return passthrough;
-      throw notMatched(snapshot, target);
+      throw notMatched(snapshot, target, fields);
     case "ambiguous_path":
       throw new RefusedRequest(
         400,
@@ -84,8 +87,9 @@ function planOf(service: Service): Plan {
   return plan;
 }
 
-function notMatched(snapshot: VaultSnapshot, target: Target): Forbidden {
+function notMatched(snapshot: VaultSnapshot, target: Target, fields: Fields | undefined): Forbidden {
   const isDefaultPort = target.port === (target.scheme === "https" ? 443 : 80);
+  const { scheme: authScheme } = fields === undefined ? { scheme: "" } : sniffAuthentication(fields);
   const host = isDefaultPort ? target.host : `${bracketed(target.host)}:${target.port}`;
   return new Forbidden("forbidden", `No service of vault "${snapshot.vaultName}" matches ${host}`, {
     details: {
@@ -94,6 +98,7 @@ function notMatched(snapshot: VaultSnapshot, target: Target): Forbidden {
         ...(isDefaultPort ? {} : { port: target.port }),
         path: target.path,
         method: target.method,
+        ...(authScheme === "" ? {} : { auth_scheme: authScheme }),
         endpoint: "POST /v1/proposals",
         supported_auth_types: ["bearer", "basic", "api-key", "custom", "passthrough"],
       },

@@ -44,14 +44,20 @@ export class AnswerRelay {
     });
   }
 
-  /** @throws {UpstreamFailed} `response_too_large` when the declared length is above the cap. */
-  start(head: ResponseHead, framing: Framing, rules: AnswerRules): void {
+  /**
+   * @param framing as the upstream declared it.
+   * @throws {UpstreamFailed} `response_too_large` when the length is above the cap.
+   */
+  checkLength(framing: Framing): void {
     if (framing.kind === "length" && this.#maxBytes > 0 && framing.length > this.#maxBytes) {
       throw new UpstreamFailed(
         "response_too_large",
         `The answer has ${framing.length} bytes, and the limit is ${this.#maxBytes}`,
       );
     }
+  }
+
+  start(head: ResponseHead, framing: Framing, rules: AnswerRules): void {
     const hasUnknownLength = framing.kind === "chunked" || framing.kind === "close";
     this.#isChunked = hasUnknownLength && this.#request.minor === 1;
     this.endsWithConnection = hasUnknownLength && this.#request.minor === 0;

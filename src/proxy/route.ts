@@ -1,8 +1,9 @@
-import type { InjectedHeader } from "../domain/vaults/snapshot.ts";
+import type { ScrubMode } from "../domain/services/service.ts";
+import type { Injection } from "../domain/vaults/snapshot.ts";
 import { bracketed } from "../net/address.ts";
-import { noRules, RequestRules } from "./headers.ts";
 import type { Plan } from "./plan.ts";
 import { type Origin, originKey } from "./pool.ts";
+import { type Treatment, treatmentOf, untouched } from "./treatment.ts";
 
 export interface RouteOrigin {
   readonly origin: Origin;
@@ -20,8 +21,13 @@ export class Route {
   /** The value of `Host`: without the port where it is the scheme's own. */
   readonly hostHeader: string;
   #origin: RouteOrigin | undefined;
-  #rules:
-    | { readonly plan: Plan; readonly injected: readonly InjectedHeader[]; readonly rules: RequestRules }
+  #treated:
+    | {
+        readonly plan: Plan;
+        readonly injection: Injection;
+        readonly scrubMode: ScrubMode;
+        readonly treatment: Treatment;
+      }
     | undefined;
 
   constructor(scheme: "https" | "http", host: string, port: number) {
@@ -40,17 +46,17 @@ export class Route {
   }
 
   /**
-   * The rules for what a plan injects and removes. Kept while both stay the same, at most until the headers are
-   * rendered anew.
+   * What a plan does to a request and its answer. Kept while the plan and what it injects stay the same, at most until
+   * that is rendered anew.
    *
    * @throws {UnwritableHead}
    */
-  rulesFor(plan: Plan, injected: readonly InjectedHeader[]): RequestRules {
-    if (plan.service === undefined) return noRules;
-    const known = this.#rules;
-    if (known !== undefined && known.plan === plan && known.injected === injected) return known.rules;
-    const rules = new RequestRules(injected, plan.stripped);
-    this.#rules = { plan, injected, rules };
-    return rules;
+  treatmentFor(plan: Plan, injection: Injection, scrubMode: ScrubMode): Treatment {
+    if (plan.service === undefined) return untouched;
+    const known = this.#treated;
+    if (known?.plan === plan && known.injection === injection && known.scrubMode === scrubMode) return known.treatment;
+    const treatment = treatmentOf(plan, injection, scrubMode);
+    this.#treated = { plan, injection, scrubMode, treatment };
+    return treatment;
   }
 }

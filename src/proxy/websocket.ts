@@ -1,11 +1,14 @@
 import { createHash } from "node:crypto";
-import type { Socket } from "node:net";
 import type { AgentConnection } from "./agent-connection.ts";
-import type { Deadlines, Expiring } from "./deadlines.ts";
+import type { Deadlines } from "./deadlines.ts";
 import { writeAnswerHead } from "./headers.ts";
 import { Field } from "./http1/field-names.ts";
 import type { RequestHead, ResponseHead } from "./http1/head.ts";
 import type { UpstreamConnection } from "./upstream.ts";
+import { FrameWatch } from "./websocket/frame-watch.ts";
+import { JoinedWebSockets } from "./websocket/join.ts";
+import type { MessageRewriters } from "./websocket/negotiate.ts";
+import { Supervision } from "./websocket/supervision.ts";
 
 /** Upgrades to WebSocket (RFC 6455, section 4), and the bytes behind them, both ways until one side closes. */
 
@@ -33,100 +36,60 @@ export interface Upgraded {
   readonly connection: AgentConnection;
   readonly upstream: UpstreamConnection;
   readonly head: ResponseHead;
-  /** Bytes of the upstream that came behind its 101. */
+  /** What the upstream sent right behind its head. */
   readonly early: Buffer;
   readonly stripsCookies: boolean;
   readonly deadlines: Deadlines;
   readonly idleMs: number;
-  readonly onEnd: (bytesIn: number, bytesOut: number) => void;
+  /** Undefined where nothing is to be looked into. */
+  readonly rewriters: MessageRewriters | undefined;
+  readonly onEnd: (end: UpgradeEnd) => void;
+}
+
+export interface UpgradeEnd {
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  /** What ended it from the middle, if anything did. */
+  readonly failure: Error | undefined;
 }
 
 export interface OpenWebSocket {
-  /** Ends it from here, with this code where a Close frame can be sent (RFC 6455, section 7.4.1). */
+  /** Says goodbye to both sides with this code (RFC 6455, section 7.4.1), where they are between two frames, and ends. */
   close(code: number): void;
 }
 
+const goingAway = 1001;
+
 /** Answers 101 and connects the two sockets. */
 export function relayUpgraded(upgraded: Upgraded): OpenWebSocket {
-  const { connection, upstream, head, early } = upgraded;
+  const { connection, upstream, head, early, rewriters, deadlines, idleMs, onEnd } = upgraded;
   writeAnswerHead(connection.out, head, {
     stripsCookies: upgraded.stripsCookies,
     isChunked: false,
     dropsLength: true,
     connection: "Upgrade",
   });
-  if (early.length > 0) connection.out.bytes(early);
+  const bytes = { agent: 0, upstream: 0 };
   const heldBack = connection.takeOver();
-  const pipe = new Pipe(connection.socket, upstream.detach(), upgraded, heldBack, early.length);
   connection.out.flush();
-  return pipe;
-}
-
-class Pipe implements Expiring, OpenWebSocket {
-  deadlineMs: number;
-  readonly #agent: Socket;
-  readonly #upstream: Socket;
-  readonly #upgraded: Upgraded;
-  #bytesIn = 0;
-  #bytesOut: number;
-  #isOver = false;
-
-  constructor(agent: Socket, upstream: Socket, upgraded: Upgraded, heldBack: Buffer, earlyBytes: number) {
-    this.#agent = agent;
-    this.#upstream = upstream;
-    this.#upgraded = upgraded;
-    this.#bytesOut = earlyBytes;
-    this.deadlineMs = upgraded.deadlines.now + upgraded.idleMs;
-    upgraded.deadlines.watch(this);
-    this.#join(agent, upstream, (bytes) => {
-      this.#bytesIn += bytes;
-    });
-    this.#join(upstream, agent, (bytes) => {
-      this.#bytesOut += bytes;
-    });
-    if (heldBack.length > 0) {
-      this.#bytesIn += heldBack.length;
-      upstream.write(heldBack);
-    }
-    agent.resume();
-    upstream.resume();
-  }
-
-  onDeadline(): void {
-    this.#end();
-  }
-
-  close(): void {
-    this.#end();
-  }
-
-  #join(from: Socket, to: Socket, count: (bytes: number) => void): void {
-    from.on("data", (chunk: Buffer) => {
-      count(chunk.length);
-      this.deadlineMs = this.#upgraded.deadlines.now + this.#upgraded.idleMs;
-      if (!to.write(chunk)) from.pause();
-    });
-    to.on("drain", () => from.resume());
-    // What was received is still delivered; the Close frames travelled as data.
-    from.on("end", () => to.end());
-    from.on("close", () => {
-      to.end();
-      this.#closed();
-    });
-    from.on("error", () => this.#end());
-  }
-
-  #closed(): void {
-    if (this.#agent.destroyed && this.#upstream.destroyed) this.#end();
-    else this.deadlineMs = Math.min(this.deadlineMs, this.#upgraded.deadlines.now + 5_000);
-  }
-
-  #end(): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    this.#upgraded.deadlines.forget(this);
-    this.#agent.destroy();
-    this.#upstream.destroy();
-    this.#upgraded.onEnd(this.#bytesIn, this.#bytesOut);
-  }
+  const sockets = { agent: connection.socket, upstream: upstream.detach() };
+  const supervision = new Supervision({ ...sockets, deadlines, idleMs, onIdle: () => joined.close(goingAway) });
+  const joined: JoinedWebSockets = new JoinedWebSockets(
+    {
+      ...sockets,
+      toUpstream: rewriters?.toUpstream ?? new FrameWatch(),
+      toAgent: rewriters?.toAgent ?? new FrameWatch(),
+      onBytes: (from, count) => {
+        bytes[from] += count;
+        supervision.touch();
+      },
+      onEnd: (failure) => {
+        supervision.linger();
+        onEnd({ bytesIn: bytes.agent, bytesOut: bytes.upstream, failure });
+      },
+    },
+    heldBack,
+    early,
+  );
+  return joined;
 }

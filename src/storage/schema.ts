@@ -123,6 +123,10 @@ export interface Schema {
     created_at: Timestamp;
     expires_at: Timestamp;
     redeemed_at: Timestamp | null;
+    /** Life of the token that it gives; null for one that does not expire. */
+    session_ttl_seconds: number | null;
+    /** The agent whose token it replaces; null where it makes a new agent. */
+    agent_id: string | null;
   };
   /** E-mail verification and password reset codes. `code_mac` is an HMAC under a server key, not a bare hash. */
   one_time_codes: {
@@ -168,7 +172,10 @@ export interface Schema {
     last_used_at: Timestamp | null;
     created_at: Timestamp;
     updated_at: Timestamp;
+    /** The last reminder of `expires_at`, as the days that were left when it was due; null before the first. */
+    reminded_days: Generated<number | null>;
   };
+  /** Values of a static credential, the current one included; `version` is the credential's at that time. */
   credential_versions: {
     credential_id: string;
     version: number;
@@ -193,6 +200,11 @@ export interface Schema {
     last_refreshed_at: Timestamp | null;
     last_refresh_error: string | null;
     last_refresh_error_at: Timestamp | null;
+    /** Random, new with every change of the settings or the tokens: who saw another one saw an older state. */
+    revision: Generated<string>;
+    /** Who is asking the provider for a new token, and until when nobody else may. */
+    refresh_lease_owner: Generated<string | null>;
+    refresh_lease_until: Generated<Timestamp | null>;
   };
   oauth_states: {
     state_digest: string;
@@ -204,6 +216,12 @@ export interface Schema {
     verifier_sealed: Uint8Array | null;
     created_at: Timestamp;
     expires_at: Timestamp;
+    /** Digest of the cookie of the browser that began; null where no browser did. */
+    browser_digest: Generated<string | null>;
+    /** The provider's code, while the person who began has not confirmed that the browser was theirs. */
+    code_sealed: Generated<Uint8Array | null>;
+    confirmation_mac: Generated<string | null>;
+    confirmation_attempts: Generated<number>;
   };
   credential_stores: {
     vault_id: string;
@@ -245,7 +263,20 @@ export interface Schema {
     reviewed_at: Timestamp | null;
     approval_token_digest: string;
     approval_token_expires_at: Timestamp;
+    /** Number of the proposal that took its place; its status is then `expired`. */
+    superseded_by: number | null;
+    /** What the reviewer left out: `{"services": [name…], "credentials": [key…]}`; null when everything was applied. */
+    declined: Json | null;
     created_at: Timestamp;
+  };
+  /** `target_sealed` holds address and signing secret as JSON: the address of a chat's webhook is a secret itself. */
+  proposal_webhooks: {
+    vault_id: string;
+    target_sealed: Uint8Array;
+    last_attempt_at: Timestamp | null;
+    last_result: string | null;
+    created_at: Timestamp;
+    updated_at: Timestamp;
   };
   proposal_credentials: { proposal_id: string; key: string; value_sealed: Uint8Array };
 

@@ -40,6 +40,15 @@ describeOnEachEngine("accounts over the API", (openScratch) => {
     expect((await api.call("POST", "/v1/auth/login", { body: other })).status).toBe(401);
   });
 
+  it.each(["register", "verify", "resend-verification", "forgot-password", "reset-password", "login", "logout"])(
+    "let no other site %s for a browser",
+    async (path) => {
+      const body = { email: "owner@example.com", password, code: "000000", new_password: password };
+      const forged = await api.call("POST", `/v1/auth/${path}`, { body, headers: { "sec-fetch-site": "cross-site" } });
+      expect([forged.status, forged.body.code]).toEqual([403, "cross_origin"]);
+    },
+  );
+
   it("tell an unknown address, a wrong password and an unverified account by nothing", async () => {
     await register("unverified@example.com");
     const answers = await Promise.all([

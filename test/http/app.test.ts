@@ -5,6 +5,7 @@ import { Conflict, Unauthenticated, Unavailable } from "../../src/errors.ts";
 import { json } from "../../src/http/answer.ts";
 import { ApiApp } from "../../src/http/app.ts";
 import { Fields } from "../../src/http/fields.ts";
+import { HostCheck } from "../../src/http/host-check.ts";
 import { ApiRouter } from "../../src/http/router.ts";
 import { createLogger } from "../../src/log.ts";
 
@@ -64,6 +65,7 @@ function startApp(
     }),
     baseUrl: "http://127.0.0.1:14321",
     trustedProxies: [],
+    hostCheck: new HostCheck({ boundHost: "127.0.0.1", baseUrl: "http://127.0.0.1:14321", trustedProxies: [] }),
     log: createLogger({
       level: "debug",
       format: "json",
@@ -78,6 +80,7 @@ function startApp(
       body: () => (sent.body === undefined ? null : new Response(sent.body).body),
       peer: sent.peer ?? "203.0.113.1",
       requestId: "r1",
+      signal: new AbortController().signal,
     });
   return { send, logged, touched };
 }

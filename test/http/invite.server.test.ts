@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { ApiServer, describeOnEachEngine, password, type ScratchDatabase } from "../support/api-server.ts";
+import { partsOf, SmtpServer, smtpTransport } from "../support/smtp-server.ts";
 
 interface ListedInvite {
   readonly email: string;
@@ -48,6 +49,77 @@ describeOnEachEngine("invitations over the API", (openScratch) => {
     expect((await details(tokenOf(renewed.body))).body).toMatchObject({ needs_account: true });
     const second = await handleOf("handle@example.com");
     await api.expect(200, "DELETE", `/v1/users/invites/${second}`, { token: owner });
+  });
+
+  it("are revoked and renewed by the last eight characters of their token, which accept nothing", async () => {
+    const email = "suffix@example.com";
+    const token = tokenOf((await invite(admin, { email })).body);
+    const { invites } = await api.expect(200, "GET", "/v1/users/invites", { token: admin });
+    expect((invites as object[]).find((item) => "email" in item && item.email === email)).toMatchObject({
+      token_suffix: token.slice(-8),
+      created_by_name: "admin@example.com",
+    });
+    const suffix = token.slice(-8);
+    expect((await details(suffix)).status).toBe(404);
+    expect((await accept(suffix)).status).toBe(404);
+    const stranger = await api.addUser("suffix-stranger@example.com");
+    const revoke = (who: string, reference: string) =>
+      api.call("DELETE", `/v1/users/invites/${reference}`, { token: who });
+    expect((await revoke(stranger, suffix)).status).toBe(403);
+    expect((await revoke(admin, suffix.slice(1))).status).toBe(404);
+    expect((await revoke(admin, `${"0".repeat(8)}`)).status).toBe(404);
+    const renewed = await api.expect(201, "POST", `/v1/users/invites/${suffix}/reinvite`, { token: admin });
+    expect((await revoke(admin, suffix)).status).toBe(404);
+    expect((await revoke(admin, tokenOf(renewed).slice(-20))).status).toBe(200);
+  });
+
+  it("that end alike are told apart before one is revoked", async () => {
+    for (const email of ["twin-a@example.com", "twin-b@example.com"]) {
+      await invite(owner, { email });
+      await database.db
+        .updateTable("user_invites")
+        .set({ token_suffix: "deadbeef" })
+        .where("email", "=", email)
+        .execute();
+    }
+    const answer = await api.call("DELETE", "/v1/users/invites/deadbeef", { token: owner });
+    expect([answer.status, answer.body.code]).toEqual([409, "ambiguous_invite"]);
+  });
+
+  it("give no more than the inviter could still give when they are accepted", async () => {
+    const inviter = await api.addUser("fading@example.com");
+    await api.addVault(inviter, "fading");
+    await api.expect(200, "POST", "/v1/vaults/fading/join", { token: owner });
+    const vaults = [{ vault_name: "fading", vault_role: "admin" }];
+    const { body } = await invite(inviter, { email: "accomplice@example.com", vaults });
+    await api.expect(200, "DELETE", "/v1/vaults/fading/users/fading@example.com", { token: owner });
+    expect((await accept(tokenOf(body))).status).toBe(200);
+    const session = await api.login("accomplice@example.com");
+    expect((await api.expect(200, "GET", "/v1/admin/users/me", { token: session })).vaults).toEqual([]);
+  });
+
+  it.each([
+    ["POST", "/v1/admin/users/{inviter}/role", { role: "member" }, "owner", "a demotion"],
+    ["POST", "/v1/admin/users/{inviter}/role", { role: "no-access" }, "member", "a demotion to no access"],
+    ["DELETE", "/v1/admin/users/{inviter}", undefined, "owner", "a removal"],
+  ])("%s %s %j takes back the open invitations to %s: %s", async (method, path, change, role, _because) => {
+    const inviter = `inviter-${crypto.randomUUID()}@example.com`;
+    const session = await api.addUser(inviter, "owner");
+    const { body } = await invite(session, { email: `friend-${inviter}`, role });
+    await api.expect(200, method, path.replace("{inviter}", inviter), { token: owner, body: change });
+    expect((await details(tokenOf(body))).body.error_title).toBe("Invite Revoked");
+    expect((await accept(tokenOf(body))).status).toBe(410);
+  });
+
+  it("of somebody who deletes their account or of an agent that is revoked go with them", async () => {
+    const leaver = await api.addUser("leaver@example.com");
+    const byLeaver = tokenOf((await invite(leaver, { email: "by-leaver@example.com" })).body);
+    await api.expect(200, "DELETE", "/v1/auth/account", { token: leaver });
+    expect((await accept(byLeaver)).status).toBe(410);
+    const agent = await api.addAgent(owner, "inviter-agent", { role: "member" });
+    const byAgent = tokenOf((await invite(agent, { email: "by-agent@example.com" })).body);
+    await api.expect(200, "DELETE", "/v1/agents/inviter-agent", { token: owner });
+    expect((await accept(byAgent)).status).toBe(410);
   });
 
   it("do not hand an owner's invitation to a vault admin who renews it", async () => {
@@ -103,21 +175,20 @@ describeOnEachEngine("invitations over the API", (openScratch) => {
 
   it("are sent by mail where there is mail, and otherwise the inviter gets the link", async () => {
     await using other = await openScratch();
-    const sent: unknown[] = [];
-    await using server = await ApiServer.start(other, {
-      mailTransport: {
-        async send(message) {
-          if (message.to.startsWith("bounces")) throw new Error("no such mailbox");
-          sent.push(message);
-        },
-      },
-    });
+    await using smtp = await SmtpServer.start({ refuses: (recipient) => recipient.startsWith("bounces") });
+    await using server = await ApiServer.start(other, { mailTransport: smtpTransport(smtp) });
     const token = await server.registerOwner();
     const post = (email: string) => server.call("POST", "/v1/users/invites", { token, body: { email } });
     const good = await post("good@example.com");
     expect(good.body).toMatchObject({ email_sent: true });
     expect(good.body.invite_link).toBeUndefined();
-    expect(sent).toMatchObject([{ kind: "invitation", to: "good@example.com", inviter: "owner@example.com" }]);
+    const { text } = partsOf(await smtp.mailTo("good@example.com"));
+    expect(text).toContain("owner@example.com invites you");
+    const link = /http\S+\/invite\/av_uinv_[0-9a-f]{64}/.exec(text)?.[0] ?? "";
+    const accepted = await server.call("POST", `/v1/users/invites/${link.split("/invite/")[1]}/accept`, {
+      body: { password },
+    });
+    expect(accepted.status).toBe(200);
     const bad = await post("bounces@example.com");
     expect(bad.status).toBe(201);
     expect(bad.body).toMatchObject({ email_sent: false, email_error: expect.stringContaining("no such mailbox") });

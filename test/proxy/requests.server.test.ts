@@ -324,9 +324,10 @@ describe("refusals in a tunnel", () => {
 
   it("say what to propose when nothing matches and the vault denies", async () => {
     await using t = await rawSetup(ok, { services: [], policy: "deny" });
-    t.client.send(`GET /v1?secret=1 HTTP/1.1\r\nHost: ${t.host}\r\n\r\n`);
+    t.client.send(`GET /v1?secret=1 HTTP/1.1\r\nHost: ${t.host}\r\nAuthorization: Bearer sk_own\r\n\r\n`);
     const { status, body } = await t.client.answer();
     expect(status).toBe(403);
+    expect(body).not.toContain("sk_own");
     expect(JSON.parse(body)).toMatchObject({
       error: "forbidden",
       proposal_hint: {
@@ -334,6 +335,7 @@ describe("refusals in a tunnel", () => {
         port: t.upstream.port,
         path: "/v1",
         method: "GET",
+        auth_scheme: "bearer",
         endpoint: "POST /v1/proposals",
       },
     });

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createSecureContext } from "node:tls";
 import { describe } from "vitest";
 import { parseServerConfig } from "../../src/config.ts";
 import { Keyring } from "../../src/crypto/keyring.ts";
@@ -11,7 +12,9 @@ import { Domain } from "../../src/domain/domain.ts";
 import type { MailTransport } from "../../src/domain/mail.ts";
 import { type ApiListener, startApi } from "../../src/http/app.ts";
 import { buildApi } from "../../src/http/build-api.ts";
-import { createLogger } from "../../src/log.ts";
+import { createLogger, type Logger } from "../../src/log.ts";
+import { Outbound } from "../../src/net/outbound.ts";
+import { NetworkPolicy } from "../../src/net/policy.ts";
 import { Metrics } from "../../src/runtime/metrics.ts";
 import { Changes } from "../../src/storage/changes.ts";
 import { type Database, openDatabase } from "../../src/storage/database.ts";
@@ -77,10 +80,19 @@ export class ApiServer implements AsyncDisposable {
   /** @param database is not closed by the server. */
   static async start(
     database: Database,
-    options: { readonly environment?: Record<string, string>; readonly mailTransport?: MailTransport } = {},
+    options: {
+      readonly environment?: Record<string, string>;
+      readonly mailTransport?: MailTransport;
+      readonly outbound?: Outbound;
+      readonly log?: Logger;
+      /** What the server believes to listen on; it always listens on 127.0.0.1. */
+      readonly host?: string;
+      /** Shared by instances of one database, as a real start does it. */
+      readonly keyring?: Keyring;
+    } = {},
   ): Promise<ApiServer> {
     const config = parseServerConfig(
-      {},
+      { host: options.host },
       { HOME: tmpdir(), AGENT_VAULT_RATELIMIT_PROFILE: "off", ...options.environment },
     );
     const clock = new ManualClock();
@@ -89,14 +101,17 @@ export class ApiServer implements AsyncDisposable {
     const domain = new Domain({
       database,
       changes,
-      keyring: await Keyring.open([{ number: 1, raw: crypto.getRandomValues(new Uint8Array(32)) }]),
+      keyring: options.keyring ?? (await randomKeyring()),
       clock,
-      log: silentLog,
+      log: options.log ?? silentLog,
+      outbound:
+        options.outbound ?? new Outbound({ policy: new NetworkPolicy(config.network), trust: createSecureContext() }),
       baseUrl: config.baseUrl,
       limits: config.rateLimit,
       allowsInternalNames: false,
       mailTransport: options.mailTransport,
       output: (line) => output.push(line),
+      guardsSetup: config.guardsSetup,
     });
     const app = buildApi({
       database,
@@ -194,6 +209,10 @@ export class ApiServer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+export function randomKeyring(): Promise<Keyring> {
+  return Keyring.open([{ number: 1, raw: crypto.getRandomValues(new Uint8Array(32)) }]);
 }
 
 export type ScratchDatabase = Database & AsyncDisposable;

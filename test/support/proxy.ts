@@ -7,8 +7,9 @@ import { systemClock } from "../../src/domain/clock.ts";
 import type { JournalEntry } from "../../src/domain/journal-entry.ts";
 import { type ProxyBudgetSettings, ProxyBudgets } from "../../src/domain/limits/proxy-budget.ts";
 import { headerTemplates } from "../../src/domain/services/auth.ts";
+import { referencedKeys } from "../../src/domain/services/definition.ts";
 import { compileMatcher } from "../../src/domain/services/match.ts";
-import type { Service } from "../../src/domain/services/service.ts";
+import type { ScrubMode, Service } from "../../src/domain/services/service.ts";
 import type { SnapshotSource, VaultSnapshot } from "../../src/domain/vaults/snapshot.ts";
 import { NotFound, Unauthenticated, UpstreamFailed } from "../../src/errors.ts";
 import { silentLogger } from "../../src/log.ts";
@@ -27,6 +28,7 @@ export interface ProxySetup {
   readonly services?: readonly Service[];
   readonly credentials?: Readonly<Record<string, string>>;
   readonly policy?: "passthrough" | "deny";
+  readonly scrubMode?: ScrubMode;
   readonly network?: NetworkPolicyOptions;
   /** Addresses of names; every name is 127.0.0.1 unless it is said otherwise. */
   readonly addresses?: Readonly<Record<string, readonly string[]>>;
@@ -232,6 +234,7 @@ export class TestVault implements ScopeResolver, SnapshotSource {
   services: readonly Service[];
   credentials: Readonly<Record<string, string>>;
   policy: "passthrough" | "deny";
+  scrubMode: ScrubMode;
   isRevoked = false;
   /** A change was announced: everything is to be looked at again. */
   isStale = false;
@@ -247,10 +250,11 @@ export class TestVault implements ScopeResolver, SnapshotSource {
     sessionId: "session-1",
   };
 
-  constructor({ services = [], credentials = {}, policy = "passthrough" }: ProxySetup) {
+  constructor({ services = [], credentials = {}, policy = "passthrough", scrubMode = "redact" }: ProxySetup) {
     this.services = services;
     this.credentials = credentials;
     this.policy = policy;
+    this.scrubMode = scrubMode;
   }
 
   watch(listener: () => void): () => void {
@@ -293,15 +297,20 @@ export class TestVault implements ScopeResolver, SnapshotSource {
       version: 1,
       unmatchedHostPolicy: this.policy,
       match: (target) => matcher.match(target),
-      injectedHeaders: (service) =>
-        headerTemplates(service.auth).map(({ name, render }) => ({
-          name,
-          value: render((key) => {
-            const value = credentials[key];
-            if (value === undefined) throw new UpstreamFailed("credential_not_found", `Credential ${key} is missing`);
-            return value;
-          }),
-        })),
+      canRenew: () => false,
+      renewedInjection: async () => undefined,
+      scrubMode: this.scrubMode,
+      injectionFor: (service) => {
+        const reveal = (key: string) => {
+          const value = credentials[key];
+          if (value === undefined) throw new UpstreamFailed("credential_not_found", `Credential ${key} is missing`);
+          return value;
+        };
+        return {
+          headers: headerTemplates(service.auth).map(({ name, render }) => ({ name, value: render(reveal) })),
+          values: new Map(referencedKeys(service).map((key) => [key, reveal(key)])),
+        };
+      },
     };
   }
 }

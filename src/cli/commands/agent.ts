@@ -6,6 +6,7 @@ import { confirm, confirmIfAsked } from "../confirm.ts";
 import { asPerson } from "../connect.ts";
 import { formatTime, printFacts, printJson, printTable, statusStyle, success } from "../output.ts";
 import { instanceRoles, parseVaultGrants, requireRole } from "../roles.ts";
+import { agentInviteCommand, inviteTtlFlag, readInviteTtl, showAgentInvite } from "./agent-invite.ts";
 
 const name = { type: "positional", completes: "agent", description: "Name of the agent" } as const;
 const noCopy = { type: "boolean", description: "Leave the clipboard alone" } as const;
@@ -122,8 +123,23 @@ const remove = command({
 
 const rotate = command({
   meta: { name: "rotate", description: "Give an agent a new token; the old one ends at once" },
-  args: { name, "token-only": tokenOnly, "no-copy": noCopy, yes: yesFlag, json: jsonFlag },
+  args: {
+    name,
+    invite: { type: "boolean", description: "Give an invitation instead; the old token ends when it is redeemed" },
+    "invite-ttl": inviteTtlFlag,
+    "token-only": tokenOnly,
+    "no-copy": noCopy,
+    yes: yesFlag,
+    json: jsonFlag,
+  },
   async run({ args, context }) {
+    if (args.invite) {
+      const body = { name: args.name, rotate: true, ttl_seconds: readInviteTtl(args["invite-ttl"]) };
+      const invite = await asPerson(context, {}, (client) => client.inviteAgent(body));
+      if (args.json) return printJson(context.terminal, invite);
+      if (args["token-only"]) return context.terminal.outValue(invite.token);
+      return showAgentInvite(context, invite);
+    }
     // Scripts ask for the token alone, and nobody is there to answer.
     const question = `Replace the token of the agent "${args.name}"? The old one ends at once.`;
     if (!(await confirmIfAsked(context, question, args.yes || args["token-only"]))) return;
@@ -168,6 +184,7 @@ export const agentCommand = command({
   inherited: { address: addressFlag },
   subCommands: {
     create: async () => create,
+    invite: async () => agentInviteCommand,
     list: async () => list,
     info: async () => info,
     revoke: async () => revoke,

@@ -1,45 +1,24 @@
 import type { Client } from "../../client/client.ts";
-import { UsageError } from "../../errors.ts";
 import { addressFlag, type CliContext, command, jsonFlag } from "../command.ts";
 import { askNewPassword, checkNewPassword, readLines } from "../confirm.ts";
-import { anonymousClient, asPerson, asSavedPerson, localAddress, parseAddress, resolveAddress } from "../connect.ts";
+import { anonymousClient, asPerson, asSavedPerson, localAddress } from "../connect.ts";
 import { askServer } from "../guided-setup.ts";
 import { findLogin, forgetLogin } from "../local-state.ts";
 import { formatTime, note, printJson, printTable, success, warn } from "../output.ts";
-import { checkEmail, logIn, register, verify } from "../sign-in.ts";
+import { logIn, register, verify } from "../sign-in.ts";
+import { deviceLabelFlag, emailFlag, readEmail, resolveServer, serverFlag } from "./auth-flags.ts";
+import { resendCommand, resetPasswordCommand } from "./auth-reset.ts";
 
-const emailFlag = { type: "string", description: "E-mail address of the account" } as const;
 const passwordStdinFlag = {
   type: "boolean",
   description: "Read the password from the first line of standard input",
 } as const;
-const serverFlag = {
-  type: "string",
-  description: "Address of the server; AGENT_VAULT_ADDR is read when absent",
-  shownDefault: localAddress,
-} as const;
-const deviceLabelFlag = {
-  type: "string",
-  description: "Name of this login in the list of logins",
-  shownDefault: "the host's name",
-} as const;
-
-interface Credentials {
-  readonly email?: string | undefined;
-  readonly "password-stdin": boolean;
-}
-
-async function readEmail(context: CliContext, { email, "password-stdin": isPiped }: Credentials): Promise<string> {
-  if (email === undefined && isPiped) {
-    throw new UsageError("email_missing", "--password-stdin needs --email", { hint: "--email you@example.com" });
-  }
-  return checkEmail(email ?? (await context.terminal.ask("E-mail: ", "--email you@example.com")));
-}
 
 const registerCommand = command({
   meta: {
     name: "register",
     description: "Create an account; the first one owns the server",
+    environment: { AGENT_VAULT_SETUP_SECRET: "Setup secret, for the first account of a server that others can reach" },
     examples: [
       "agent-vault auth register",
       'echo "$PASSWORD" | agent-vault auth register --email you@example.com --password-stdin',
@@ -184,12 +163,8 @@ export const authCommand = command({
     verify: async () => verifyCommand,
     login: async () => loginCommand,
     logout: async () => logout,
+    "reset-password": async () => resetPasswordCommand,
+    resend: async () => resendCommand,
     sessions: async () => sessions,
   },
 });
-
-/** A new login does not follow an old one: `--address`, then the variable, then this machine. */
-async function resolveServer(context: CliContext, flag: string | undefined): Promise<string> {
-  const isNamed = flag !== undefined || context.environment.AGENT_VAULT_ADDR;
-  return isNamed ? resolveAddress(context, flag) : parseAddress(localAddress, "--address");
-}

@@ -2,7 +2,7 @@ import { UsageError } from "../../errors.ts";
 import { addressFlag, command, jsonFlag, yesFlag } from "../command.ts";
 import { confirm, confirmPhrase } from "../confirm.ts";
 import { asPerson } from "../connect.ts";
-import { formatTime, printable, printFacts, printJson, printTable, success } from "../output.ts";
+import { formatTime, note, printable, printFacts, printJson, printTable, success, warn } from "../output.ts";
 import { instanceRoles, requireRole } from "../roles.ts";
 
 const email = { type: "positional", completes: "user", description: "E-mail address of the person" } as const;
@@ -31,8 +31,11 @@ const userRemove = command({
   args: { email, yes: yesFlag },
   async run({ args, context }) {
     if (!(await confirm(context, `Remove ${args.email} from the server?`, args.yes))) return;
-    await asPerson(context, {}, (client) => client.removeUser(args.email));
+    const { agents = [] } = await asPerson(context, {}, (client) => client.removeUser(args.email));
     success(context.terminal, `${args.email} removed`);
+    if (agents.length === 0) return;
+    warn(context.terminal, `agents that they created go on, and they may know the tokens: ${agents.join(", ")}`);
+    note(context.terminal, "agent-vault agent rotate or agent revoke ends a token.");
   },
 });
 

@@ -47,6 +47,8 @@ export const serverCommand = command({
       AGENT_VAULT_LOG_LEVEL: "Log level when --log-level is absent",
       AGENT_VAULT_MAX_REQUEST_BYTES: "Limit when --max-request-bytes is absent",
       AGENT_VAULT_MAX_RESPONSE_BYTES: "Limit when --max-response-bytes is absent",
+      AGENT_VAULT_OPEN_SETUP: "The first account needs no setup secret, wherever the server listens",
+      AGENT_VAULT_SMTP_HOST: "Mail server; the page on configuration has the other variables for mail",
       LOG_FORMAT: "text or json",
     },
     examples: ["agent-vault server", "agent-vault server -d", "agent-vault server --host 0.0.0.0 --log-level debug"],

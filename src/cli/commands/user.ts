@@ -1,6 +1,7 @@
-import { addressFlag, command, jsonFlag } from "../command.ts";
+import type { CreatedInvite } from "../../client/wire.ts";
+import { addressFlag, type CliContext, command, jsonFlag } from "../command.ts";
 import { asPerson } from "../connect.ts";
-import { formatTime, note, printable, printJson, printTable, statusStyle, success } from "../output.ts";
+import { formatTime, note, printable, printJson, printTable, statusStyle, success, warn } from "../output.ts";
 import { instanceRoles, parseVaultGrants } from "../roles.ts";
 
 const list = command({
@@ -38,8 +39,9 @@ const inviteList = command({
     const answer = await asPerson(context, {}, (client) => client.listInvites(args.status));
     if (args.json) return printJson(context.terminal, answer);
     printTable(context.terminal, {
-      head: ["EMAIL", "ROLE", "STATUS", "VAULTS", "INVITED BY", "CREATED", "EXPIRES"],
+      head: ["TOKEN", "EMAIL", "ROLE", "STATUS", "VAULTS", "INVITED BY", "CREATED", "EXPIRES"],
       rows: (answer.invites ?? []).map((invite) => [
+        invite.token_suffix ? `…${invite.token_suffix}` : "-",
         invite.email,
         invite.role,
         invite.status,
@@ -54,13 +56,43 @@ const inviteList = command({
   },
 });
 
+const tokenSuffix = {
+  type: "positional",
+  description: "The invitation's link, its token, or the last eight characters of it",
+} as const;
+
+/** The token of a link, also where it was copied from a list, with the mark of what was left out. */
+function tokenIn(text: string): string {
+  return text.replace(/^.*\//, "").replace(/^(…|\.{3})/, "");
+}
+
+function showInvite({ terminal }: CliContext, answer: CreatedInvite): void {
+  success(terminal, `${answer.email} is invited, until ${formatTime(answer.expires_at)}`);
+  if (answer.email_error) warn(terminal, `the mail could not be sent: ${answer.email_error}`);
+  if (answer.invite_link) {
+    note(terminal, "No e-mail was sent. Pass this link on; it cannot be shown again:");
+    terminal.out(`${printable(answer.invite_link)}\n`);
+  } else {
+    note(terminal, "The link was sent by e-mail.");
+  }
+}
+
 const inviteRevoke = command({
   meta: { name: "revoke", description: "Take an invitation back" },
-  args: { token_suffix: { type: "positional", description: "The token at the end of the invitation's link" } },
+  args: { token_suffix: tokenSuffix },
   async run({ args, context }) {
-    const token = args.token_suffix.replace(/^.*\//, "");
-    await asPerson(context, {}, (client) => client.revokeInvite(token));
+    await asPerson(context, {}, (client) => client.revokeInvite(tokenIn(args.token_suffix)));
     success(context.terminal, "Invitation revoked");
+  },
+});
+
+const inviteResend = command({
+  meta: { name: "resend", description: "Replace an open invitation by a new one for the same person" },
+  args: { token_suffix: tokenSuffix, json: jsonFlag },
+  async run({ args, context }) {
+    const answer = await asPerson(context, {}, (client) => client.resendInvite(tokenIn(args.token_suffix)));
+    if (args.json) return printJson(context.terminal, answer);
+    showInvite(context, answer);
   },
 });
 
@@ -82,7 +114,7 @@ const invite = command({
     address: addressFlag,
     json: jsonFlag,
   },
-  subCommands: { list: async () => inviteList, revoke: async () => inviteRevoke },
+  subCommands: { list: async () => inviteList, revoke: async () => inviteRevoke, resend: async () => inviteResend },
   async run({ args, context }) {
     const vaults = parseVaultGrants(args.vault, { roles: ["member", "admin"], fallback: "member" });
     const role = args.role === undefined || args.role === "member" ? {} : { role: args.role };
@@ -90,10 +122,7 @@ const invite = command({
       client.inviteUser({ email: args.email, ...role, ...(vaults.length > 0 ? { vaults } : {}) }),
     );
     if (args.json) return printJson(context.terminal, answer);
-    success(context.terminal, `${answer.email} is invited, until ${formatTime(answer.expires_at)}`);
-    if (!answer.invite_link) return note(context.terminal, "The link was sent by e-mail.");
-    note(context.terminal, "No e-mail was sent. Pass this link on; it cannot be shown again:");
-    context.terminal.out(`${printable(answer.invite_link)}\n`);
+    showInvite(context, answer);
   },
 });
 

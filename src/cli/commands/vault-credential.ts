@@ -1,11 +1,13 @@
 import { readFile } from "node:fs/promises";
 import { basename, resolve } from "node:path";
+import type { CredentialEntry } from "../../client/wire.ts";
 import { InvalidInput, NotFound, UsageError } from "../../errors.ts";
 import { type CliContext, command, jsonFlag, yesFlag } from "../command.ts";
 import { confirm } from "../confirm.ts";
 import { asAnyone, resolveVault } from "../connect.ts";
 import { parseEnvFile } from "../env-file.ts";
-import { printJson, printTable, success, warn } from "../output.ts";
+import { formatTime, printJson, printTable, success, warn } from "../output.ts";
+import { detailFlags, detailsOf } from "./vault-credential-life.ts";
 
 /** `--vault` is inherited from `vault`, so it is not in the types of these commands. */
 type VaultArgs = { readonly vault?: string };
@@ -28,16 +30,37 @@ const list = command({
     if (entries.length === 0) {
       return printTable(context.terminal, { head: ["KEY"], rows: (answer.keys ?? []).map((key) => [key]), empty });
     }
-    printTable(context.terminal, {
-      head: args.reveal ? ["KEY", "TYPE", "VALUE"] : ["KEY", "TYPE"],
-      rows: entries.map((entry) => {
-        const value = entry.unavailable ? "(not available)" : (entry.value ?? "");
-        return args.reveal ? [entry.key, entry.type ?? "static", value] : [entry.key, entry.type ?? "static"];
-      }),
-      empty,
-    });
+    printTable(context.terminal, { ...tableOf(entries, args.reveal), empty });
+    for (const entry of entries) remindOf(context, entry);
   },
 });
+
+/** Columns that would be empty in every row are left out. */
+function tableOf(entries: readonly CredentialEntry[], reveals: boolean) {
+  const columns: readonly (readonly [head: string, isShown: boolean, cell: (entry: CredentialEntry) => string])[] = [
+    ["KEY", true, ({ key }) => key],
+    ["TYPE", true, ({ type }) => type ?? "static"],
+    ["VALUE", reveals, ({ unavailable, value }) => (unavailable ? "(not available)" : (value ?? ""))],
+    ["DESCRIPTION", entries.some((one) => one.description), ({ description }) => description ?? ""],
+    ["LAST USED", entries.some((one) => one.last_used_at), ({ last_used_at: at }) => formatTime(at)],
+    ["ENDS", entries.some((one) => one.expires_at), ({ expires_at: at }) => formatTime(at)],
+  ];
+  const shown = columns.filter(([, isShown]) => isShown);
+  return {
+    head: shown.map(([head]) => head),
+    rows: entries.map((entry) => shown.map(([, , cell]) => cell(entry))),
+  };
+}
+
+const soonMs = 14 * 86_400_000;
+
+function remindOf({ terminal }: CliContext, entry: CredentialEntry): void {
+  const { key, expires_at: end, last_refresh_error: refusal } = entry;
+  const leftMs = end === undefined ? Number.POSITIVE_INFINITY : Date.parse(end) - Date.now();
+  if (leftMs <= 0) warn(terminal, `${key} ended on ${formatTime(end)}`);
+  else if (leftMs <= soonMs) warn(terminal, `${key} ends on ${formatTime(end)}`);
+  if (refusal) warn(terminal, `${key}: ${refusal}`);
+}
 
 const get = command({
   meta: { name: "get", description: "Print the value of a credential", environment },
@@ -82,13 +105,19 @@ const set = command({
       completes: "file",
       description: "Store every KEY=VALUE line of a file; - is standard input",
     },
+    ...detailFlags,
     json: jsonFlag,
   },
   async run({ args, context }) {
     const vault = await resolveVault(context, (args as VaultArgs).vault);
     const values = await readValues(context, args);
+    const details = detailsOf(args);
     const { set: names } = await asAnyone(context, {}, (client) =>
-      client.setCredentials(vault, Object.fromEntries(values)),
+      client.setCredentials(
+        vault,
+        Object.fromEntries(values),
+        details && Object.fromEntries([...values.keys()].map((key) => [key, details])),
+      ),
     );
     if (args.json) return printJson(context.terminal, { vault, set: names });
     success(context.terminal, `Stored ${[...names].sort().join(", ")} in the vault "${vault}"`);
@@ -217,5 +246,14 @@ async function findUsers(context: CliContext, vault: string, keys: readonly stri
 
 export const credentialCommand = command({
   meta: { name: "credential", alias: ["creds"], group: "Contents", description: "The credentials of a vault" },
-  subCommands: { list: async () => list, get: async () => get, set: async () => set, delete: async () => remove },
+  subCommands: {
+    list: async () => list,
+    get: async () => get,
+    set: async () => set,
+    edit: async () => (await import("./vault-credential-life.ts")).editCommand,
+    versions: async () => (await import("./vault-credential-life.ts")).versionsCommand,
+    restore: async () => (await import("./vault-credential-life.ts")).restoreCommand,
+    oauth: async () => (await import("./vault-credential-oauth.ts")).oauthCommand,
+    delete: async () => remove,
+  },
 });

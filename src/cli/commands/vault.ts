@@ -279,6 +279,7 @@ export const vaultCommand = command({
     creds: () => import("./vault-credential.ts").then((file) => file.credentialCommand),
     "credential-store": () => import("./vault-store.ts").then((file) => file.credentialStoreCommand),
     settings: () => import("./vault-settings.ts").then((file) => file.vaultSettingsCommand),
+    proposal: () => import("./vault-proposal.ts").then((file) => file.proposalCommand),
     user: () => import("./vault-members.ts").then((file) => file.vaultUserCommand),
     agent: () => import("./vault-members.ts").then((file) => file.vaultAgentCommand),
     discover: async () => discover,

@@ -9,26 +9,32 @@ import type { CliContext } from "../command.ts";
 import { anonymousClient } from "../connect.ts";
 import { note, success } from "../output.ts";
 
-/** Tells a child that it is the detached server, and that its standard input carries the master password. */
+/** Tells a child that it is the detached server, and that its standard input carries a `Handover`. */
 export const detachedMark = "_AGENT_VAULT_DETACHED";
 const logName = "server.log";
 /** Migrating a large database and deriving a key take their time. */
 const healthLimitMs = 15_000;
+
+/** The secrets of a detached server: one line of JSON on its standard input, in no environment and no argument. */
+export interface Handover {
+  /** Absent for a server without a master password. */
+  readonly masterPassword?: string | undefined;
+  readonly smtpPassword?: string | undefined;
+}
 
 export interface DetachOptions {
   readonly dataDirectory: string;
   /** Flags of `server`, without `--detach` and the database URL. */
   readonly args: readonly string[];
   readonly environment: Environment;
-  /** Undefined for a server without a master password. */
-  readonly masterPassword: string | undefined;
+  readonly handover: Handover;
   /** Where the server will listen. */
   readonly host: string;
   readonly port: number;
 }
 
 /**
- * Starts the server in a session of its own and waits until it answers. The master password goes through a pipe, so
+ * Starts the server in a session of its own and waits until it answers. Passwords go through a pipe, so
  * that no list of processes and no environment ever holds it.
  * @throws {Conflict} with the last line of its log when it ends first.
  */
@@ -39,7 +45,7 @@ export async function detach(context: CliContext, options: DetachOptions): Promi
   const child = await startDetached({
     args: ["server", ...options.args],
     environment: { ...options.environment, [detachedMark]: "1" },
-    input: `${JSON.stringify({ masterPassword: options.masterPassword })}\n`,
+    input: `${JSON.stringify(options.handover)}\n`,
     output: log,
   });
   closeSync(log);

@@ -6,6 +6,9 @@ import { anonymousClient } from "../connect.ts";
 import { note, success, warn } from "../output.ts";
 import { checkEmail, register, type SignIn } from "../sign-in.ts";
 
+/** Whoever starts the server at its terminal need not copy the setup secret of its output. */
+export type FirstOwner = SignIn & { readonly setupSecret: string };
+
 /** Undefined when the person would rather do it later. */
 export async function askFirstOwner(context: CliContext): Promise<SignIn | undefined> {
   const { terminal } = context;
@@ -22,7 +25,7 @@ export async function askFirstOwner(context: CliContext): Promise<SignIn | undef
 }
 
 /** Registers the owner with the server that just started, and saves the login. It is there without one, too. */
-export async function registerFirstOwner(context: CliContext, owner: SignIn, address: string): Promise<void> {
+export async function registerFirstOwner(context: CliContext, owner: FirstOwner, address: string): Promise<void> {
   try {
     await register(context, anonymousClient(address), owner);
     success(context.terminal, `Registered and logged in as ${owner.email}, the owner`);

@@ -1,16 +1,16 @@
 /** The server in this process, or a detached one in another. */
 import { isWildcard, localUrl, parseServerConfig, type ServerConfig, type ServerFlags } from "../../config.ts";
+import type { Secret } from "../../crypto/secret.ts";
 import type { MasterPasswordSource } from "../../domain/unlock.ts";
 import { InvalidInput, UsageError } from "../../errors.ts";
 import { createLogger, type Logger } from "../../log.ts";
-import { claimPidFile, openDataDirectory, refuseSecondServer } from "../../runtime/files.ts";
-import { takeFromEnvironment } from "../../runtime/process.ts";
+import { claimPidFile, findText, openDataDirectory, refuseSecondServer } from "../../runtime/files.ts";
+import { type Environment, takeFromEnvironment } from "../../runtime/process.ts";
 import type { CliContext } from "../command.ts";
 import { readLines } from "../confirm.ts";
 import { note, warn } from "../output.ts";
-import type { SignIn } from "../sign-in.ts";
-import { detach, detachedMark } from "./detach.ts";
-import { askFirstOwner, registerFirstOwner } from "./first-owner.ts";
+import { detach, detachedMark, type Handover } from "./detach.ts";
+import { askFirstOwner, type FirstOwner, registerFirstOwner } from "./first-owner.ts";
 import { outliveBugs } from "./last-defence.ts";
 
 export interface ServeOptions {
@@ -22,16 +22,20 @@ export interface ServeOptions {
 export async function serve(context: CliContext, flags: ServerFlags, options: ServeOptions): Promise<void> {
   // Before anything else can start a child or fail with a dump.
   const fromEnvironment = takeFromEnvironment("AGENT_VAULT_MASTER_PASSWORD");
+  const smtpFromEnvironment = takeFromEnvironment("AGENT_VAULT_SMTP_PASSWORD");
   const config = parseConfig(flags, context);
   await refuseSecondServer(config.dataDirectory);
   await openDataDirectory(config.dataDirectory);
   const log = createLogger(config.log);
   const server = await import("../../server.ts");
-  const source = await passwordSource(context, { fromEnvironment, options, secretOf: server.secretOf });
+  const handover = context.environment[detachedMark] ? await readHandover(context) : undefined;
+  const smtpText = handover?.smtpPassword ?? smtpFromEnvironment ?? (await readSmtpPasswordFile(context.environment));
+  const smtpPassword = smtpText === undefined ? undefined : server.secretOf(smtpText);
+  const source = await passwordSource(context, { fromEnvironment, handover, options, secretOf: server.secretOf });
   if (isWildcard(config.host)) {
     warn(context.terminal, "the server listens on every address of this machine, over HTTP");
   }
-  const serving = await withFirstOwner(context, { server, config, source, log });
+  const serving = await withFirstOwner(context, { server, config, source, smtpPassword, log });
   if (options.isDetached) await serveDetached(context, { ...serving, flags });
   else await serveHere(context, serving);
 }
@@ -41,11 +45,11 @@ async function withFirstOwner(context: CliContext, serving: Serving): Promise<Se
   const { server, config, log } = serving;
   if (!context.terminal.isInteractive || (await server.hasAccounts(config, log))) return serving;
   await server.requireFreePort(config);
-  const password = await unlockOnce(serving);
+  const { password, setupSecret } = await unlockOnce(serving);
   const source: MasterPasswordSource =
     password === undefined ? { kind: "absent" } : { kind: "stdin", password: server.secretOf(password) };
   const owner = await askFirstOwner(context);
-  return { ...serving, source, ...(owner ? { owner } : {}) };
+  return { ...serving, source, ...(owner ? { owner: { ...owner, setupSecret } } : {}) };
 }
 
 /** @throws {UsageError} for a flag, {InvalidInput} for a variable. */
@@ -62,17 +66,18 @@ type Server = typeof import("../../server.ts");
 
 interface PasswordOrigin {
   readonly fromEnvironment: string | undefined;
+  readonly handover: Handover | undefined;
   readonly options: ServeOptions;
   readonly secretOf: Server["secretOf"];
 }
 
 async function passwordSource(
   context: CliContext,
-  { fromEnvironment, options, secretOf }: PasswordOrigin,
+  { fromEnvironment, handover, options, secretOf }: PasswordOrigin,
 ): Promise<MasterPasswordSource> {
-  const { terminal, environment } = context;
-  if (environment[detachedMark]) {
-    const handed = await readHandover(context);
+  const { terminal } = context;
+  if (handover !== undefined) {
+    const handed = handover.masterPassword;
     return handed === undefined ? { kind: "absent" } : { kind: "stdin", password: secretOf(handed) };
   }
   if (fromEnvironment !== undefined) return { kind: "environment", password: secretOf(fromEnvironment) };
@@ -84,11 +89,20 @@ async function passwordSource(
   return { kind: "prompt", ask: async (question) => secretOf(await askMasterPassword(context, question)) };
 }
 
-/** What `detach` wrote into our standard input: the master password, if there is one. */
-async function readHandover({ terminal }: CliContext): Promise<string | undefined> {
+/** What `detach` wrote into our standard input. */
+async function readHandover({ terminal }: CliContext): Promise<Handover> {
   takeFromEnvironment(detachedMark);
   const [line = "{}"] = await terminal.readLines(1);
-  return (JSON.parse(line) as { masterPassword?: string }).masterPassword;
+  return JSON.parse(line) as Handover;
+}
+
+/** A secret that a container or an init system mounts as a file; its last line end is not part of it. */
+async function readSmtpPasswordFile(environment: Environment): Promise<string | undefined> {
+  const path = environment.AGENT_VAULT_SMTP_PASSWORD_FILE;
+  if (!path) return undefined;
+  const text = await findText(path);
+  if (text !== undefined) return text.replace(/\r?\n$/, "");
+  throw new InvalidInput("invalid_configuration", `AGENT_VAULT_SMTP_PASSWORD_FILE names ${path}, which does not exist`);
 }
 
 type Question = Parameters<Extract<MasterPasswordSource, { kind: "prompt" }>["ask"]>[0];
@@ -111,18 +125,19 @@ interface Serving {
   readonly server: Server;
   readonly config: ServerConfig;
   readonly source: MasterPasswordSource;
+  readonly smtpPassword: Secret | undefined;
   readonly log: Logger;
   /** The account to make once it serves. */
-  readonly owner?: SignIn;
+  readonly owner?: FirstOwner;
 }
 
 async function serveHere(
   context: CliContext,
-  { server: { startServer }, config, source, log, owner }: Serving,
+  { server: { startServer }, config, source, smtpPassword, log, owner }: Serving,
 ): Promise<void> {
   const { terminal } = context;
   const say = (line: string) => terminal.out(`${line}\n`);
-  const server = await startServer({ config, masterPassword: source, log, output: say });
+  const server = await startServer({ config, masterPassword: source, smtpPassword, log, output: say });
   const claim = await claimPidFile(config.dataDirectory, localUrl(config.host, config.port)).catch(
     async (error: unknown) => {
       await server.close();
@@ -134,13 +149,26 @@ async function serveHere(
   say(`agent-vault listens on ${config.baseUrl}`);
   if (server.proxyPort !== undefined) say(`Proxy for agents on port ${server.proxyPort}`);
   if (owner) await registerFirstOwner(context, owner, localUrl(config.host, config.port));
-  if (!(await server.isInitialized())) say("There is no owner yet: agent-vault auth register");
+  if (!(await server.isInitialized())) await sayHowToBegin(server, config, say);
   outliveBugs(log);
   const signal = await stopping;
   say(`Stopping (${signal}) …`);
   await server.close();
   await claim.release();
   say("Stopped");
+}
+
+/** The output is where only the operator reads. */
+async function sayHowToBegin(
+  { domain: { setup } }: Awaited<ReturnType<Server["startServer"]>>,
+  { baseUrl }: ServerConfig,
+  say: (line: string) => void,
+): Promise<void> {
+  if (!setup.isGuarded) return say("There is no owner yet: agent-vault auth register");
+  const secret = await setup.secret();
+  say("There is no owner yet. Others can reach this server, so the first account takes a setup secret.");
+  say(`In a browser: ${baseUrl}/setup/${secret}`);
+  say(`On the command line: AGENT_VAULT_SETUP_SECRET=${secret} agent-vault auth register`);
 }
 
 /** Resolves with the first signal to stop; a second one ends the process at once. */
@@ -160,23 +188,28 @@ function stopSignal(): Promise<NodeJS.Signals> {
 async function serveDetached(context: CliContext, options: Serving & { readonly flags: ServerFlags }): Promise<void> {
   const { config, flags } = options;
   await options.server.requireFreePort(config);
-  const masterPassword = await unlockOnce(options);
+  const { password: masterPassword } = await unlockOnce(options);
   await detach(context, {
     dataDirectory: config.dataDirectory,
     args: argumentsFor(flags),
     environment: flags.databaseUrl ? { ...context.environment, DATABASE_URL: flags.databaseUrl } : context.environment,
-    masterPassword,
+    handover: { masterPassword, smtpPassword: options.smtpPassword?.reveal() },
     host: config.host,
     port: config.port,
   });
   if (options.owner) await registerFirstOwner(context, options.owner, localUrl(config.host, config.port));
 }
 
+interface Unlocked {
+  readonly password: string | undefined;
+  readonly setupSecret: string;
+}
+
 /**
  * Opens the keys here, where somebody can be asked, so that the child cannot fail for the password.
- * @returns the password that opened them; undefined when there is none.
+ * @returns the password that opened them, undefined when there is none; and what the first account takes.
  */
-async function unlockOnce({ server, config, source, log }: Serving): Promise<string | undefined> {
+async function unlockOnce({ server, config, source, log }: Serving): Promise<Unlocked> {
   const { openKeyring } = await import("../../domain/unlock.ts");
   let password = source.kind === "environment" || source.kind === "stdin" ? source.password : undefined;
   const remembering: MasterPasswordSource =
@@ -189,11 +222,15 @@ async function unlockOnce({ server, config, source, log }: Serving): Promise<str
             return password;
           },
         };
-  await server.withLocalDatabase(config, log, async (database) => {
+  const setupSecret = await server.withLocalDatabase(config, log, async (database) => {
     const keyring = await openKeyring(database, remembering, log);
-    keyring.destroy();
+    try {
+      return await server.setupSecret(database, keyring);
+    } finally {
+      keyring.destroy();
+    }
   });
-  return password?.reveal() || undefined;
+  return { password: password?.reveal() || undefined, setupSecret };
 }
 
 /** The flags that the detached server needs again; the database URL may hold a password and goes by the environment. */

@@ -3,6 +3,7 @@ import { Forbidden, InvalidInput, NotFound, Unavailable } from "../../errors.ts"
 import type { Database } from "../../storage/database.ts";
 import {
   type Actor,
+  type ActorRef,
   hasInstanceRole,
   hasVaultRole,
   type Principal,
@@ -98,6 +99,37 @@ export class Access {
     return { vault, role, actor: principal.kind === "scoped" ? undefined : principal };
   }
 
+  /**
+   * Who may approve and reject proposals of a vault: members of it, and tokens of role `admin`.
+   * @throws {NotFound} `vault_not_found`. @throws {Forbidden} when the role is too low.
+   */
+  async proposalReview(principal: Principal, vaultName: string): Promise<VaultAccess> {
+    if (principal.kind !== "scoped") return this.vault(principal, vaultName, "member");
+    const found = await this.vault(principal, vaultName, "access");
+    if (found.role !== "admin") throw new Forbidden("vault_admin_required", "Admin role required");
+    return found;
+  }
+
+  /**
+   * Nothing grants itself what it asked for. People may: what a token of theirs asks for is meant for them to decide.
+   * A token that an agent minted counts as that agent.
+   * @throws {Forbidden} `own_proposal`.
+   */
+  refuseOwnProposal(
+    principal: Principal,
+    proposer: { readonly type: string; readonly id: string; readonly sessionId: string },
+  ): void {
+    if (principal.kind === "user") return;
+    const { type, id } = responsibleFor(principal);
+    const isOwn =
+      proposer.sessionId === principal.sessionId || (type === "agent" && proposer.type === type && proposer.id === id);
+    if (isOwn) {
+      throw new Forbidden("own_proposal", "Nobody may approve what they proposed themselves", {
+        hint: "ask a person, or another agent that is a member of the vault",
+      });
+    }
+  }
+
   /** The role of an actor in a vault; undefined without a grant. */
   async roleIn(principal: Principal, vaultId: string): Promise<VaultRole | undefined> {
     if (principal.kind === "scoped") return principal.vaultId === vaultId ? principal.vaultRole : undefined;
@@ -108,6 +140,23 @@ export class Access {
       .where(principal.kind === "user" ? "user_id" : "agent_id", "=", principal.id)
       .executeTakeFirst();
     return grant?.role as VaultRole | undefined;
+  }
+
+  /**
+   * May somebody who began something still change this vault? For what completes later and brings no token with it.
+   * @param by whoever began: active, and at least a member of the vault, at this moment.
+   */
+  async isStillMember(by: ActorRef, vaultId: string): Promise<boolean> {
+    const grant = await this.#database.db
+      .selectFrom("vault_grants")
+      .leftJoin("users", "users.id", "vault_grants.user_id")
+      .leftJoin("agents", "agents.id", "vault_grants.agent_id")
+      .select(["vault_grants.role", "users.is_active", "agents.status"])
+      .where("vault_grants.vault_id", "=", vaultId)
+      .where(by.type === "user" ? "vault_grants.user_id" : "vault_grants.agent_id", "=", by.id)
+      .executeTakeFirst();
+    const isActive = grant?.is_active === 1 || grant?.status === "active";
+    return isActive && hasVaultRole(grant?.role as VaultRole, "member");
   }
 
   /**
@@ -165,6 +214,11 @@ export class Access {
     // The column holds what the grant's parser let in.
     return { vault: { id: row.id, name: row.name }, role: (row.role ?? undefined) as VaultRole | undefined };
   }
+}
+
+/** Whom an action is put down to: a vault token stands for whoever minted it. */
+export function responsibleFor(principal: Principal): { readonly type: "user" | "agent"; readonly id: string } {
+  return principal.kind === "scoped" ? principal.createdBy : { type: principal.kind, id: principal.id };
 }
 
 export function vaultNotFound(name: string): NotFound {

@@ -9,7 +9,9 @@ import type { Clock } from "../clock.ts";
 import type { Mail } from "../mail.ts";
 import type { Settings } from "../settings.ts";
 import type { Codes } from "./codes.ts";
-import { domainOf, normalizeEmail, parseEmail } from "./email.ts";
+import { domainOf, findEmail, normalizeEmail, parseEmail } from "./email.ts";
+import { revokeInvitesOf } from "./invite-rows.ts";
+import { lockOwners } from "./owners.ts";
 import {
   checkNewPassword,
   checkPasswordLength,
@@ -17,18 +19,25 @@ import {
   isPasswordOf,
   type PasswordColumns,
 } from "./password.ts";
+import type { PasswordGuard } from "./password-guard.ts";
 import type { UserPrincipal } from "./principal.ts";
 import type { Caller, IssuedSession, Sessions } from "./session.ts";
+import type { Setup } from "./setup.ts";
 
 /** While no user exists, the database is asked again at most this often. */
 const initRecheckMs = 2_000;
 const defaultVaultName = "default";
 
-export interface Registration {
+export interface Login {
   readonly email: string;
   readonly password: string;
   readonly deviceLabel: string | undefined;
   readonly caller: Caller;
+}
+
+export interface Registration extends Login {
+  /** For the first account of a server that others can reach. */
+  readonly setupSecret?: string | undefined;
 }
 
 /** The owner is signed in at once; everybody else gets the same answer, whether or not the address is known. */
@@ -41,18 +50,23 @@ export class Accounts {
   readonly #changes: Changes;
   readonly #clock: Clock;
   readonly #sessions: Sessions;
+  readonly #setup: Setup;
   readonly #codes: Codes;
+  readonly #passwordGuard: PasswordGuard;
   readonly #settings: Settings;
   readonly #mail: Mail;
   #isInitialized = false;
   #initCheckedAtMs = Number.NEGATIVE_INFINITY;
+  #initCheck: Promise<boolean> = Promise.resolve(false);
 
   constructor(options: {
     readonly database: Database;
     readonly changes: Changes;
     readonly clock: Clock;
     readonly sessions: Sessions;
+    readonly setup: Setup;
     readonly codes: Codes;
+    readonly passwordGuard: PasswordGuard;
     readonly settings: Settings;
     readonly mail: Mail;
   }) {
@@ -60,7 +74,9 @@ export class Accounts {
     this.#changes = options.changes;
     this.#clock = options.clock;
     this.#sessions = options.sessions;
+    this.#setup = options.setup;
     this.#codes = options.codes;
+    this.#passwordGuard = options.passwordGuard;
     this.#settings = options.settings;
     this.#mail = options.mail;
   }
@@ -69,20 +85,23 @@ export class Accounts {
   async isInitialized(): Promise<boolean> {
     if (this.#isInitialized) return true;
     const now = this.#clock.now();
-    if (now - this.#initCheckedAtMs < initRecheckMs) return false;
+    // Whoever comes while the question is on its way waits for the same answer.
+    if (now - this.#initCheckedAtMs < initRecheckMs) return this.#initCheck;
     this.#initCheckedAtMs = now;
-    this.#isInitialized = await hasUsers(this.#database.db);
+    this.#initCheck = hasUsers(this.#database.db);
+    this.#isInitialized ||= await this.#initCheck;
     return this.#isInitialized;
   }
 
   /**
    * @throws {InvalidInput} `invalid_email`, `invalid_password`.
-   * @throws {Forbidden} when the domain is not allowed or registration needs an invitation.
+   * @throws {Forbidden} when the domain is not allowed, registration needs an invitation, or the first account a secret.
    */
   async register(registration: Registration): Promise<RegisterOutcome> {
     const email = parseEmail(registration.email);
     checkNewPassword(registration.password);
     if (await hasUsers(this.#database.db)) await this.#requireOpenRegistration(email);
+    else await this.#setup.require(registration.setupSecret);
     // Hashed before anything is looked up: the time of the answer must not tell whether the address is known.
     const password = await hashForStorage(registration.password);
     const first = await this.#registerFirst(email, password, registration);
@@ -154,8 +173,9 @@ export class Accounts {
       })
       .onConflict((conflict) => conflict.column("email").doNothing())
       .executeTakeFirst();
-    if ((inserted.numInsertedOrUpdatedRows ?? 0n) === 0n && (await isActive(tx, email))) return undefined;
-    return this.#codes.create(tx, "verify", email);
+    const isNew = (inserted.numInsertedOrUpdatedRows ?? 0n) > 0n;
+    const isVerified = (await findUser(tx, email))?.is_active === 1;
+    return this.#codes.create(tx, { purpose: "verify", email, isForSomebody: isNew || !isVerified });
   }
 
   async #requireOpenRegistration(email: string): Promise<void> {
@@ -207,20 +227,22 @@ export class Accounts {
 
   /** Sends another code to an unverified account. Nothing tells whether there was one. */
   async resendVerification(address: string): Promise<void> {
-    const email = normalizeEmail(address);
+    const email = findEmail(address);
+    if (email === undefined) return;
     const code = await this.#database.transaction(async (tx) => {
       const user = await findUser(tx, email);
-      return user?.is_active === 0 ? this.#codes.create(tx, "verify", email) : undefined;
+      return this.#codes.create(tx, { purpose: "verify", email, isForSomebody: user?.is_active === 0 });
     });
     if (code !== undefined) this.#mail.deliverCode({ kind: "verification", to: email, code });
   }
 
   /** Sends a reset code to an active account. Nothing tells whether there was one. */
   async forgotPassword(address: string): Promise<void> {
-    const email = normalizeEmail(address);
+    const email = findEmail(address);
+    if (email === undefined) return;
     const code = await this.#database.transaction(async (tx) => {
       const user = await findUser(tx, email);
-      return user?.is_active === 1 ? this.#codes.create(tx, "reset", email) : undefined;
+      return this.#codes.create(tx, { purpose: "reset", email, isForSomebody: user?.is_active === 1 });
     });
     if (code !== undefined) this.#mail.deliverCode({ kind: "password-reset", to: email, code });
   }
@@ -250,6 +272,7 @@ export class Accounts {
     });
     requireAccepted(result.outcome, "reset");
     if (result.session === undefined) throw wrongCode("reset");
+    await this.#passwordGuard.forgiveAccount(email);
     return result.session;
   }
 
@@ -268,15 +291,20 @@ export class Accounts {
     return this.#sessions.issueLogin(tx, { userId, deviceLabel: login.deviceLabel, caller: login.caller });
   }
 
-  /** @throws {Unauthenticated} one sentence for an unknown address, a wrong password and an unverified account. */
-  async login(attempt: Registration): Promise<IssuedSession> {
+  /**
+   * @throws {Unauthenticated} one sentence for an unknown address, a wrong password and an unverified account.
+   * @throws {RateLimited} after too many wrong ones.
+   */
+  async login(attempt: Login): Promise<IssuedSession> {
     checkPasswordLength(attempt.password);
     const email = normalizeEmail(attempt.email);
+    const accept = await this.#passwordGuard.enterLogin(email, attempt.caller.ip);
     const user = await this.#database.db.selectFrom("users").selectAll().where("email", "=", email).executeTakeFirst();
     const isRight = await isPasswordOf(user, attempt.password);
     if (!isRight || user?.is_active !== 1) {
       throw new Unauthenticated("invalid_login", "Invalid email or password");
     }
+    await accept();
     return this.#database.transaction((tx) =>
       this.#sessions.issueLogin(tx, { userId: user.id, deviceLabel: attempt.deviceLabel, caller: attempt.caller }),
     );
@@ -285,6 +313,7 @@ export class Accounts {
   /**
    * Ends every session of the person, the one that asks included, and opens a new one with the same device label.
    * @throws {InvalidInput} for a bad new password. @throws {Unauthenticated} for a wrong current one.
+   * @throws {RateLimited} after too many wrong ones.
    */
   async changePassword(
     person: UserPrincipal,
@@ -292,10 +321,12 @@ export class Accounts {
   ): Promise<IssuedSession> {
     checkNewPassword(change.newPassword);
     checkPasswordLength(change.currentPassword);
+    const accept = await this.#passwordGuard.enterConfirmation(person.id);
     const user = await this.#database.db.selectFrom("users").selectAll().where("id", "=", person.id).executeTakeFirst();
     if (!(await isPasswordOf(user, change.currentPassword))) {
       throw new Unauthenticated("wrong_password", "The current password is wrong");
     }
+    await accept();
     const password = await hashForStorage(change.newPassword);
     const deviceLabel = await this.#sessions.deviceLabelOf(person.sessionId);
     return this.#changes.transaction(async (tx, announce) => {
@@ -307,11 +338,13 @@ export class Accounts {
   /** @throws {Conflict} for owners: they hand over first. */
   async deleteOwn(person: UserPrincipal): Promise<void> {
     await this.#changes.transaction(async (tx, announce) => {
+      await lockOwners(this.#database, tx);
       const user = await tx.selectFrom("users").select("role").where("id", "=", person.id).executeTakeFirst();
       if (user?.role === "owner") {
         throw new Conflict("owner_account", "Owners cannot delete their own account; transfer ownership first");
       }
       await this.#sessions.endAll(tx, person.id);
+      await revokeInvitesOf(tx, person.id);
       await tx.deleteFrom("users").where("id", "=", person.id).execute();
       announce({ kind: "actor", actorId: person.id });
     });
@@ -324,10 +357,6 @@ async function hasUsers(db: Pick<Transaction<Schema>, "selectFrom">): Promise<bo
 
 async function findUser(tx: Transaction<Schema>, email: string) {
   return tx.selectFrom("users").select(["id", "is_active"]).where("email", "=", email).executeTakeFirst();
-}
-
-async function isActive(tx: Transaction<Schema>, email: string): Promise<boolean> {
-  return (await findUser(tx, email))?.is_active === 1;
 }
 
 function wrongCode(what: string): InvalidInput {

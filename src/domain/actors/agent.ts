@@ -1,19 +1,27 @@
 /** Agents: programs with an identity and a token of their own. */
 import type { Selectable, SelectQueryBuilder, Transaction } from "kysely";
-import { mintToken, randomHex, tokenDigest, uuidv7 } from "../../crypto/token.ts";
-import { Conflict, Forbidden, NotFound } from "../../errors.ts";
+import { Conflict, Forbidden } from "../../errors.ts";
 import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
 import type { Clock } from "../clock.ts";
 import { cutPage, isBehind, keyAfter, type Page, type PageRequest, rowsToRead } from "../page.ts";
 import { parseSlug } from "../slug.ts";
+import {
+  agentNotFound,
+  endTokens,
+  findAgent,
+  insertAgent,
+  issueAgentToken,
+  nameTaken,
+  replaceAgentToken,
+} from "./agent-rows.ts";
 import { grantsOf } from "./grants-of.ts";
-import { requireAnotherOwner } from "./owners.ts";
+import { revokeInvitesOf } from "./invite-rows.ts";
+import { lockOwners, requireAnotherOwner } from "./owners.ts";
 import { type AssignedVault, parseAssignments, type RequestedVault } from "./preassignment.ts";
 import type { Actor, InstanceRole } from "./principal.ts";
 import { parseInstanceRole, parseVaultRole } from "./roles.ts";
-import { insertSession } from "./session-rows.ts";
 import type { VaultGrant } from "./user.ts";
 
 export interface Agent {
@@ -71,40 +79,16 @@ export class Agents {
     if (role === "owner" && actor.role !== "owner") {
       throw new Forbidden("owner_required", "Only owners can create owner agents");
     }
-    const id = uuidv7(this.#clock.now());
-    const createdAt = this.#now();
+    const nowMs = this.#clock.now();
     const token = await this.#changes
       .transaction(async (tx, announce) => {
-        await this.#refuseTaken(tx, name);
-        await tx
-          .insertInto("agents")
-          .values({
-            id,
-            name,
-            role,
-            status: "active",
-            created_by_type: actor.kind,
-            created_by_id: actor.id,
-            created_at: createdAt,
-            updated_at: createdAt,
-            revoked_at: null,
-          })
-          .execute();
-        if (vaults.length > 0) {
-          const grants = vaults.map((vault) => ({
-            id: uuidv7(this.#clock.now()),
-            vault_id: vault.vaultId,
-            user_id: null,
-            agent_id: id,
-            role: vault.vaultRole,
-            created_at: createdAt,
-          }));
-          await tx.insertInto("vault_grants").values(grants).execute();
-        }
+        const createdBy = { type: actor.kind, id: actor.id };
+        const id = await insertAgent(tx, { name, role, vaults, createdBy, nowMs });
         announce({ kind: "actor", actorId: id });
-        return this.#issueToken(tx, id);
+        return issueAgentToken(tx, id, { nowMs });
       })
       .catch((error: unknown) => this.#orTaken(error, name));
+    const createdAt = new Date(nowMs).toISOString();
     return { name, role, vaults, createdAt, token };
   }
 
@@ -130,7 +114,8 @@ export class Agents {
    */
   async revoke(actor: Actor, name: string): Promise<void> {
     await this.#changes.transaction(async (tx, announce) => {
-      const agent = await this.#findManaged(tx, actor, name);
+      await lockOwners(this.#database, tx);
+      const agent = await this.findManaged(tx, actor, name);
       if (agent.status !== "active") throw new Conflict("agent_revoked", `Agent "${name}" is already revoked`);
       if (agent.role === "owner") await requireAnotherOwner(this.#database, tx);
       await endTokens(tx, agent.id);
@@ -146,7 +131,8 @@ export class Agents {
   /** @throws {NotFound} @throws {Forbidden} @throws {Conflict} `last_owner`. */
   async delete(actor: Actor, name: string): Promise<void> {
     await this.#changes.transaction(async (tx, announce) => {
-      const agent = await this.#findManaged(tx, actor, name);
+      await lockOwners(this.#database, tx);
+      const agent = await this.findManaged(tx, actor, name);
       if (agent.role === "owner" && agent.status === "active") await requireAnotherOwner(this.#database, tx);
       await endTokens(tx, agent.id);
       await tx.deleteFrom("agents").where("id", "=", agent.id).execute();
@@ -159,18 +145,13 @@ export class Agents {
    * @throws {NotFound} @throws {Forbidden}
    */
   async rotate(actor: Actor, name: string): Promise<{ readonly token: string; readonly rotatedAt: string }> {
-    const rotatedAt = this.#now();
+    const nowMs = this.#clock.now();
     const token = await this.#changes.transaction(async (tx, announce) => {
-      const agent = await this.#findManaged(tx, actor, name);
-      await tx.deleteFrom("sessions").where("agent_id", "=", agent.id).execute();
-      await tx
-        .updateTable("agents")
-        .set({ status: "active", revoked_at: null, updated_at: rotatedAt })
-        .where("id", "=", agent.id)
-        .execute();
+      const agent = await this.findManaged(tx, actor, name);
       announce({ kind: "actor", actorId: agent.id });
-      return this.#issueToken(tx, agent.id);
+      return replaceAgentToken(tx, agent.id, { nowMs });
     });
+    const rotatedAt = new Date(nowMs).toISOString();
     return { token, rotatedAt };
   }
 
@@ -179,12 +160,12 @@ export class Agents {
    * @throws {NotFound} @throws {Forbidden} @throws {InvalidInput} @throws {Conflict} `name_taken`.
    */
   async rename(actor: Actor, name: string, newName: () => Promise<string>): Promise<string> {
-    await this.#findManaged(this.#database.db, actor, name);
+    await this.findManaged(this.#database.db, actor, name);
     const slug = parseSlug(await newName(), "Agent name");
     await this.#changes
       .transaction(async (tx, announce) => {
-        const agent = await this.#findManaged(tx, actor, name);
-        await this.#refuseTaken(tx, slug);
+        const agent = await this.findManaged(tx, actor, name);
+        if ((await findAgent(tx, slug)) !== undefined) throw nameTaken(slug);
         await tx
           .updateTable("agents")
           .set({ name: slug, updated_at: this.#now() })
@@ -199,11 +180,13 @@ export class Agents {
   /** @returns the role before. @throws {NotFound} @throws {Conflict} when it is revoked or the last owner. */
   async setRole(name: string, role: InstanceRole): Promise<InstanceRole> {
     return this.#changes.transaction(async (tx, announce) => {
+      await lockOwners(this.#database, tx);
       const agent = await findAgent(tx, name);
       if (agent === undefined) throw agentNotFound(name);
       if (agent.status !== "active") throw new Conflict("agent_revoked", `Agent "${name}" is revoked`);
       if (agent.role === "owner" && role !== "owner") await requireAnotherOwner(this.#database, tx);
       await tx.updateTable("agents").set({ role, updated_at: this.#now() }).where("id", "=", agent.id).execute();
+      if (role !== "owner") await revokeInvitesOf(tx, agent.id, { onlyOwnerRole: role === "member" });
       announce({ kind: "actor", actorId: agent.id });
       return agent.role as InstanceRole;
     });
@@ -213,8 +196,11 @@ export class Agents {
     return new Date(this.#clock.now()).toISOString();
   }
 
-  /** Owners manage every agent, others those they created; what one cannot see does not exist. */
-  async #findManaged(db: Pick<Transaction<Schema>, "selectFrom">, actor: Actor, name: string) {
+  /**
+   * Owners manage every agent, others those they created; what one cannot see does not exist.
+   * @throws {NotFound} @throws {Forbidden}
+   */
+  async findManaged(db: Pick<Transaction<Schema>, "selectFrom">, actor: Actor, name: string) {
     const agent = await findAgent(db, name);
     if (agent === undefined) throw agentNotFound(name);
     if (actor.role === "owner") return agent;
@@ -254,23 +240,6 @@ export class Agents {
     }));
   }
 
-  async #issueToken(tx: Transaction<Schema>, agentId: string): Promise<string> {
-    const token = mintToken("av_agt_");
-    await insertSession(tx, {
-      digest: tokenDigest(token),
-      public_id: randomHex(10),
-      kind: "agent",
-      agent_id: agentId,
-      expires_at: null,
-      created_at: this.#now(),
-    });
-    return token;
-  }
-
-  async #refuseTaken(tx: Transaction<Schema>, name: string): Promise<void> {
-    if ((await findAgent(tx, name)) !== undefined) throw nameTaken(name);
-  }
-
   /** Two at once: the index decides, and the loser gets the same answer. */
   #orTaken(error: unknown, name: string): never {
     if (this.#database.isUniqueViolation(error)) throw nameTaken(name);
@@ -296,27 +265,4 @@ function visible(db: Pick<Transaction<Schema>, "selectFrom">, actor: Actor): Age
       ),
     ]),
   );
-}
-
-async function findAgent(db: Pick<Transaction<Schema>, "selectFrom">, name: string) {
-  return db
-    .selectFrom("agents")
-    .select(["id", "role", "status", "created_by_id"])
-    .where("name", "=", name)
-    .executeTakeFirst();
-}
-
-async function endTokens(tx: Transaction<Schema>, agentId: string): Promise<void> {
-  await tx
-    .deleteFrom("sessions")
-    .where((on) => on.or([on("agent_id", "=", agentId), on("created_by_agent_id", "=", agentId)]))
-    .execute();
-}
-
-export function agentNotFound(name: string): NotFound {
-  return new NotFound("agent_not_found", `Agent "${name}" not found`);
-}
-
-function nameTaken(name: string): Conflict {
-  return new Conflict("name_taken", `Agent name "${name}" is already in use`);
 }

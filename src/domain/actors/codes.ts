@@ -3,9 +3,11 @@ import { randomInt } from "node:crypto";
 import type { Transaction } from "kysely";
 import type { Keyring } from "../../crypto/keyring.ts";
 import { uuidv7 } from "../../crypto/token.ts";
+import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
 import type { Clock } from "../clock.ts";
 import type { Limits } from "../limits/tiers.ts";
+import type { FailureCounters, FailureKey } from "./failures.ts";
 
 export type CodePurpose = "verify" | "reset";
 
@@ -16,25 +18,47 @@ const maxLive = 3;
 export type CodeOutcome = "accepted" | "wrong" | "blocked";
 
 export class Codes {
+  readonly #database: Database;
   readonly #keyring: Keyring;
+  readonly #failures: FailureCounters;
   readonly #clock: Clock;
   readonly #limits: Limits;
 
-  constructor(options: { readonly keyring: Keyring; readonly clock: Clock; readonly limits: Limits }) {
+  constructor(options: {
+    readonly database: Database;
+    readonly keyring: Keyring;
+    readonly failures: FailureCounters;
+    readonly clock: Clock;
+    readonly limits: Limits;
+  }) {
+    this.#database = options.database;
     this.#keyring = options.keyring;
+    this.#failures = options.failures;
     this.#clock = options.clock;
     this.#limits = options.limits;
   }
 
-  /** A new code, or undefined while three are live for this address. */
-  async create(tx: Transaction<Schema>, purpose: CodePurpose, email: string): Promise<string | undefined> {
+  /**
+   * A new code, or undefined while three are live for this address.
+   *
+   * For an address that is to get none the same work is done, and what is stored is never redeemed: neither the time of
+   * an answer nor the load of the database tells whom there is an account for.
+   */
+  async create(
+    tx: Transaction<Schema>,
+    wanted: { readonly purpose: CodePurpose; readonly email: string; readonly isForSomebody: boolean },
+  ): Promise<string | undefined> {
+    const { purpose, email, isForSomebody } = wanted;
+    const status = isForSomebody ? "pending" : "decoy";
     const now = this.#clock.now();
+    // Requests at the same time must not each find room for one more code: every live one is another lucky number.
+    await this.#database.lockVault(tx, `codes:${purpose}:${email}`);
     const live = await tx
       .selectFrom("one_time_codes")
       .select((on) => on.fn.countAll<number>().as("count"))
       .where("purpose", "=", purpose)
       .where("email", "=", email)
-      .where("status", "=", "pending")
+      .where("status", "=", status)
       .where("expires_at", ">", new Date(now).toISOString())
       .executeTakeFirstOrThrow();
     if (Number(live.count) >= maxLive) return undefined;
@@ -46,12 +70,12 @@ export class Codes {
         purpose,
         email,
         code_mac: await this.#mac(purpose, email, code),
-        status: "pending",
+        status,
         created_at: new Date(now).toISOString(),
         expires_at: new Date(now + lifetimeMs).toISOString(),
       })
       .execute();
-    return code;
+    return isForSomebody ? code : undefined;
   }
 
   /**
@@ -64,8 +88,8 @@ export class Codes {
   ): Promise<CodeOutcome> {
     const { purpose, email, code } = attempt;
     const now = new Date(this.#clock.now()).toISOString();
-    const key = `code:${purpose}:${email}`;
-    const attempts = await this.#countAttempt(tx, key);
+    const key: FailureKey = { kind: `code-${purpose}`, subject: email };
+    const { attempts } = await this.#failures.count(tx, key, lifetimeMs);
     if (attempts > this.#limits.maxCodeFailures) return "blocked";
     const used = await tx
       .updateTable("one_time_codes")
@@ -77,47 +101,11 @@ export class Codes {
       .where("expires_at", ">", now)
       .executeTakeFirst();
     if (used.numUpdatedRows > 0n) {
-      await tx.deleteFrom("failure_counters").where("key", "=", key).execute();
+      await this.#failures.forget(tx, key);
       return "accepted";
     }
     if (attempts >= this.#limits.maxCodeFailures) await this.#burn(tx, purpose, email);
     return "wrong";
-  }
-
-  /**
-   * Counts before looking: the row stays locked until the transaction ends, so guesses made at the same time queue up
-   * instead of all seeing the same count. A window ends 15 minutes after it began, whatever happens in it.
-   */
-  async #countAttempt(tx: Transaction<Schema>, key: string): Promise<number> {
-    const now = this.#clock.now();
-    const start = new Date(now).toISOString();
-    const end = new Date(now + lifetimeMs).toISOString();
-    const row = await tx
-      .insertInto("failure_counters")
-      .values({ key, failures: 1, window_started_at: start, expires_at: end })
-      .onConflict((conflict) =>
-        conflict.column("key").doUpdateSet((on) => {
-          const isLive = on("failure_counters.expires_at", ">", start);
-          return {
-            failures: on
-              .case()
-              .when(isLive)
-              .then(on("failure_counters.failures", "+", 1))
-              .else(1)
-              .end(),
-            window_started_at: on
-              .case()
-              .when(isLive)
-              .then(on.ref("failure_counters.window_started_at"))
-              .else(start)
-              .end(),
-            expires_at: on.case().when(isLive).then(on.ref("failure_counters.expires_at")).else(end).end(),
-          };
-        }),
-      )
-      .returning("failures")
-      .executeTakeFirstOrThrow();
-    return row.failures;
   }
 
   async #burn(tx: Transaction<Schema>, purpose: CodePurpose, email: string): Promise<void> {

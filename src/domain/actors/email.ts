@@ -24,6 +24,15 @@ export function parseEmail(text: string | undefined): string {
   return address;
 }
 
+/** As `parseEmail`, for an address that is only looked up: nobody has one that is malformed. */
+export function findEmail(text: string): string | undefined {
+  try {
+    return parseEmail(text);
+  } catch {
+    return undefined; // the one thing that parseEmail throws says so
+  }
+}
+
 export function domainOf(email: string): string {
   return email.slice(email.indexOf("@") + 1).toLowerCase();
 }

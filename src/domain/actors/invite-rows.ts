@@ -1,11 +1,15 @@
 /** The rows of invitations: written, found and ended here; what they mean is in invite.ts. */
 import type { Transaction } from "kysely";
 import { mintToken, tokenDigest, uuidv7 } from "../../crypto/token.ts";
+import { Conflict } from "../../errors.ts";
 import type { Schema } from "../../storage/schema.ts";
 import type { AssignedVault } from "./preassignment.ts";
 import type { Actor, InstanceRole, VaultRole } from "./principal.ts";
 
 const lifetimeMs = 48 * 3_600_000;
+const suffixLength = 8;
+/** A whole token has a prefix, a handle has hyphens. */
+const suffix = /^[0-9a-f]{8,64}$/;
 
 export type InviteStatus = "pending" | "accepted" | "revoked" | "expired";
 
@@ -33,7 +37,7 @@ export async function insertInvite(
     .values({
       id,
       token_digest: tokenDigest(token),
-      token_suffix: token.slice(-8),
+      token_suffix: token.slice(-suffixLength),
       email: invite.email,
       role: invite.role,
       status: "pending",
@@ -55,16 +59,26 @@ export async function insertInvite(
   return { token, expiresAt };
 }
 
-/** By the raw token, or by the handle of lists where that is allowed. */
+/**
+ * By the raw token; for those who manage invitations also by the handle of lists, or by the last eight or more
+ * characters of a token that is still open. Only eight are kept, so what stands before them is not looked at.
+ * @throws {Conflict} `ambiguous_invite` when two end alike.
+ */
 export async function findInvite(db: Reader, reference: string, options: { readonly byHandle: boolean }) {
-  const invite = await db
-    .selectFrom("user_invites")
-    .selectAll()
-    .where((on) => {
-      const byToken = on("token_digest", "=", tokenDigest(reference));
-      return options.byHandle && isHandle(reference) ? on.or([byToken, on("id", "=", reference)]) : byToken;
-    })
-    .executeTakeFirst();
+  const query = db.selectFrom("user_invites").selectAll();
+  const isBySuffix = options.byHandle && suffix.test(reference);
+  const found = await (isBySuffix
+    ? query.where("token_suffix", "=", reference.slice(-suffixLength)).where("status", "=", "pending")
+    : options.byHandle && isHandle(reference)
+      ? query.where("id", "=", reference)
+      : query.where("token_digest", "=", tokenDigest(reference))
+  )
+    .limit(2)
+    .execute();
+  if (found.length > 1) {
+    throw new Conflict("ambiguous_invite", "Two open invitations end like that; name one by its id");
+  }
+  const [invite] = found;
   if (invite === undefined) return undefined;
   const vaults = (await vaultsOfInvites(db, [invite.id])).get(invite.id) ?? [];
   return { ...invite, vaults };
@@ -138,4 +152,21 @@ export async function expireOverdue(db: Writer, now: string): Promise<void> {
 
 function isHandle(reference: string): boolean {
   return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(reference);
+}
+
+/** An end to what an actor has open: whoever lost the right to give something gives it by no invitation either. */
+export async function revokeInvitesOf(
+  db: Writer,
+  actorId: string,
+  options: { readonly onlyOwnerRole?: boolean } = {},
+): Promise<void> {
+  for (const table of ["user_invites", "agent_invites"] as const) {
+    let query = db
+      .updateTable(table)
+      .set({ status: "revoked" })
+      .where("created_by_id", "=", actorId)
+      .where("status", "=", "pending");
+    if (options.onlyOwnerRole) query = query.where("role", "=", "owner");
+    await query.execute();
+  }
 }

@@ -1,6 +1,5 @@
 /** Invitations of people: who may invite whom to what, and what accepting one does. */
 import type { Transaction } from "kysely";
-import { uuidv7 } from "../../crypto/token.ts";
 import { Conflict, Forbidden, Gone, messageOf, NotFound, RateLimited } from "../../errors.ts";
 import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
@@ -10,6 +9,7 @@ import type { Mail } from "../mail.ts";
 import { cutPage, isBehind, keyAfter, mapPage, type Page, type PageRequest, rowsToRead } from "../page.ts";
 import type { Accounts } from "./account.ts";
 import { parseEmail } from "./email.ts";
+import { acceptInvite, type OpenInvite } from "./invite-acceptance.ts";
 import {
   expireOverdue,
   findInvite,
@@ -22,7 +22,7 @@ import {
 } from "./invite-rows.ts";
 import { checkNewPassword, hashForStorage, type PasswordColumns } from "./password.ts";
 import { type AssignedVault, parseAssignments, type RequestedVault } from "./preassignment.ts";
-import { type Actor, hasVaultRole, type InstanceRole, type VaultRole } from "./principal.ts";
+import type { Actor, InstanceRole } from "./principal.ts";
 import { parseInstanceRole, parseUserVaultRole } from "./roles.ts";
 import type { VaultGrant } from "./user.ts";
 
@@ -35,6 +35,10 @@ export interface Invite {
   readonly role: InstanceRole;
   readonly status: InviteStatus;
   readonly createdBy: string;
+  /** Address of a person or name of an agent; undefined when they are gone. */
+  readonly createdByName: string | undefined;
+  /** The last characters of its token, to tell it from others. */
+  readonly tokenSuffix: string;
   readonly vaults: readonly VaultGrant[];
   readonly expiresAt: string;
   readonly createdAt: string;
@@ -114,8 +118,13 @@ export class Invites {
     const { db } = this.#database;
     await expireOverdue(db, this.#now());
     const key = keyAfter(request, "time", "text");
-    let query = visibleInvites(db, actor).orderBy("created_at", "desc").orderBy("id", "desc");
-    if (status !== undefined && status !== "") query = query.where("status", "=", status);
+    let query = visibleInvites(db, actor)
+      .leftJoin("users", "users.id", "user_invites.created_by_id")
+      .leftJoin("agents", "agents.id", "user_invites.created_by_id")
+      .select(["users.email as inviter_email", "agents.name as inviter_name"])
+      .orderBy("user_invites.created_at", "desc")
+      .orderBy("user_invites.id", "desc");
+    if (status !== undefined && status !== "") query = query.where("user_invites.status", "=", status);
     if (key !== undefined) query = query.where(isBehind(["user_invites.created_at", "user_invites.id"], key, "desc"));
     if (request !== undefined) query = query.limit(rowsToRead(request));
     const page = cutPage(await query.execute(), request, (invite) => [invite.created_at, invite.id]);
@@ -127,13 +136,15 @@ export class Invites {
       role: invite.role as InstanceRole,
       status: invite.status as InviteStatus,
       createdBy: invite.created_by_id ?? "",
+      createdByName: invite.inviter_email ?? invite.inviter_name ?? undefined,
+      tokenSuffix: invite.token_suffix,
       vaults: vaults.get(invite.id) ?? [],
       expiresAt: invite.expires_at,
       createdAt: invite.created_at,
     }));
   }
 
-  /** @param reference is the raw token or the handle. @throws {NotFound} unless pending. @throws {Forbidden} */
+  /** @param reference is the raw token, its end, or the handle. @throws {NotFound} unless pending. @throws {Forbidden} */
   async revoke(actor: Actor, reference: string): Promise<void> {
     await expireOverdue(this.#database.db, this.#now());
     const invite = await findInvite(this.#database.db, reference, { byHandle: true });
@@ -191,92 +202,11 @@ export class Invites {
       columns = await hashForStorage(password);
     }
     await this.#changes.transaction(async (tx, announce) => {
-      await this.#claim(tx, invite.id);
-      const userId = await this.#ensureUser(tx, invite, columns);
-      await this.#raiseGrants(tx, userId, invite.vaults);
+      const userId = await acceptInvite(tx, invite, { password: columns, nowMs: this.#clock.now() });
+      if (userId === undefined) throw gone("accepted");
       announce({ kind: "actor", actorId: userId });
     });
     return invite.email;
-  }
-
-  async #claim(tx: Transaction<Schema>, inviteId: string): Promise<void> {
-    const now = this.#now();
-    const claimed = await tx
-      .updateTable("user_invites")
-      .set({ status: "accepted", accepted_at: now })
-      .where("id", "=", inviteId)
-      .where("status", "=", "pending")
-      .where("expires_at", ">", now)
-      .executeTakeFirst();
-    if (claimed.numUpdatedRows === 0n) throw gone("accepted");
-  }
-
-  async #ensureUser(
-    tx: Transaction<Schema>,
-    invite: NewInvite,
-    password: PasswordColumns | undefined,
-  ): Promise<string> {
-    const now = this.#now();
-    const user = await tx
-      .selectFrom("users")
-      .select(["id", "is_active"])
-      .where("email", "=", invite.email)
-      .executeTakeFirst();
-    if (user?.is_active === 1) return user.id;
-    if (password === undefined) throw new Conflict("account_changed", "The account was removed meanwhile; try again");
-    if (user !== undefined) {
-      await tx
-        .updateTable("users")
-        .set({ ...password, role: invite.role, is_active: 1, updated_at: now })
-        .where("id", "=", user.id)
-        .execute();
-      return user.id;
-    }
-    const id = uuidv7(this.#clock.now());
-    await tx
-      .insertInto("users")
-      .values({
-        id,
-        email: invite.email,
-        ...password,
-        role: invite.role,
-        is_active: 1,
-        created_at: now,
-        updated_at: now,
-      })
-      .execute();
-    return id;
-  }
-
-  async #raiseGrants(tx: Transaction<Schema>, userId: string, vaults: readonly AssignedVault[]): Promise<void> {
-    const grants = await tx
-      .selectFrom("vault_grants")
-      .select(["id", "vault_id", "role"])
-      .where("user_id", "=", userId)
-      .execute();
-    const held = new Map(grants.map((grant) => [grant.vault_id, grant]));
-    const missing = vaults.filter(({ vaultId }) => !held.has(vaultId));
-    if (missing.length > 0) {
-      const rows = missing.map(({ vaultId, vaultRole }) => ({
-        id: uuidv7(this.#clock.now()),
-        vault_id: vaultId,
-        user_id: userId,
-        agent_id: null,
-        role: vaultRole,
-        created_at: this.#now(),
-      }));
-      await tx.insertInto("vault_grants").values(rows).execute();
-    }
-    const raised = vaults.flatMap(({ vaultId, vaultRole }) => {
-      const grant = held.get(vaultId);
-      return grant === undefined || hasVaultRole(grant.role as VaultRole, vaultRole)
-        ? []
-        : [{ id: grant.id, vaultRole }];
-    });
-    for (const [role, grantsOfRole] of Map.groupBy(raised, ({ vaultRole }) => vaultRole)) {
-      const ids = grantsOfRole.map(({ id }) => id);
-      await tx.updateTable("vault_grants").set({ role }).where("id", "in", ids).execute();
-    }
   }
 
   async #send(
@@ -325,12 +255,18 @@ export class Invites {
     throw new RateLimited("too_many_invites", `There are ${maxPending} pending invitations already; revoke some first`);
   }
 
-  async #findOpen(token: string): Promise<NewInvite & { readonly id: string }> {
+  async #findOpen(token: string): Promise<OpenInvite> {
     const invite = await findInvite(this.#database.db, token, { byHandle: false });
     if (invite === undefined) throw inviteNotFound();
     if (invite.status !== "pending") throw gone(invite.status as InviteStatus);
     if (invite.expires_at <= this.#now()) throw gone("expired");
-    return { id: invite.id, email: invite.email, role: invite.role as InstanceRole, vaults: invite.vaults };
+    return {
+      id: invite.id,
+      email: invite.email,
+      role: invite.role as InstanceRole,
+      vaults: invite.vaults,
+      createdBy: invite.created_by_id,
+    };
   }
 
   async #findActiveUser(db: Pick<Transaction<Schema>, "selectFrom">, email: string) {

@@ -8,11 +8,19 @@ import type { Schema } from "../../storage/schema.ts";
 const ownersLock = "instance-owners";
 
 /**
+ * Holds back everybody else who changes roles or ends accounts, until the transaction ends. To be taken before the role
+ * is read: one that is read earlier may be another by the time it is acted upon.
+ */
+export async function lockOwners(database: Database, tx: Transaction<Schema>): Promise<void> {
+  await database.lockVault(tx, ownersLock);
+}
+
+/**
  * Active people and active agents with role owner, counted under a lock that is held until the transaction ends.
  * @throws {Conflict} `last_owner` when only one is left.
  */
 export async function requireAnotherOwner(database: Database, tx: Transaction<Schema>): Promise<void> {
-  await database.lockVault(tx, ownersLock);
+  await lockOwners(database, tx);
   const people = await tx
     .selectFrom("users")
     .select((on) => on.fn.countAll<number>().as("count"))

@@ -1,8 +1,10 @@
 /** Vaults that come with a new agent or an invitation: which roles, and whether the caller may give them. */
+import type { Transaction } from "kysely";
 import { Forbidden, InvalidInput } from "../../errors.ts";
 import type { Database } from "../../storage/database.ts";
+import type { Schema } from "../../storage/schema.ts";
 import { vaultNotFound } from "./access.ts";
-import type { Actor, VaultRole } from "./principal.ts";
+import type { Actor, InstanceRole, VaultRole } from "./principal.ts";
 
 /** As it arrives: the role not yet looked at. */
 export interface RequestedVault {
@@ -66,4 +68,38 @@ async function findVaults({ db }: Database, actor: Actor, requested: readonly Re
     )
     .execute();
   return new Map(rows.map((row) => [row.name, row]));
+}
+
+/** Of the vaults that somebody gave in advance, those they could still give: an owner any, others where they are admin. */
+export async function stillAssignable(
+  tx: Transaction<Schema>,
+  giverId: string | null,
+  vaults: readonly AssignedVault[],
+): Promise<readonly AssignedVault[]> {
+  if (giverId === null || vaults.length === 0) return [];
+  if ((await instanceRoleOf(tx, giverId)) === "owner") return vaults;
+  const grants = await tx
+    .selectFrom("vault_grants")
+    .select("vault_id")
+    .where((on) => on.or([on("user_id", "=", giverId), on("agent_id", "=", giverId)]))
+    .where("role", "=", "admin")
+    .execute();
+  return vaults.filter(({ vaultId }) => grants.some((grant) => grant.vault_id === vaultId));
+}
+
+/** The role that an actor has now; undefined when the account is gone or not active. */
+export async function instanceRoleOf(tx: Transaction<Schema>, actorId: string): Promise<InstanceRole | undefined> {
+  const user = await tx
+    .selectFrom("users")
+    .select("role")
+    .where("id", "=", actorId)
+    .where("is_active", "=", 1)
+    .executeTakeFirst();
+  const agent = await tx
+    .selectFrom("agents")
+    .select("role")
+    .where("id", "=", actorId)
+    .where("status", "=", "active")
+    .executeTakeFirst();
+  return (user ?? agent)?.role as InstanceRole | undefined;
 }

@@ -34,6 +34,17 @@ export interface ScopedPrincipal {
   readonly createdBy: { readonly type: "user" | "agent"; readonly id: string };
 }
 
+/** Whom something is attributed to. */
+export interface ActorRef {
+  readonly type: "user" | "agent";
+  readonly id: string;
+}
+
+/** The actor behind a principal; behind a scoped token, whoever minted it. */
+export function actorRefOf(principal: Principal): ActorRef {
+  return principal.kind === "scoped" ? principal.createdBy : { type: principal.kind, id: principal.id };
+}
+
 const instanceRanks: Record<InstanceRole, number> = { "no-access": 0, member: 1, owner: 2 };
 const vaultRanks: Record<VaultRole, number> = { proxy: 0, member: 1, admin: 2 };
 

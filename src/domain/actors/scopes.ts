@@ -178,7 +178,7 @@ export class Scopes implements ScopeResolver {
   }
 
   #forget(change: Change): void {
-    if (change.kind === "settings") return;
+    if (change.kind === "settings" || change.kind === "proposal") return;
     this.#epoch++;
     // Whoever asks from now on must not join a read that began before the change.
     this.#loading.clear();

@@ -8,7 +8,8 @@ import type { Clock } from "../clock.ts";
 import { cutPage, isBehind, keyAfter, mapPage, type Page, type PageRequest, rowsToRead } from "../page.ts";
 import { normalizeEmail } from "./email.ts";
 import { grantsOf } from "./grants-of.ts";
-import { requireAnotherOwner } from "./owners.ts";
+import { revokeInvitesOf } from "./invite-rows.ts";
+import { lockOwners, requireAnotherOwner } from "./owners.ts";
 import type { Actor, InstanceRole, VaultRole } from "./principal.ts";
 import type { Sessions } from "./session.ts";
 
@@ -74,9 +75,13 @@ export class Users {
     return toUser(user, (await grantsOf(this.#database.db, "user", [user.id])).get(user.id) ?? []);
   }
 
-  /** @throws {NotFound} @throws {Conflict} `last_owner`. */
+  /**
+   * A lower role takes back the open invitations that it could not have made.
+   * @throws {NotFound} @throws {Conflict} `last_owner`.
+   */
   async setRole(address: string, role: InstanceRole): Promise<void> {
     await this.#changes.transaction(async (tx, announce) => {
+      await lockOwners(this.#database, tx);
       const user = await findForChange(tx, address);
       if (user.role === role) return;
       if (user.role === "owner" && user.is_active === 1) await requireAnotherOwner(this.#database, tx);
@@ -85,27 +90,33 @@ export class Users {
         .set({ role, updated_at: new Date(this.#clock.now()).toISOString() })
         .where("id", "=", user.id)
         .execute();
+      if (role !== "owner") await revokeInvitesOf(tx, user.id, { onlyOwnerRole: role === "member" });
       announce({ kind: "actor", actorId: user.id });
     });
   }
 
   /**
    * Removes an account with its sessions, its grants, the tokens it minted and the invitations it has open.
+   * @returns the names of the active agents that the person created: they go on, and somebody else may know their tokens.
    * @throws {NotFound} @throws {Conflict} `last_owner`.
    */
-  async remove(address: string): Promise<void> {
-    await this.#changes.transaction(async (tx, announce) => {
+  async remove(address: string): Promise<readonly string[]> {
+    return this.#changes.transaction(async (tx, announce) => {
+      await lockOwners(this.#database, tx);
       const user = await findForChange(tx, address);
       if (user.role === "owner" && user.is_active === 1) await requireAnotherOwner(this.#database, tx);
       await this.#sessions.endAll(tx, user.id);
-      await tx
-        .updateTable("user_invites")
-        .set({ status: "revoked" })
-        .where("created_by_id", "=", user.id)
-        .where("status", "=", "pending")
-        .execute();
+      await revokeInvitesOf(tx, user.id);
       await tx.deleteFrom("users").where("id", "=", user.id).execute();
       announce({ kind: "actor", actorId: user.id });
+      const agents = await tx
+        .selectFrom("agents")
+        .select("name")
+        .where("created_by_id", "=", user.id)
+        .where("status", "=", "active")
+        .orderBy("name")
+        .execute();
+      return agents.map(({ name }) => name);
     });
   }
 }

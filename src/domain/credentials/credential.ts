@@ -6,17 +6,26 @@ import { uuidv7 } from "../../crypto/token.ts";
 import { Conflict, InvalidInput, NotFound } from "../../errors.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
+import type { ActorRef } from "../actors/principal.ts";
 import { quote } from "../input.ts";
 import { cutPage, isBehind, keyAfter, mapPage, type Page, type PageRequest, rowsToRead } from "../page.ts";
 import type { CredentialKey } from "../services/service.ts";
-import type { VaultWriter } from "../vaults/vault-writer.ts";
+import type { VaultWrite, VaultWriter } from "../vaults/vault-writer.ts";
+import { type CredentialDescription, type CredentialDetails, describeRow, writeDetails } from "./details.ts";
 import { isCredentialKey } from "./key.ts";
+import { type CredentialVersion, CredentialVersions, listVersions } from "./versions.ts";
 
 export type CredentialType = "static" | "oauth";
 
 export interface CredentialEntry {
   readonly key: CredentialKey;
   readonly type: CredentialType;
+}
+
+export interface SetOptions {
+  /** Who sets them, for the list of versions. */
+  readonly by?: ActorRef | undefined;
+  readonly details?: ReadonlyMap<CredentialKey, CredentialDetails> | undefined;
 }
 
 export interface RevealedCredential extends CredentialEntry {
@@ -40,9 +49,11 @@ export function valueRecord(credentialId: string): RecordKey {
 
 export class Credentials {
   readonly #options: CredentialsOptions;
+  readonly #versions: CredentialVersions;
 
   constructor(options: CredentialsOptions) {
     this.#options = options;
+    this.#versions = new CredentialVersions(options);
   }
 
   /** Stored keys, ascending. */
@@ -74,6 +85,24 @@ export class Credentials {
     return { items: await Promise.all(page.items.map((row) => this.#revealed(row))), next: page.next };
   }
 
+  /** As `page`, with all that is known about them. */
+  async describePage(vaultId: string, request?: PageRequest): Promise<Page<CredentialDescription>> {
+    const rows = await describedRows(pageOfRows(this.#options.database.db, vaultId, request)).execute();
+    return mapPage(
+      cutPage(rows, request, ({ key }) => [key]),
+      describeRow,
+    );
+  }
+
+  /** @throws {NotFound} `credential_not_found`. */
+  async describe(vaultId: string, key: CredentialKey): Promise<CredentialDescription> {
+    const row = await describedRows(pageOfRows(this.#options.database.db, vaultId, undefined))
+      .where("key", "=", key)
+      .executeTakeFirst();
+    if (row === undefined) throw credentialNotFound(key);
+    return describeRow(row);
+  }
+
   /**
    * Opens the values of a vault, or that of one key.
    * @throws {NotFound} `credential_not_found` for a key that is not stored. @throws {Corrupt} when a value does not open.
@@ -95,20 +124,34 @@ export class Credentials {
    * @returns the keys, ascending.
    * @throws {InvalidInput} `invalid_credential_key`. @throws {Conflict} `external_credential_store`.
    */
-  async set(vaultId: string, values: ReadonlyMap<CredentialKey, Secret>): Promise<readonly CredentialKey[]> {
+  async set(
+    vaultId: string,
+    values: ReadonlyMap<CredentialKey, Secret>,
+    options: SetOptions = {},
+  ): Promise<readonly CredentialKey[]> {
     const keys = [...values.keys()].sort();
-    await this.#options.writer.change(vaultId, async ({ tx, now }) => {
-      await refuseExternalStore(tx, vaultId);
-      const bad = keys.find((key) => !isCredentialKey(key));
-      if (bad !== undefined) throw invalidKey(bad);
-      const existing = await idsByKey(tx, vaultId, keys);
-      for (const [key, value] of values) {
-        const id = existing.get(key);
-        if (id === undefined) await this.#insert(tx, vaultId, key, value, now);
-        else await this.#overwrite(tx, id, value, now);
-      }
-    });
+    await this.#options.writer.change(vaultId, (change) => this.setIn(change, vaultId, values, options));
     return keys;
+  }
+
+  /** As `set`, within a change of the vault that does more. @throws as `set`. */
+  async setIn(
+    { tx, now }: VaultWrite,
+    vaultId: string,
+    values: ReadonlyMap<CredentialKey, Secret>,
+    options: SetOptions = {},
+  ): Promise<void> {
+    const keys = [...values.keys()].sort();
+    await refuseExternalStore(tx, vaultId);
+    const bad = keys.find((key) => !isCredentialKey(key));
+    if (bad !== undefined) throw invalidCredentialKey(bad);
+    const existing = await idsByKey(tx, vaultId, keys);
+    for (const [key, value] of values) {
+      const id = existing.get(key) ?? (await insertEmpty(tx, vaultId, key, now));
+      await this.#write(tx, id, value, { by: options.by, now });
+      const details = options.details?.get(key);
+      if (details !== undefined) await writeDetails(tx, id, details, now);
+    }
   }
 
   /**
@@ -133,6 +176,47 @@ export class Credentials {
     return wanted;
   }
 
+  /**
+   * Changes what is said about a credential.
+   * @throws {NotFound} `credential_not_found`. @throws {Conflict} `external_credential_store`.
+   */
+  async annotate(vaultId: string, key: CredentialKey, details: CredentialDetails): Promise<void> {
+    await this.#options.writer.change(vaultId, async ({ tx, now }) => {
+      await refuseExternalStore(tx, vaultId);
+      const id = (await idsByKey(tx, vaultId, [key])).get(key);
+      if (id === undefined) throw credentialNotFound(key);
+      await writeDetails(tx, id, details, now);
+    });
+  }
+
+  /** The values that are kept, the newest first. @throws {NotFound} `credential_not_found`. */
+  async versions(vaultId: string, key: CredentialKey): Promise<readonly CredentialVersion[]> {
+    const row = await this.#options.database.db
+      .selectFrom("credentials")
+      .select(["id", "version", "type"])
+      .where("vault_id", "=", vaultId)
+      .where("key", "=", key)
+      .executeTakeFirst();
+    if (row === undefined) throw credentialNotFound(key);
+    return listVersions(this.#options.database, row.id, row.type === "static" ? row.version : undefined);
+  }
+
+  /**
+   * Makes an earlier value the current one again, as a new version; an OAuth connection of that key ends.
+   * @returns the number of the new version.
+   * @throws {NotFound} `credential_not_found`, `credential_version_not_found`.
+   * @throws {Conflict} `external_credential_store`.
+   */
+  async restore(vaultId: string, key: CredentialKey, version: number, by: ActorRef): Promise<number> {
+    return this.#options.writer.change(vaultId, async ({ tx, now }) => {
+      await refuseExternalStore(tx, vaultId);
+      const id = (await idsByKey(tx, vaultId, [key])).get(key);
+      if (id === undefined) throw credentialNotFound(key);
+      const value = await this.#versions.open(tx, id, key, version);
+      return this.#write(tx, id, value, { by, now });
+    });
+  }
+
   async #open(id: string, sealed: Uint8Array): Promise<Secret> {
     return new Secret(await this.#options.keyring.unsealText(valueRecord(id), sealed));
   }
@@ -147,35 +231,31 @@ export class Credentials {
     return { key: row.key, type: row.type as CredentialType, value };
   }
 
-  async #insert(tx: Transaction<Schema>, vaultId: string, key: string, value: Secret, now: string): Promise<void> {
-    const id = uuidv7();
-    await tx
-      .insertInto("credentials")
-      .values({
-        id,
-        vault_id: vaultId,
-        key,
-        type: "static",
-        value_sealed: await this.#options.keyring.seal(valueRecord(id), value.reveal()),
-        version: 1,
-        description: null,
-        expires_at: null,
-        last_used_at: null,
-        created_at: now,
-        updated_at: now,
-      })
-      .execute();
-  }
-
-  async #overwrite(tx: Transaction<Schema>, id: string, value: Secret, now: string): Promise<void> {
+  /** The next version of a credential. An end that was noted was that of the value before. */
+  async #write(
+    tx: Transaction<Schema>,
+    id: string,
+    value: Secret,
+    { by, now }: { readonly by: ActorRef | undefined; readonly now: string },
+  ): Promise<number> {
     const sealed = await this.#options.keyring.seal(valueRecord(id), value.reveal());
     // A refresh of the old connection must not replace what was set by hand.
     await tx.deleteFrom("credential_oauth").where("credential_id", "=", id).execute();
-    await tx
+    const { version } = await tx
       .updateTable("credentials")
-      .set((row) => ({ type: "static", value_sealed: sealed, version: row("version", "+", 1), updated_at: now }))
+      .set((row) => ({
+        type: "static",
+        value_sealed: sealed,
+        version: row("version", "+", 1),
+        expires_at: null,
+        reminded_days: null,
+        updated_at: now,
+      }))
       .where("id", "=", id)
-      .execute();
+      .returning("version")
+      .executeTakeFirstOrThrow();
+    await this.#versions.record(tx, { id, version, value, by, now });
+    return version;
   }
 }
 
@@ -183,8 +263,30 @@ export function credentialNotFound(key: CredentialKey): NotFound {
   return new NotFound("credential_not_found", `Credential ${quote(key)} not found`);
 }
 
+/** A row without a value, which the caller writes: its first version is 1. */
+async function insertEmpty(tx: Transaction<Schema>, vaultId: string, key: string, now: string): Promise<string> {
+  const id = uuidv7();
+  await tx
+    .insertInto("credentials")
+    .values({
+      id,
+      vault_id: vaultId,
+      key,
+      type: "static",
+      value_sealed: null,
+      version: 0,
+      description: null,
+      expires_at: null,
+      last_used_at: null,
+      created_at: now,
+      updated_at: now,
+    })
+    .execute();
+  return id;
+}
+
 /** @throws {Conflict} when an external store owns the vault's credentials. */
-async function refuseExternalStore(tx: Transaction<Schema>, vaultId: string): Promise<void> {
+export async function refuseExternalStore(tx: Kysely<Schema>, vaultId: string): Promise<void> {
   const store = await tx
     .selectFrom("credential_stores")
     .select("kind")
@@ -197,7 +299,7 @@ async function refuseExternalStore(tx: Transaction<Schema>, vaultId: string): Pr
   );
 }
 
-function invalidKey(key: string): InvalidInput {
+export function invalidCredentialKey(key: string): InvalidInput {
   return new InvalidInput(
     "invalid_credential_key",
     `Invalid credential key ${quote(key)}: must be SCREAMING_SNAKE_CASE (e.g. STRIPE_KEY)`,
@@ -215,6 +317,13 @@ async function idsByKey(
 }
 
 /** By key, ascending; both engines compare bytes. */
+function describedRows(rows: ReturnType<typeof pageOfRows>) {
+  return rows
+    .leftJoin("credential_oauth", "credential_oauth.credential_id", "credentials.id")
+    .selectAll("credential_oauth")
+    .select(["key", "type", "version", "description", "expires_at", "last_used_at", "updated_at"]);
+}
+
 function pageOfRows(db: Kysely<Schema>, vaultId: string, request: PageRequest | undefined) {
   const key = keyAfter(request, "text");
   let query = db.selectFrom("credentials").where("vault_id", "=", vaultId).orderBy("key");

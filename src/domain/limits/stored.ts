@@ -1,6 +1,6 @@
 /** Limits as owners send and see them: names and Go durations of the wire (spec of accounts, section 6.11). */
+import { parseDuration } from "../../config/variables.ts";
 import {
-  parseDuration,
   type RateLimitKnobs,
   type RateLimitProfile,
   type RateLimitTier,

@@ -149,6 +149,11 @@ export class Limits {
     return this.#effective.isOff ? allowed : this.#authed.take(key, this.#clock.now());
   }
 
+  /** Wrong passwords per account and client. Holds with the profile `off` too: it guards what people remember. */
+  get passwordFailures(): { readonly max: number; readonly windowMs: number } {
+    return windowOf(this.#effective);
+  }
+
   /** Wrong codes per address before its codes are burned. Holds with the profile `off` too: it guards six digits. */
   get maxCodeFailures(): number {
     return this.#effective.tiers.VERIFY_FAIL.max ?? defaults.VERIFY_FAIL.max ?? 10;

@@ -8,7 +8,7 @@ import { slugProblem } from "../slug.ts";
 import { authKeys, formatAuth, parseAuth } from "./auth.ts";
 import { formatPattern, type PatternOptions, parsePattern } from "./pattern.ts";
 import { parseSubstitutions } from "./placeholder.ts";
-import type { CredentialKey, Pattern, Scheme, ScrubMode, Service } from "./service.ts";
+import { type CredentialKey, type Pattern, type Scheme, type ScrubMode, type Service, scrubModes } from "./service.ts";
 
 export interface ParseServiceOptions extends PatternOptions {
   /** The name for an entry that has none: that of the one stored service with the same pattern. */
@@ -26,7 +26,7 @@ export function parseService(value: unknown, options: ParseServiceOptions): Serv
   const enabled = input.boolean("enabled");
   const schemes = parseSchemes(input.strings("schemes"));
   const methods = parseMethods(input.strings("methods"));
-  const scrub = parseChoice(input.string("scrub"), "scrub", ["off", "detect", "redact", "block"] as const);
+  const scrub = parseChoice(input.string("scrub"), "scrub", scrubModes);
   const stripHeaders = parseStripHeaders(input.strings("strip_headers"));
   const setCookie = parseChoice(input.string("set_cookie"), "set_cookie", ["strip", "pass"] as const);
   return {

@@ -3,7 +3,9 @@
 export type CredentialKey = string;
 export type Scheme = "https" | "http";
 export type Surface = "path" | "query" | "header" | "body" | "websocket";
-export type ScrubMode = "off" | "detect" | "redact" | "block";
+/** What happens to values in answers that went out with the request. */
+export const scrubModes = ["off", "detect", "redact", "block"] as const;
+export type ScrubMode = (typeof scrubModes)[number];
 
 export type Auth =
   | { readonly type: "bearer"; readonly token: CredentialKey }

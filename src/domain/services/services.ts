@@ -69,7 +69,7 @@ export class Services {
         const replaces = stored.get(service.name);
         return { service, position: replaces?.position ?? next++, replaces };
       });
-      await write(tx, vaultId, rows, now);
+      await insertServices(tx, vaultId, rows, now);
       return { names, count: count + incoming.length - stored.size };
     });
   }
@@ -107,7 +107,7 @@ export class Services {
       const byName = new Map(stored.map((row) => [row.service.name, row]));
       await tx.deleteFrom("services").where("vault_id", "=", vaultId).execute();
       const rows = incoming.map((service, position) => ({ service, position, replaces: byName.get(service.name) }));
-      await write(tx, vaultId, rows, now);
+      await insertServices(tx, vaultId, rows, now);
     });
     return incoming.length;
   }
@@ -186,12 +186,18 @@ function adoptedName(stored: readonly StoredService[], pattern: Pattern): string
   return same.length === 1 ? same[0]?.service.name : undefined;
 }
 
-async function updateDefinition(tx: Transaction<Schema>, id: string, service: Service, now: string): Promise<void> {
+/** Writes a changed service in place. */
+export async function updateDefinition(
+  tx: Transaction<Schema>,
+  id: string,
+  service: Service,
+  now: string,
+): Promise<void> {
   const definition = JSON.stringify(formatService(service));
   await tx.updateTable("services").set({ definition, updated_at: now }).where("id", "=", id).execute();
 }
 
-interface NewRow {
+export interface NewRow {
   readonly service: Service;
   readonly position: number;
   /** The row whose identity and age it takes over. */
@@ -212,8 +218,13 @@ async function sizeOf(
   return { count: Number(row.count), last: Number(row.last ?? -1) };
 }
 
-/** Rows of a name that is there keep their place, identity and age. */
-async function write(tx: Transaction<Schema>, vaultId: string, rows: readonly NewRow[], now: string): Promise<void> {
+/** Adds services at the positions that the caller chose. Rows of a name that is there keep their place, identity and age. */
+export async function insertServices(
+  tx: Transaction<Schema>,
+  vaultId: string,
+  rows: readonly NewRow[],
+  now: string,
+): Promise<void> {
   for (let from = 0; from < rows.length; from += rowsPerInsert) {
     const values = rows.slice(from, from + rowsPerInsert).map(({ service, position, replaces }) => ({
       id: replaces?.id ?? uuidv7(),

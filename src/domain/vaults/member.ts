@@ -5,7 +5,7 @@ import { Conflict, NotFound } from "../../errors.ts";
 import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
-import { agentNotFound } from "../actors/agent.ts";
+import { agentNotFound } from "../actors/agent-rows.ts";
 import { normalizeEmail } from "../actors/email.ts";
 import type { VaultRole } from "../actors/principal.ts";
 import { userNotFound } from "../actors/user.ts";

@@ -3,7 +3,7 @@
  * without a database. Implemented by `snapshots.ts`.
  */
 import type { VaultNetwork } from "../../net/vault-network.ts";
-import type { Service } from "../services/service.ts";
+import type { CredentialKey, ScrubMode, Service } from "../services/service.ts";
 
 /** What a request is aimed at. Host lower-case without trailing dot; path as on the wire, without query. */
 export interface Target {
@@ -18,6 +18,16 @@ export interface Target {
 export interface InjectedHeader {
   readonly name: string;
   readonly value: string;
+}
+
+/** What a service puts into requests. */
+export interface Injection {
+  readonly headers: readonly InjectedHeader[];
+  /**
+   * The value of each credential that the service names, for its substitutions and for the search through answers. What
+   * is compiled from them is held weakly on this map: plaintext lives as long as the map is kept, and no longer.
+   */
+  readonly values: ReadonlyMap<CredentialKey, string>;
 }
 
 export type MatchOutcome =
@@ -37,14 +47,25 @@ export interface VaultSnapshot {
   readonly unmatchedHostPolicy: "passthrough" | "deny";
   /** Where the vault may reach and whom it trusts; without it all is as the instance has it. */
   readonly network?: VaultNetwork;
+  /** For services that do not say it themselves. */
+  readonly scrubMode: ScrubMode;
   match(target: Target): MatchOutcome;
   /**
-   * The headers that a service injects, with credential values in place. Synchronous when they were rendered within
-   * the last 60 seconds for this snapshot, else a promise (one unseal per distinct key).
-   * @throws {UpstreamFailed} `credential_not_found` naming keys, never values, when a credential is missing, does not
-   * open, or holds bytes that are illegal in a field value.
+   * What a service injects. Synchronous when it was made within the last 60 seconds for this snapshot, and then the very
+   * same object; else a promise (one unseal per distinct key).
+   * @throws {UpstreamFailed} naming keys, never values: `credential_not_found` when a credential is missing or does not
+   * open, `credential_unusable` when it holds bytes that are illegal in a field value, `oauth_not_connected`,
+   * `oauth_refresh_failed`.
    */
-  injectedHeaders(service: Service): readonly InjectedHeader[] | Promise<readonly InjectedHeader[]>;
+  injectionFor(service: Service): Injection | Promise<Injection>;
+  /** Is it worth holding back a 401 of the upstream? Only where a credential of the service can be renewed. */
+  canRenew(service: Service): boolean;
+  /**
+   * Something else in place of `refused`, which the upstream answered with 401: those that came since, or new ones, for
+   * which the provider is asked once however many requests were refused. Undefined when there are none to be had; then
+   * the 401 is the answer.
+   */
+  renewedInjection(service: Service, refused: Injection): Promise<Injection | undefined>;
 }
 
 export interface SnapshotSource {

@@ -4,23 +4,24 @@
  * a second across processes (storage/changes.ts).
  */
 
-import type { Keyring } from "../../crypto/keyring.ts";
 import { AppError, NotFound, Unavailable } from "../../errors.ts";
 import type { Change, Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Clock } from "../clock.ts";
-import { CredentialResolver, type SealedCredential } from "../credentials/resolve.ts";
+import type { CredentialType } from "../credentials/credential.ts";
+import { hasTokenEndpoint } from "../credentials/oauth-settings.ts";
+import type { CredentialResolver, SealedCredential } from "../credentials/resolve.ts";
 import { compileMatcher } from "../services/match.ts";
 import { readServices } from "../services/service-store.ts";
 import { HeaderRenderer } from "./header-renderer.ts";
 import { networkSettingKeys, readVaultNetwork } from "./network-settings.ts";
 import type { SnapshotSource, VaultSnapshot } from "./snapshot.ts";
-import { readUnmatchedHostPolicy, unmatchedHostPolicyKey } from "./vault.ts";
+import { readVaultSettings } from "./vault-settings.ts";
 
 export interface SnapshotsOptions {
   readonly database: Database;
   readonly changes: Changes;
-  readonly keyring: Keyring;
+  readonly resolver: CredentialResolver;
   readonly clock: Clock;
 }
 
@@ -40,7 +41,7 @@ export class Snapshots implements SnapshotSource {
   constructor(options: SnapshotsOptions) {
     this.#database = options.database;
     this.#clock = options.clock;
-    this.#resolver = new CredentialResolver({ keyring: options.keyring });
+    this.#resolver = options.resolver;
     this.#stopWatching = options.changes.watch((change) => this.#drop(change));
   }
 
@@ -107,25 +108,28 @@ export class Snapshots implements SnapshotSource {
   async #readOnce(vaultId: string): Promise<VaultSnapshot> {
     const { db } = this.#database;
     const vault = await this.#readVault(vaultId);
-    const [stored, settings, credentials] = await Promise.all([
+    const [stored, settings, networkRows, credentials] = await Promise.all([
       readServices(db, vaultId),
+      readVaultSettings(db, vaultId),
       db
         .selectFrom("vault_settings")
         .select(["key", "value"])
         .where("vault_id", "=", vaultId)
-        .where("key", "in", [unmatchedHostPolicyKey, ...Object.values(networkSettingKeys)])
+        .where("key", "in", Object.values(networkSettingKeys))
         .execute(),
       db
         .selectFrom("credentials")
-        .select(["id", "key", "type", "value_sealed as sealed"])
+        .leftJoin("credential_oauth", "credential_oauth.credential_id", "credentials.id")
+        .select(["id", "key", "type", "value_sealed", "revision", "token_url", "token_expires_at"])
+        .select(["connected_at", "last_refreshed_at"])
+        .select((on) => on("refresh_token_sealed", "is not", null).as("is_renewable"))
         .where("vault_id", "=", vaultId)
         .execute(),
     ]);
-    const settingOf = new Map(settings.map((row) => [row.key, row.value]));
+    const settingOf = new Map(networkRows.map((row) => [row.key, row.value]));
     const matcher = compileMatcher(stored.map(({ service }) => service));
     const renderer = new HeaderRenderer({
-      // The column holds what credential.ts writes.
-      credentials: new Map(credentials.map((row) => [row.key, row as SealedCredential])),
+      credentials: new Map(credentials.map((row) => [row.key, sealedCredential(row)])),
       resolver: this.#resolver,
       clock: this.#clock,
     });
@@ -133,10 +137,12 @@ export class Snapshots implements SnapshotSource {
       vaultId,
       vaultName: vault.name,
       version: vault.version,
-      unmatchedHostPolicy: readUnmatchedHostPolicy(settingOf.get(unmatchedHostPolicyKey)),
+      ...settings,
       network: readVaultNetwork(settingOf),
       match: (target) => matcher.match(target),
-      injectedHeaders: (service) => renderer.headersOf(service),
+      injectionFor: (service) => renderer.injectionFor(service),
+      canRenew: (service) => renderer.canRenew(service),
+      renewedInjection: (service, refused) => renderer.renewedInjection(service, refused),
     };
   }
 
@@ -149,4 +155,35 @@ export class Snapshots implements SnapshotSource {
     if (vault === undefined) throw new NotFound("vault_not_found", "The vault does not exist any more");
     return vault;
   }
+}
+
+interface CredentialRow {
+  readonly id: string;
+  readonly key: string;
+  readonly type: string;
+  readonly value_sealed: Uint8Array | null;
+  readonly revision: string | null;
+  readonly token_url: string | null;
+  readonly token_expires_at: string | null;
+  readonly connected_at: string | null;
+  readonly last_refreshed_at: string | null;
+  /** 0 or 1 on SQLite. */
+  readonly is_renewable: unknown;
+}
+
+function sealedCredential(row: CredentialRow): SealedCredential {
+  // The column holds what credential.ts writes.
+  const credential = { id: row.id, key: row.key, type: row.type as CredentialType, sealed: row.value_sealed };
+  const isRenewable = Boolean(row.is_renewable) && hasTokenEndpoint({ tokenUrl: row.token_url ?? "" });
+  if (!isRenewable || row.revision === null) return credential;
+  const { connected_at: connectedAt, last_refreshed_at: refreshedAt } = row;
+  const isRefreshed = refreshedAt !== null && (connectedAt === null || refreshedAt > connectedAt);
+  return {
+    ...credential,
+    oauth: {
+      revision: row.revision,
+      expiresAtMs: row.token_expires_at === null ? Number.POSITIVE_INFINITY : Date.parse(row.token_expires_at),
+      refreshedAtMs: isRefreshed ? Date.parse(refreshedAt) : undefined,
+    },
+  };
 }

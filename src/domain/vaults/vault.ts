@@ -8,17 +8,13 @@ import type { Actor, VaultRole } from "../actors/principal.ts";
 import type { Clock } from "../clock.ts";
 import { quote } from "../input.ts";
 import { cutPage, isBehind, keyAfter, mapPage, type Page, type PageRequest, rowsToRead } from "../page.ts";
+import { expiryCutoff } from "../proposals/proposal-store.ts";
 import { isSlug } from "../slug.ts";
 import type { VaultWriter } from "./vault-writer.ts";
 
 /** The vault that requests mean when they name none; it can be neither renamed nor deleted. */
 export const defaultVaultName = "default";
 const reservedNames: ReadonlySet<string> = new Set(["users"]);
-
-/** What happens to a request for a host that no service covers. */
-export type UnmatchedHostPolicy = "passthrough" | "deny";
-/** The row of `vault_settings` that holds it. */
-export const unmatchedHostPolicyKey = "unmatched_host_policy";
 
 export interface Vault {
   readonly id: string;
@@ -117,6 +113,7 @@ export class Vaults {
           .selectFrom("proposals")
           .whereRef("proposals.vault_id", "=", "vaults.id")
           .where("proposals.status", "=", "pending")
+          .where("proposals.created_at", ">", expiryCutoff(this.#options.clock.now()))
           .select((pending) => pending.fn.countAll<number | string>().as("count"))
           .as("pending_proposals"),
       ]);
@@ -191,42 +188,6 @@ export class Vaults {
       announce({ kind: "vault", vaultId });
     });
   }
-
-  async unmatchedHostPolicy(vaultId: string): Promise<UnmatchedHostPolicy> {
-    const row = await this.#options.database.db
-      .selectFrom("vault_settings")
-      .select("value")
-      .where("vault_id", "=", vaultId)
-      .where("key", "=", unmatchedHostPolicyKey)
-      .executeTakeFirst();
-    return readUnmatchedHostPolicy(row?.value);
-  }
-
-  async setUnmatchedHostPolicy(vaultId: string, policy: UnmatchedHostPolicy): Promise<void> {
-    await this.#options.writer.change(vaultId, async ({ tx, now }) => {
-      await tx
-        .insertInto("vault_settings")
-        .values({ vault_id: vaultId, key: unmatchedHostPolicyKey, value: policy, updated_at: now })
-        .onConflict((conflict) => conflict.columns(["vault_id", "key"]).doUpdateSet({ value: policy, updated_at: now }))
-        .execute();
-    });
-  }
-}
-
-/** A stored value that is absent or unknown means `passthrough` (spec of the API, section 11). */
-export function readUnmatchedHostPolicy(stored: string | undefined): UnmatchedHostPolicy {
-  return stored === "deny" ? "deny" : "passthrough";
-}
-
-/** An empty text stands for the default. @throws {InvalidInput} `invalid_policy`. */
-export function parseUnmatchedHostPolicy(text: string): UnmatchedHostPolicy {
-  const policy = text.trim();
-  if (policy === "" || policy === "passthrough") return "passthrough";
-  if (policy === "deny") return "deny";
-  throw new InvalidInput(
-    "invalid_policy",
-    `Invalid unmatched_host_policy ${quote(policy)} (expected "passthrough" or "deny")`,
-  );
 }
 
 /** @throws {InvalidInput} for the default vault. */

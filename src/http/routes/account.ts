@@ -1,14 +1,13 @@
 /** Register, verify, sign in and out, and what people do with their own account (spec of accounts, 6.2 and 6.3). */
 import type { Access } from "../../domain/actors/access.ts";
 import type { Accounts } from "../../domain/actors/account.ts";
-import { normalizeEmail } from "../../domain/actors/email.ts";
 import type { Caller, Sessions } from "../../domain/actors/session.ts";
 import { type Limits, tooManyRequests } from "../../domain/limits/tiers.ts";
 import type { Mail } from "../../domain/mail.ts";
 import { InvalidInput, Unauthenticated } from "../../errors.ts";
 import { limitKeyOf } from "../../net/address.ts";
 import { json, secretJson, wireTime } from "../answer.ts";
-import type { SessionCookie } from "../authenticate.ts";
+import type { SessionCookie, SetupCookie } from "../authenticate.ts";
 import { Fields } from "../fields.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 
@@ -19,9 +18,11 @@ export interface AccountDependencies {
   readonly limits: Limits;
   readonly mail: Mail;
   readonly cookie: SessionCookie;
+  readonly setupCookie: SetupCookie;
 }
 
-const anonymous = { access: "public", tier: "auth-ip", initGate: false, body: true } as const;
+/** All of these may sign a browser in, which another site must not do for it. */
+const anonymous = { access: "public", tier: "auth-ip", initGate: false, body: true, checksOrigin: true } as const;
 const personal = { access: "session", tier: "authed" } as const;
 
 export function registerAccountRoutes(router: ApiRouter, dependencies: AccountDependencies): void {
@@ -32,13 +33,14 @@ export function registerAccountRoutes(router: ApiRouter, dependencies: AccountDe
   registerLoginSessions(router, dependencies);
 }
 
-function registerRegistration(router: ApiRouter, { accounts, mail, cookie }: AccountDependencies): void {
+function registerRegistration(router: ApiRouter, { accounts, mail, cookie, setupCookie }: AccountDependencies): void {
   router.on("POST", "/v1/auth/register", anonymous, async (request) => {
     const fields = new Fields(await request.json());
     const outcome = await accounts.register({
       email: fields.string("email") ?? "",
       password: fields.string("password") ?? "",
       deviceLabel: fields.string("device_label"),
+      setupSecret: fields.string("setup_secret") ?? setupCookie.read(request.headers),
       caller: callerOf(request),
     });
     if (outcome.kind === "pending") {
@@ -126,17 +128,12 @@ function registerPasswordReset(router: ApiRouter, { accounts, mail, cookie }: Ac
 }
 
 function registerLogin(router: ApiRouter, { accounts, sessions, limits, cookie }: AccountDependencies): void {
-  router.on("POST", "/v1/auth/login", { ...anonymous, initGate: true, checksOrigin: true }, async (request) => {
+  router.on("POST", "/v1/auth/login", { ...anonymous, initGate: true }, async (request) => {
     const fields = new Fields(await request.json());
     const { email, password } = required(fields, ["email", "password"], "Email and password are required");
-    // Per address and client: a stranger elsewhere cannot lock somebody out of their own account.
-    const client = limitKeyOf(request.clientIp);
-    for (const verdict of [
-      limits.recordAuth(`email:${normalizeEmail(email)}:${client}`),
-      limits.peekAuth(`ip:${client}`),
-    ]) {
-      if (!verdict.isAllowed) throw tooManyRequests(verdict);
-    }
+    // The attempt that fills the window is refused itself.
+    const verdict = limits.peekAuth(`ip:${limitKeyOf(request.clientIp)}`);
+    if (!verdict.isAllowed) throw tooManyRequests(verdict);
     const { token, expiresAt } = await accounts.login({
       email,
       password,

@@ -1,12 +1,20 @@
 /** Credentials of a vault (spec of the API, section 5). The only route that answers with values says so by `reveal()`. */
 import { Secret } from "../../crypto/secret.ts";
 import type { Access, VaultAccess, VaultNeed } from "../../domain/actors/access.ts";
-import { hasVaultRole } from "../../domain/actors/principal.ts";
+import { actorRefOf, hasVaultRole } from "../../domain/actors/principal.ts";
 import type { Credentials, RevealedCredential } from "../../domain/credentials/credential.ts";
-import { InputObject } from "../../domain/input.ts";
+import {
+  type CredentialDescription,
+  type CredentialDetails,
+  type OAuthDescription,
+  parseDescription,
+  parseExpiry,
+} from "../../domain/credentials/details.ts";
+import { secretMask } from "../../domain/credentials/oauth-settings.ts";
 import { defaultVaultName } from "../../domain/vaults/vault.ts";
 import { InvalidInput } from "../../errors.ts";
-import { json, secretJson } from "../answer.ts";
+import { json, secretJson, wireTime } from "../answer.ts";
+import { Fields } from "../fields.ts";
 import { nextCursor, parsePage } from "../page.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 
@@ -18,30 +26,46 @@ export interface CredentialDependencies {
 const authed = { access: "session", tier: "authed" } as const;
 const withBody = { ...authed, body: true } as const;
 
-export function registerCredentialRoutes(router: ApiRouter, { access, credentials }: CredentialDependencies): void {
+export function registerCredentialRoutes(router: ApiRouter, dependencies: CredentialDependencies): void {
+  registerValues(router, dependencies);
+  registerHistory(router, dependencies);
+}
+
+function registerValues(router: ApiRouter, { access, credentials }: CredentialDependencies): void {
   router.on("GET", "/v1/credentials", authed, async (request) => {
     const isRevealing = request.query("reveal") === "true";
     const { vault, role } = await vaultOf(access, request, request.query("vault"), isRevealing ? "member" : "access");
     const key = request.query("key");
-    if (isRevealing && key) return secretJson(listing((await credentials.reveal(vault.id, key)).map(formatRevealed)));
+    if (isRevealing && key) {
+      const [revealed] = await credentials.reveal(vault.id, key);
+      const described = await credentials.describe(vault.id, key);
+      return secretJson(listing(revealed === undefined ? [] : [formatRevealed(revealed, described)]));
+    }
     const wanted = parsePage(request);
     if (isRevealing) {
       const page = await credentials.revealPage(vault.id, wanted);
-      return secretJson({ ...listing(page.items.map(formatRevealed)), ...nextCursor(wanted, page) });
+      const described = await credentials.describePage(vault.id, wanted);
+      const byKey = new Map(described.items.map((one) => [one.key, one]));
+      const entries = page.items.map((one) => formatRevealed(one, byKey.get(one.key)));
+      return secretJson({ ...listing(entries), ...nextCursor(wanted, page) });
     }
-    const page = await credentials.page(vault.id, wanted);
-    const seesEntries = role !== undefined && hasVaultRole(role, "member");
-    const entries = seesEntries ? listing(page.items) : { keys: page.items.map((entry) => entry.key) };
-    return json({ ...entries, ...nextCursor(wanted, page) });
+    if (role === undefined || !hasVaultRole(role, "member")) {
+      const page = await credentials.page(vault.id, wanted);
+      return json({ keys: page.items.map((entry) => entry.key), ...nextCursor(wanted, page) });
+    }
+    const page = await credentials.describePage(vault.id, wanted);
+    return json({ ...listing(page.items.map(formatCredential)), ...nextCursor(wanted, page) });
   });
 
   router.on("POST", "/v1/credentials", withBody, async (request) => {
     const body = await readBody(request);
     const given = body.texts("credentials") ?? {};
     if (Object.keys(given).length === 0) throw new InvalidInput("credentials_required", "Credentials map is required");
+    const details = readDetailsMap(body.object("details"), Object.keys(given));
     const { vault } = await vaultOf(access, request, body.string("vault"), "member");
     const values = new Map(Object.entries(given).map(([key, value]) => [key, new Secret(value)]));
-    return json({ set: await credentials.set(vault.id, values) });
+    const by = actorRefOf(request.principal);
+    return json({ set: await credentials.set(vault.id, values, { by, details }) });
   });
 
   router.on("DELETE", "/v1/credentials", withBody, async (request) => {
@@ -51,10 +75,77 @@ export function registerCredentialRoutes(router: ApiRouter, { access, credential
     const { vault } = await vaultOf(access, request, body.string("vault"), "member");
     return json({ deleted: await credentials.delete(vault.id, keys) });
   });
+
+  router.on("PATCH", "/v1/credentials/{key}", withBody, async (request) => {
+    const body = await readBody(request);
+    const details = readDetails(body);
+    if (details.description === undefined && details.expiresAt === undefined) {
+      throw new InvalidInput("details_required", "At least one field is required (description, expires_at)");
+    }
+    const { vault } = await vaultOf(access, request, body.string("vault"), "member");
+    const key = request.params.key ?? "";
+    await credentials.annotate(vault.id, key, details);
+    return json(formatCredential(await credentials.describe(vault.id, key)));
+  });
+}
+
+function registerHistory(router: ApiRouter, { access, credentials }: CredentialDependencies): void {
+  router.on("GET", "/v1/credentials/{key}/versions", authed, async (request) => {
+    const { vault } = await vaultOf(access, request, request.query("vault"), "member");
+    const key = request.params.key ?? "";
+    const versions = await credentials.versions(vault.id, key);
+    return json({
+      key,
+      versions: versions.map(({ version, createdAt, createdBy, isCurrent }) => ({
+        version,
+        created_at: wireTime(createdAt),
+        ...(createdBy !== undefined && { created_by: createdBy }),
+        current: isCurrent,
+      })),
+    });
+  });
+
+  router.on("POST", "/v1/credentials/{key}/restore", withBody, async (request) => {
+    const body = await readBody(request);
+    const version = body.integer("version");
+    if (version === undefined || version < 1 || version > maxVersion) {
+      throw new InvalidInput("version_required", '"version" must be the number of a version');
+    }
+    const { vault } = await vaultOf(access, request, body.string("vault"), "member");
+    const key = request.params.key ?? "";
+    const restored = await credentials.restore(vault.id, key, version, actorRefOf(request.principal));
+    return json({ key, restored: version, version: restored });
+  });
+}
+
+/** What fits the column. */
+const maxVersion = 2_147_483_647;
+
+/** @param keys those that are set; what is said of others is ignored, like every unknown field. */
+function readDetailsMap(
+  map: Fields | undefined,
+  keys: readonly string[],
+): ReadonlyMap<string, CredentialDetails> | undefined {
+  if (map === undefined) return undefined;
+  return new Map(
+    keys.flatMap((key) => {
+      const fields = map.object(key.toLowerCase());
+      return fields === undefined ? [] : [[key, readDetails(fields)] as const];
+    }),
+  );
+}
+
+function readDetails(fields: Fields): CredentialDetails {
+  const description = fields.string("description");
+  const expiresAt = fields.string("expires_at");
+  return {
+    description: description === undefined ? undefined : parseDescription(description),
+    expiresAt: expiresAt === undefined ? undefined : parseExpiry(expiresAt),
+  };
 }
 
 /** The vault that was named; else a scoped token's own, or the default one. */
-async function vaultOf(
+export async function vaultOf(
   access: Access,
   { principal }: ApiRequest,
   name: string | undefined,
@@ -66,8 +157,8 @@ async function vaultOf(
   return access.vault(principal, own.vault.name, need);
 }
 
-async function readBody(request: ApiRequest): Promise<InputObject> {
-  return new InputObject(await request.json(), "invalid_body", "Invalid request body: ");
+async function readBody(request: ApiRequest): Promise<Fields> {
+  return new Fields(await request.json());
 }
 
 /** Without entries the second list is left out (spec of the API, section 5.1). */
@@ -76,7 +167,50 @@ function listing<T extends { readonly key: string }>(entries: readonly T[]): obj
   return entries.length === 0 ? { keys } : { keys, credentials: entries };
 }
 
-function formatRevealed({ key, type, value }: RevealedCredential) {
+function formatRevealed({ key, type, value }: RevealedCredential, described: CredentialDescription | undefined) {
   const plain = value?.reveal() ?? "";
-  return { key, type, ...(plain !== "" && { value: plain }) };
+  const known = described === undefined ? { key, type } : formatCredential(described);
+  return { ...known, ...(plain !== "" && { value: plain }) };
+}
+
+/** Empty fields are left out (spec of the API, section 5.1). */
+function formatCredential(entry: CredentialDescription) {
+  const { key, type, version, description, expiresAt, lastUsedAt, updatedAt, oauth } = entry;
+  return {
+    key,
+    type,
+    version,
+    ...(description !== undefined && { description }),
+    ...time("expires_at", expiresAt),
+    ...time("last_used_at", lastUsedAt),
+    updated_at: wireTime(updatedAt),
+    ...(oauth !== undefined && formatOAuth(oauth)),
+  };
+}
+
+function formatOAuth(oauth: OAuthDescription): object {
+  const { authorizationUrl = "", tokenUrl, clientId, scopes, scopeSeparator, tokenAuthMethod } = oauth.settings;
+  const texts = {
+    authorization_url: authorizationUrl,
+    token_url: tokenUrl,
+    client_id: clientId,
+    scopes,
+    token_auth_method: tokenAuthMethod,
+    client_secret: oauth.hasClientSecret ? secretMask : "",
+    access_token: oauth.connectedAt === undefined ? "" : secretMask,
+    refresh_token: oauth.hasRefreshToken ? secretMask : "",
+    last_refresh_error: oauth.lastRefreshError ?? "",
+    scope_separator: scopeSeparator === " " ? "" : scopeSeparator,
+  };
+  return {
+    ...time("connected_at", oauth.connectedAt),
+    ...time("last_refreshed_at", oauth.lastRefreshedAt),
+    ...time("token_expires_at", oauth.tokenExpiresAt),
+    ...Object.fromEntries(Object.entries(texts).filter(([, text]) => text !== "")),
+    ...(oauth.settings.disablePkce && { disable_pkce: true }),
+  };
+}
+
+function time(name: string, timestamp: string | undefined): Readonly<Record<string, string>> {
+  return timestamp === undefined ? {} : { [name]: wireTime(timestamp) };
 }

@@ -1,5 +1,6 @@
 /** Instance settings, for owners (spec of accounts, 6.11). */
 import type { Access } from "../../domain/actors/access.ts";
+import { parseEmail } from "../../domain/actors/email.ts";
 import {
   checkLimitPayload,
   checkUnlocked,
@@ -64,9 +65,10 @@ export function registerSettingsRoutes(router: ApiRouter, dependencies: Settings
 
   router.on("POST", "/v1/admin/email/test", withBody, async (request) => {
     const owner = access.owner(request.principal);
-    if (!mail.isConfigured) await mail.send({ kind: "test", to: "" });
-    const to = (await readRecipient(request)) || (owner.kind === "user" ? owner.email : "");
-    if (to === "") throw new InvalidInput("missing_field", "An agent must name the recipient in to");
+    mail.requireConfigured();
+    const given = (await readRecipient(request)) || (owner.kind === "user" ? owner.email : "");
+    if (given === "") throw new InvalidInput("missing_field", "An agent must name the recipient in to");
+    const to = parseEmail(given);
     await mail.send({ kind: "test", to });
     return json({ message: "Test email sent", to });
   });

@@ -42,8 +42,8 @@ export function registerUserRoutes(router: ApiRouter, { access, users }: UserDep
   router.on("DELETE", "/v1/admin/users/{email}", authed, async (request) => {
     access.owner(request.principal);
     const email = request.params.email ?? "";
-    await users.remove(email);
-    return json({ status: "removed", email });
+    const agents = await users.remove(email);
+    return json({ status: "removed", email, ...(agents.length > 0 && { agents }) });
   });
 
   router.on("POST", "/v1/admin/users/{email}/role", { ...authed, body: true }, async (request) => {

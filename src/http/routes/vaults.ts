@@ -6,13 +6,13 @@ import type {
   NetworkSettingsPatch,
   VaultNetworkSettings,
 } from "../../domain/vaults/network-settings.ts";
+import { defaultVaultName, type ListedVault, refuseDefaultVault, type Vaults } from "../../domain/vaults/vault.ts";
 import {
-  defaultVaultName,
-  type ListedVault,
+  parseScrubMode,
   parseUnmatchedHostPolicy,
-  refuseDefaultVault,
-  type Vaults,
-} from "../../domain/vaults/vault.ts";
+  type VaultSettings,
+  type VaultSettingsStore,
+} from "../../domain/vaults/vault-settings.ts";
 import { Forbidden, InvalidInput } from "../../errors.ts";
 import { json, wireTime } from "../answer.ts";
 import { Fields } from "../fields.ts";
@@ -23,6 +23,7 @@ import { infisicalNotConfigured } from "./credential-stores.ts";
 export interface VaultDependencies {
   readonly access: Access;
   readonly vaults: Vaults;
+  readonly vaultSettings: VaultSettingsStore;
   readonly members: Members;
   readonly vaultNetworks: VaultNetworkSettings;
 }
@@ -121,11 +122,11 @@ function registerOwnMembership(router: ApiRouter, { access, members }: VaultDepe
   });
 }
 
-function registerVaultSettings(router: ApiRouter, { access, vaults, vaultNetworks }: VaultDependencies): void {
+function registerVaultSettings(router: ApiRouter, { access, vaultSettings, vaultNetworks }: VaultDependencies): void {
   router.on("GET", "/v1/vaults/{name}/settings", authed, async (request) => {
     const found = await access.vault(request.principal, nameOf(request), "access");
     return json({
-      unmatched_host_policy: await vaults.unmatchedHostPolicy(found.vault.id),
+      ...formatSettings(await vaultSettings.read(found.vault.id)),
       infisical_available: false,
       ...(seesNetworks(found) && formatNetworks(await vaultNetworks.read(found.vault.id))),
     });
@@ -133,15 +134,19 @@ function registerVaultSettings(router: ApiRouter, { access, vaults, vaultNetwork
 
   router.on("PATCH", "/v1/vaults/{name}/settings", withBody, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "admin-or-owner");
-    const fields = new Fields(await request.json());
-    const wanted = fields.string("unmatched_host_policy");
-    const policy = wanted === undefined ? undefined : parseUnmatchedHostPolicy(wanted);
+    const body = new Fields(await request.json());
+    const policy = body.string("unmatched_host_policy");
+    const scrub = body.string("scrub");
+    const settings = {
+      ...(policy !== undefined && { unmatchedHostPolicy: parseUnmatchedHostPolicy(policy) }),
+      ...(scrub !== undefined && { scrubMode: parseScrubMode(scrub) }),
+    };
     // All is checked before anything is written.
-    const patch = vaultNetworks.check(readNetworksPatch(fields));
-    if (policy !== undefined) await vaults.setUnmatchedHostPolicy(vault.id, policy);
-    if (Object.keys(patch).length > 0) await vaultNetworks.write(vault.id, patch);
+    const networks = vaultNetworks.check(readNetworksPatch(body));
+    await vaultSettings.write(vault.id, settings);
+    if (Object.keys(networks).length > 0) await vaultNetworks.write(vault.id, networks);
     return json({
-      unmatched_host_policy: policy ?? (await vaults.unmatchedHostPolicy(vault.id)),
+      ...formatSettings(await vaultSettings.read(vault.id)),
       ...formatNetworks(await vaultNetworks.read(vault.id)),
     });
   });
@@ -161,6 +166,10 @@ function formatNetworks({ allowlist, upstreamCa }: NetworkSettings): object {
     ...(allowlist !== undefined && { network_allowlist: allowlist }),
     ...(upstreamCa !== undefined && { upstream_ca: upstreamCa }),
   };
+}
+
+function formatSettings({ unmatchedHostPolicy, scrubMode }: VaultSettings): object {
+  return { unmatched_host_policy: unmatchedHostPolicy, scrub: scrubMode };
 }
 
 function nameOf(request: ApiRequest): string {

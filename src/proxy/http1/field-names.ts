@@ -117,6 +117,9 @@ export const Field = {
   setCookie2: 19,
   webSocketKey: 20,
   webSocketAccept: 21,
+  acceptEncoding: 22,
+  contentEncoding: 23,
+  webSocketExtensions: 24,
   contentType: 25,
 } as const;
 
@@ -144,6 +147,9 @@ const spelled: readonly (readonly [string, FieldId])[] = [
   ["set-cookie2", Field.setCookie2],
   ["sec-websocket-key", Field.webSocketKey],
   ["sec-websocket-accept", Field.webSocketAccept],
+  ["accept-encoding", Field.acceptEncoding],
+  ["content-encoding", Field.contentEncoding],
+  ["sec-websocket-extensions", Field.webSocketExtensions],
   ["content-type", Field.contentType],
 ];
 

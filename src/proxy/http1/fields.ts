@@ -12,6 +12,7 @@ const space = 0x20;
 const colon = 0x3a;
 
 const noBytes = Buffer.alloc(0);
+const noValues: readonly string[] = [];
 
 /** Numbers per line in the index: start and end of the name, start and end of the value, hash of the name, and: */
 const perLine = 6;
@@ -169,6 +170,16 @@ export class Fields {
   valueOf(id: FieldId): string | undefined {
     const line = this.lineOf(id);
     return line === -1 ? undefined : this.value(line);
+  }
+
+  /** The values of all lines with this header in its usual spelling. */
+  valuesOf(id: FieldId): readonly string[] {
+    if (!this.has(id)) return noValues;
+    const values: string[] = [];
+    for (let line = 0; line < this.count; line += 1) {
+      if (this.idAt(line) === id && this.isUsualAt(line)) values.push(this.value(line));
+    }
+    return values;
   }
 
   /**

@@ -23,6 +23,12 @@ export class UnwritableHead extends AppError {
 }
 
 /** @throws {UnwritableHead} */
+export function serializeRequestHead(line: string, headers: HeaderList): string {
+  if (!consistsOf(line, valueBytes)) throw new UnwritableHead("The request line must not hold control bytes");
+  return checked(`${line}\r\n${serializeHeaderLines(headers)}\r\n`, headers);
+}
+
+/** @throws {UnwritableHead} */
 export function serializeResponseHead(status: number, reason: string, headers: HeaderList): string {
   if (!Number.isInteger(status) || status < 100 || status > 999) {
     throw new UnwritableHead("The status must be a number of three digits");

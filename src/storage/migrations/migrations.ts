@@ -1,6 +1,9 @@
 /** The steps that lead from an empty database to `schema.ts`, and how far a database has come. */
 import { Conflict } from "../../errors.ts";
 import { firstSchema } from "./0001-first-schema.ts";
+import { proposalOutcomes } from "./0002-proposals.ts";
+import { accounts } from "./0003-accounts.ts";
+import { oauth } from "./0004-oauth.ts";
 import { journalIndex } from "./0006-journal.ts";
 import { journalContexts } from "./0007-journal-contexts.ts";
 
@@ -33,7 +36,14 @@ export interface Migration {
 }
 
 /** In order. A step that was released is never changed: the next one corrects it. */
-export const migrations: readonly Migration[] = [firstSchema, journalIndex, journalContexts];
+export const migrations: readonly Migration[] = [
+  firstSchema,
+  proposalOutcomes,
+  accounts,
+  oauth,
+  journalIndex,
+  journalContexts,
+];
 
 export const product = "agent-vault";
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { parseDuration } from "../../../src/config.ts";
+import { parseDuration } from "../../../src/config/variables.ts";
 import {
   checkLimitPayload,
   formatGoDuration,

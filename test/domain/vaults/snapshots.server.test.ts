@@ -11,7 +11,7 @@ const target: Target = { scheme: "https", host: "api.github.com", port: 443, pat
 async function injected(snapshot: VaultSnapshot, at = target) {
   const found = snapshot.match(at);
   if (found.kind !== "service") throw new Error(found.kind);
-  return snapshot.injectedHeaders(found.service);
+  return (await snapshot.injectionFor(found.service)).headers;
 }
 
 async function failure(promise: Promise<unknown>): Promise<UpstreamFailed> {
@@ -34,12 +34,12 @@ describeEachDatabase("snapshots", (open) => {
     const [one, other] = await Promise.all([snapshots.load(defaultVaultId), snapshots.load(defaultVaultId)]);
     expect(one).toBe(other);
     expect(snapshots.current(defaultVaultId)).toBe(one);
-    expect(one).toMatchObject({ vaultName: "default", unmatchedHostPolicy: "passthrough" });
+    expect(one).toMatchObject({ vaultName: "default", unmatchedHostPolicy: "passthrough", scrubMode: "redact" });
   });
 
   it("end with every kind of change to their vault", async () => {
     const here = await world();
-    const { snapshots, services, vaults, credentials } = here;
+    const { snapshots, services, vaultSettings, credentials } = here;
     const edits: (() => Promise<unknown>)[] = [
       () => services.upsert(defaultVaultId, [github]),
       () => services.setEnabled(defaultVaultId, "github", false),
@@ -47,7 +47,8 @@ describeEachDatabase("snapshots", (open) => {
       () => setCredentials(here, { TOK: "one" }),
       () => setCredentials(here, { TOK: "two" }),
       () => credentials.delete(defaultVaultId, ["TOK"]),
-      () => vaults.setUnmatchedHostPolicy(defaultVaultId, "deny"),
+      () => vaultSettings.write(defaultVaultId, { unmatchedHostPolicy: "deny" }),
+      () => vaultSettings.write(defaultVaultId, { scrubMode: "block" }),
       () => services.remove(defaultVaultId, "github"),
       () => services.clear(defaultVaultId),
     ];
@@ -57,7 +58,7 @@ describeEachDatabase("snapshots", (open) => {
       expect(snapshots.current(defaultVaultId)).toBeUndefined();
       expect((await snapshots.load(defaultVaultId)).version).toBe(before.version + 1);
     }
-    expect((await snapshots.load(defaultVaultId)).unmatchedHostPolicy).toBe("deny");
+    expect(await snapshots.load(defaultVaultId)).toMatchObject({ unmatchedHostPolicy: "deny", scrubMode: "block" });
   });
 
   it("stay when another vault changes, and go when it is unknown what changed", async () => {
@@ -96,20 +97,34 @@ describeEachDatabase("snapshots", (open) => {
     const found = snapshot.match(target);
     if (found.kind !== "service") throw new Error(found.kind);
 
-    const first = snapshot.injectedHeaders(found.service);
+    const first = snapshot.injectionFor(found.service);
     expect(first).toBeInstanceOf(Promise);
-    expect(snapshot.injectedHeaders(found.service)).toBe(first);
-    expect(await first).toEqual([{ name: "Authorization", value: "Bearer sk_live_1" }]);
+    expect(snapshot.injectionFor(found.service)).toBe(first);
+    expect(await first).toEqual({
+      headers: [{ name: "Authorization", value: "Bearer sk_live_1" }],
+      values: new Map([["TOK", "sk_live_1"]]),
+    });
     here.clock.advance(59_000);
-    expect(snapshot.injectedHeaders(found.service)).toEqual(await first);
+    expect(snapshot.injectionFor(found.service)).toBe(await first);
     here.clock.advance(2_000);
-    expect(snapshot.injectedHeaders(found.service)).toBeInstanceOf(Promise);
+    expect(snapshot.injectionFor(found.service)).toBeInstanceOf(Promise);
   });
 
   it("need no credential for a passthrough service", async () => {
     const here = await world();
     await here.services.upsert(defaultVaultId, [{ ...github, auth: { type: "passthrough" } }]);
     expect(await injected(await here.snapshots.load(defaultVaultId))).toEqual([]);
+  });
+
+  it("hand over what a substitution needs, of passthrough services as well", async () => {
+    const here = await world();
+    const substitutions = [{ key: "SID", placeholder: "__sid__", in: ["path"] }];
+    await here.services.upsert(defaultVaultId, [{ ...github, auth: { type: "passthrough" }, substitutions }]);
+    await setCredentials(here, { SID: "AC123", OTHER: "not asked for" });
+    const snapshot = await here.snapshots.load(defaultVaultId);
+    const found = snapshot.match(target);
+    if (found.kind !== "service") throw new Error(found.kind);
+    expect(await snapshot.injectionFor(found.service)).toEqual({ headers: [], values: new Map([["SID", "AC123"]]) });
   });
 
   it("name the missing credentials and nothing else", async () => {

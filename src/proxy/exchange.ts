@@ -461,7 +461,8 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     if (failure !== undefined && !(failure instanceof AppError)) {
       this.#context.log.error("proxy_failure", { requestId: this.requestId, error: failure });
     }
-    this.#finish(101, failure === undefined ? this.#endCode : failure instanceof AppError ? failure.code : "internal");
+    const code = failure === undefined ? "" : failure instanceof AppError ? failure.code : "internal";
+    this.#finish(101, this.#endCode || code);
   }
 
   get kind(): OpenKind {

@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
-import type { Socket } from "node:net";
 import type { AgentConnection } from "./agent-connection.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { writeAnswerHead } from "./headers.ts";
 import { Field } from "./http1/field-names.ts";
 import type { RequestHead, ResponseHead } from "./http1/head.ts";
 import type { UpstreamConnection } from "./upstream.ts";
+import { FrameWatch } from "./websocket/frame-watch.ts";
 import { JoinedWebSockets } from "./websocket/join.ts";
 import type { MessageRewriters } from "./websocket/negotiate.ts";
 import { Supervision } from "./websocket/supervision.ts";
@@ -41,7 +41,7 @@ export interface Upgraded {
   readonly stripsCookies: boolean;
   readonly deadlines: Deadlines;
   readonly idleMs: number;
-  /** Undefined copies bytes both ways. */
+  /** Undefined where nothing is to be looked into. */
   readonly rewriters: MessageRewriters | undefined;
   readonly onEnd: (end: UpgradeEnd) => void;
 }
@@ -54,49 +54,31 @@ export interface UpgradeEnd {
 }
 
 export interface OpenWebSocket {
-  /** Ends it from here, with this code where a Close frame can be sent (RFC 6455, section 7.4.1). */
+  /** Says goodbye to both sides with this code (RFC 6455, section 7.4.1), where they are between two frames, and ends. */
   close(code: number): void;
 }
 
+const goingAway = 1001;
+
 /** Answers 101 and connects the two sockets. */
 export function relayUpgraded(upgraded: Upgraded): OpenWebSocket {
-  const { connection, head, rewriters } = upgraded;
+  const { connection, upstream, head, early, rewriters, deadlines, idleMs, onEnd } = upgraded;
   writeAnswerHead(connection.out, head, {
     stripsCookies: upgraded.stripsCookies,
     isChunked: false,
     dropsLength: true,
     connection: "Upgrade",
   });
-  return rewriters === undefined ? relayBytes(upgraded) : relayMessages(upgraded, rewriters);
-}
-
-function relayBytes(upgraded: Upgraded): OpenWebSocket {
-  const { connection, upstream, early } = upgraded;
-  if (early.length > 0) connection.out.bytes(early);
-  const heldBack = connection.takeOver();
-  const pipe = new Pipe(connection.socket, upstream.detach(), upgraded, heldBack, early.length);
-  connection.out.flush();
-  return pipe;
-}
-
-function relayMessages(upgraded: Upgraded, { toUpstream, toAgent }: MessageRewriters): OpenWebSocket {
-  const { connection, upstream, deadlines, idleMs, onEnd } = upgraded;
   const bytes = { agent: 0, upstream: 0 };
   const heldBack = connection.takeOver();
   connection.out.flush();
   const sockets = { agent: connection.socket, upstream: upstream.detach() };
-  const supervision = new Supervision({
-    ...sockets,
-    deadlines,
-    idleMs,
-    // RFC 6455, section 7.4.1: going away.
-    onIdle: () => joined.close(1001),
-  });
+  const supervision = new Supervision({ ...sockets, deadlines, idleMs, onIdle: () => joined.close(goingAway) });
   const joined: JoinedWebSockets = new JoinedWebSockets(
     {
       ...sockets,
-      toUpstream,
-      toAgent,
+      toUpstream: rewriters?.toUpstream ?? new FrameWatch(),
+      toAgent: rewriters?.toAgent ?? new FrameWatch(),
       onBytes: (from, count) => {
         bytes[from] += count;
         supervision.touch();
@@ -107,72 +89,7 @@ function relayMessages(upgraded: Upgraded, { toUpstream, toAgent }: MessageRewri
       },
     },
     heldBack,
-    upgraded.early,
+    early,
   );
   return joined;
-}
-
-class Pipe implements OpenWebSocket {
-  readonly #agent: Socket;
-  readonly #upstream: Socket;
-  readonly #upgraded: Upgraded;
-  readonly #supervision: Supervision;
-  #bytesIn = 0;
-  #bytesOut: number;
-  #isOver = false;
-
-  constructor(agent: Socket, upstream: Socket, upgraded: Upgraded, heldBack: Buffer, earlyBytes: number) {
-    this.#agent = agent;
-    this.#upstream = upstream;
-    this.#upgraded = upgraded;
-    this.#bytesOut = earlyBytes;
-    const { deadlines, idleMs } = upgraded;
-    this.#supervision = new Supervision({
-      agent,
-      upstream,
-      deadlines,
-      idleMs,
-      onIdle: () => this.#end(),
-    });
-    this.#join(agent, upstream, (bytes) => {
-      this.#bytesIn += bytes;
-    });
-    this.#join(upstream, agent, (bytes) => {
-      this.#bytesOut += bytes;
-    });
-    if (heldBack.length > 0) {
-      this.#bytesIn += heldBack.length;
-      upstream.write(heldBack);
-    }
-    agent.resume();
-    upstream.resume();
-  }
-
-  close(): void {
-    this.#end();
-  }
-
-  #join(from: Socket, to: Socket, count: (bytes: number) => void): void {
-    from.on("data", (chunk: Buffer) => {
-      count(chunk.length);
-      this.#supervision.touch();
-      if (!to.write(chunk)) from.pause();
-    });
-    to.on("drain", () => from.resume());
-    // What was received is still delivered; the Close frames travelled as data.
-    from.on("end", () => to.end());
-    from.on("close", () => {
-      to.end();
-      if (this.#agent.destroyed && this.#upstream.destroyed) this.#end();
-    });
-    from.on("error", () => this.#end());
-  }
-
-  #end(): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    this.#agent.destroy();
-    this.#upstream.destroy();
-    this.#upgraded.onEnd({ bytesIn: this.#bytesIn, bytesOut: this.#bytesOut, failure: undefined });
-  }
 }

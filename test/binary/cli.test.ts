@@ -87,7 +87,7 @@ describe("the command line of the binary", () => {
     await server.cli(["vault", "settings", "set", "--scrub", "redact", "--unmatched-host-policy", "passthrough"]);
     const nothing = await server.run(["vault", "settings", "set"]);
     expect(nothing).toMatchObject({ code: 2 });
-    expect(nothing.stderr).toContain("No setting is given");
+    expect(nothing.stderr).toContain("No setting is named");
   });
 
   it("stores what a service does with credentials in answers, and lists it", async () => {

@@ -4,6 +4,7 @@ import { parseRequestHead, parseResponseHead } from "../../src/proxy/http1/head.
 import { listValues } from "../../src/proxy/http1/header-list.ts";
 import { serializeRequestHead } from "../../src/proxy/http1/serialize.ts";
 import { acceptedDeflate, type DeflateParameters, offeredExtensions } from "../../src/proxy/websocket/deflate.ts";
+import { FrameWatch } from "../../src/proxy/websocket/frame-watch.ts";
 import { JoinedWebSockets } from "../../src/proxy/websocket/join.ts";
 import type { FrameRewriter } from "../../src/proxy/websocket/rewriter.ts";
 
@@ -45,8 +46,8 @@ export async function startWebSocketRelay(options: RelayOptions) {
       {
         agent,
         upstream,
-        toUpstream,
-        toAgent,
+        toUpstream: toUpstream ?? new FrameWatch(),
+        toAgent: toAgent ?? new FrameWatch(),
         onBytes: (from, count) => {
           bytes[from] += count;
         },

@@ -1,15 +1,15 @@
 import type { Socket } from "node:net";
 import { closeFrame, type Sender } from "./frame.ts";
+import type { Frames } from "./frame-watch.ts";
 import { closeCodeOf } from "./inspect.ts";
-import type { FrameRewriter } from "./rewriter.ts";
 
 export interface JoinOptions {
   readonly agent: Socket;
   readonly upstream: Socket;
-  /** For the agent's frames; undefined copies bytes. */
-  readonly toUpstream: FrameRewriter | undefined;
-  /** For the upstream's frames; undefined copies bytes. */
-  readonly toAgent: FrameRewriter | undefined;
+  /** For the agent's frames. */
+  readonly toUpstream: Frames;
+  /** For the upstream's frames. */
+  readonly toAgent: Frames;
   /** Bytes that arrived, for deadlines and the journal. */
   readonly onBytes: (from: "agent" | "upstream", bytes: number) => void;
   /** Once, when it is over: with what ended it from the middle, if anything did. */
@@ -19,7 +19,7 @@ export interface JoinOptions {
 /** What may wait in a socket for a slow peer before its source is stopped. */
 const maxWaitingBytes = 128 * 1024;
 
-/** Two sockets that have both switched to WebSocket, with their messages rewritten on the way. */
+/** Two sockets that have both switched to WebSocket, with their frames looked at, or rewritten, on the way. */
 export class JoinedWebSockets {
   readonly #options: JoinOptions;
   #isEnding = false;
@@ -54,8 +54,8 @@ export class JoinedWebSockets {
     onEnd(failure);
   }
 
-  #join(from: Socket, to: Socket, rewriter: FrameRewriter | undefined, name: "agent" | "upstream"): void {
-    from.on("data", (chunk: Buffer) => this.#forward(chunk, from, to, rewriter, name));
+  #join(from: Socket, to: Socket, frames: Frames, name: "agent" | "upstream"): void {
+    from.on("data", (chunk: Buffer) => this.#forward(chunk, from, to, frames, name));
     to.on("drain", () => from.resume());
     // What was received is still delivered; the Close frames travelled as data.
     from.on("end", () => to.end());
@@ -72,22 +72,13 @@ export class JoinedWebSockets {
     });
   }
 
-  #forward(
-    chunk: Buffer,
-    from: Socket,
-    to: Socket,
-    rewriter: FrameRewriter | undefined,
-    name: "agent" | "upstream",
-  ): void {
+  #forward(chunk: Buffer, from: Socket, to: Socket, frames: Frames, name: "agent" | "upstream"): void {
     if (this.#isEnding || !to.writable) return;
     this.#options.onBytes(name, chunk.length);
-    if (rewriter === undefined) to.write(chunk);
-    else {
-      const failure = rewriteInto(to, rewriter, chunk);
-      if (failure !== undefined) {
-        this.close(closeCodeOf(failure), failure);
-        return;
-      }
+    const failure = passInto(to, frames, chunk);
+    if (failure !== undefined) {
+      this.close(closeCodeOf(failure), failure);
+      return;
     }
     if (to.writableLength > maxWaitingBytes) from.pause();
   }
@@ -101,21 +92,21 @@ export class JoinedWebSockets {
 }
 
 /** A bug of ours ends this connection: what escapes from a socket's event would end the process. */
-function rewriteInto(to: Socket, rewriter: FrameRewriter, chunk: Buffer): Error | undefined {
+function passInto(to: Socket, frames: Frames, chunk: Buffer): Error | undefined {
   try {
-    const parts = rewriter.push(chunk);
+    const parts = frames.push(chunk);
     if (parts.length > 1) to.cork();
     for (const part of parts) to.write(part);
     if (parts.length > 1) to.uncork();
-    return rewriter.failure;
+    return frames.failure;
   } catch (error) {
     return error instanceof Error ? error : new Error("Rewriting a message failed", { cause: error });
   }
 }
 
-function sayGoodbye(to: Socket, rewriter: FrameRewriter | undefined, code: number, sender: Sender): void {
+function sayGoodbye(to: Socket, frames: Frames, code: number, sender: Sender): void {
   if (!to.writable) return;
-  // In the middle of another frame, or where nobody knows, it would be read as something else.
-  if (rewriter?.isBetweenFrames && !rewriter.isClosing) to.end(closeFrame(code, "", sender));
+  // In the middle of another frame it would be read as something else, and behind a Close it is not read.
+  if (frames.isBetweenFrames && !frames.isClosing) to.end(closeFrame(code, "", sender));
   else to.end();
 }

@@ -34,7 +34,8 @@ export class Supervision implements Expiring {
 
   /** Something came. */
   touch(): void {
-    this.deadlineMs = this.#supervised.deadlines.now + this.#supervised.idleMs;
+    const { deadlines, idleMs } = this.#supervised;
+    if (!this.#isLingering) this.deadlineMs = deadlines.now + idleMs;
   }
 
   /** It is over: the sockets get a moment to say goodbye. */

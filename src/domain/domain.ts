@@ -12,6 +12,7 @@ import { ScopedTokens } from "./actors/scoped-token.ts";
 import { Scopes } from "./actors/scopes.ts";
 import { Sessions } from "./actors/session.ts";
 import { Users } from "./actors/user.ts";
+import { Audit } from "./audit/audit.ts";
 import type { Clock } from "./clock.ts";
 import { Credentials } from "./credentials/credential.ts";
 import { Discovery } from "./discovery.ts";
@@ -45,6 +46,7 @@ export class Domain {
   readonly access: Access;
   readonly accounts: Accounts;
   readonly agents: Agents;
+  readonly audit: Audit;
   readonly credentials: Credentials;
   readonly discovery: Discovery;
   readonly invites: Invites;
@@ -64,11 +66,13 @@ export class Domain {
   constructor(options: DomainOptions) {
     const { database, changes, keyring, clock, log, baseUrl } = options;
     const writer = new VaultWriter({ database, changes, clock });
+    const audit = new Audit({ changes, clock });
+    this.audit = audit;
     this.limits = new Limits({ clock, environment: options.limits });
-    this.settings = new Settings({ database, changes, clock });
+    this.settings = new Settings({ database, changes, clock, audit });
     this.mail = new Mail({ transport: options.mailTransport, output: options.output, log });
     this.access = new Access({ database });
-    this.sessions = new Sessions({ database, changes, clock, log });
+    this.sessions = new Sessions({ database, changes, clock, log, audit });
     this.scopes = new Scopes({ database, changes, sessions: this.sessions, clock });
     const codes = new Codes({ keyring, clock, limits: this.limits });
     this.accounts = new Accounts({
@@ -79,15 +83,16 @@ export class Domain {
       codes,
       settings: this.settings,
       mail: this.mail,
+      audit,
     });
-    this.users = new Users({ database, changes, clock, sessions: this.sessions });
-    this.invites = new Invites({ database, changes, clock, accounts: this.accounts, mail: this.mail, baseUrl });
-    this.agents = new Agents({ database, changes, clock });
-    this.scopedTokens = new ScopedTokens({ database, changes, clock });
-    this.members = new Members({ database, changes, clock });
-    this.vaults = new Vaults({ database, changes, clock, writer });
-    this.services = new Services({ database, writer, allowsInternalNames: options.allowsInternalNames });
-    this.credentials = new Credentials({ database, keyring, writer });
+    this.users = new Users({ database, changes, clock, sessions: this.sessions, audit });
+    this.invites = new Invites({ database, changes, clock, accounts: this.accounts, mail: this.mail, baseUrl, audit });
+    this.agents = new Agents({ database, changes, clock, audit });
+    this.scopedTokens = new ScopedTokens({ database, changes, clock, audit });
+    this.members = new Members({ database, changes, clock, audit });
+    this.vaults = new Vaults({ database, changes, clock, writer, audit });
+    this.services = new Services({ database, writer, audit, allowsInternalNames: options.allowsInternalNames });
+    this.credentials = new Credentials({ database, changes, keyring, writer, audit });
     this.snapshots = new Snapshots({ database, changes, keyring, clock });
     this.discovery = new Discovery({ database, services: this.services });
     this.journal = new Journal({ database, log });

@@ -11,6 +11,7 @@ import { Domain } from "../../src/domain/domain.ts";
 import type { MailTransport } from "../../src/domain/mail.ts";
 import { type ApiListener, startApi } from "../../src/http/app.ts";
 import { buildApi } from "../../src/http/build-api.ts";
+import type { Route } from "../../src/http/router.ts";
 import { createLogger } from "../../src/log.ts";
 import { Changes } from "../../src/storage/changes.ts";
 import { type Database, openDatabase } from "../../src/storage/database.ts";
@@ -55,6 +56,8 @@ export class ApiServer implements AsyncDisposable {
   readonly clock = new ManualClock();
   /** Lines that the operator of the server sees. */
   readonly output: string[] = [];
+  /** Everything the API answers. */
+  readonly routes: readonly Route[];
   readonly #listener: ApiListener;
 
   private constructor(parts: {
@@ -63,6 +66,7 @@ export class ApiServer implements AsyncDisposable {
     readonly domain: Domain;
     readonly clock: ManualClock;
     readonly output: string[];
+    readonly routes: readonly Route[];
     readonly listener: ApiListener;
   }) {
     this.database = parts.database;
@@ -70,6 +74,7 @@ export class ApiServer implements AsyncDisposable {
     this.domain = parts.domain;
     this.clock = parts.clock;
     this.output = parts.output;
+    this.routes = parts.routes;
     this.#listener = parts.listener;
   }
 
@@ -107,7 +112,7 @@ export class ApiServer implements AsyncDisposable {
       proxyAuthority: () => undefined,
     });
     const listener = await startApi(app, { host: "127.0.0.1", port: 0 });
-    return new ApiServer({ database, changes, domain, clock, output, listener });
+    return new ApiServer({ database, changes, domain, clock, output, routes: app.routes, listener });
   }
 
   get port(): number {

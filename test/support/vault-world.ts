@@ -1,6 +1,7 @@
 import { Keyring } from "../../src/crypto/keyring.ts";
 import { Secret } from "../../src/crypto/secret.ts";
 import type { Actor } from "../../src/domain/actors/principal.ts";
+import { Audit } from "../../src/domain/audit/audit.ts";
 import { Credentials } from "../../src/domain/credentials/credential.ts";
 import { Services } from "../../src/domain/services/services.ts";
 import { Snapshots } from "../../src/domain/vaults/snapshots.ts";
@@ -32,22 +33,26 @@ export async function buildVaultWorld(database: Database): Promise<VaultWorld> {
   const changes = new Changes(database, silentLogger);
   const keyring = await Keyring.open([{ number: 1, raw: crypto.getRandomValues(new Uint8Array(32)) }]);
   const writer = new VaultWriter({ database, changes, clock });
+  const audit = new Audit({ changes, clock });
   return {
     database,
     changes,
     clock,
-    vaults: new Vaults({ database, changes, clock, writer }),
-    services: new Services({ database, writer, allowsInternalNames: false }),
-    credentials: new Credentials({ database, keyring, writer }),
+    vaults: new Vaults({ database, changes, clock, writer, audit }),
+    services: new Services({ database, writer, audit, allowsInternalNames: false }),
+    credentials: new Credentials({ database, changes, keyring, writer, audit }),
     snapshots: new Snapshots({ database, changes, keyring, clock }),
     owner: await storeOwner(database),
   };
 }
 
 /** Sets credentials from plain texts. */
-export async function setCredentials({ credentials }: VaultWorld, values: Record<string, string>): Promise<void> {
+export async function setCredentials(
+  { credentials, owner }: VaultWorld,
+  values: Record<string, string>,
+): Promise<void> {
   const secrets = Object.entries(values).map(([key, value]): [string, Secret] => [key, new Secret(value)]);
-  await credentials.set(defaultVaultId, new Map(secrets));
+  await credentials.set(owner, defaultVaultId, new Map(secrets));
 }
 
 async function storeOwner({ db }: Database): Promise<Actor> {
@@ -70,5 +75,5 @@ async function storeOwner({ db }: Database): Promise<Actor> {
       updated_at: now,
     })
     .execute();
-  return { kind: "user", id, email: "owner@example.com", role: "owner", sessionId: "s" };
+  return { kind: "user", id, email: "owner@example.com", role: "owner", sessionId: "s", clientIp: "" };
 }

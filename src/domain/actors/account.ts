@@ -5,6 +5,9 @@ import { Conflict, Forbidden, InvalidInput, NotFound, RateLimited, Unauthenticat
 import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
+import type { AuditEntry } from "../audit/append.ts";
+import type { Audit } from "../audit/audit.ts";
+import { anonymous, person as authorOfPerson, type By } from "../audit/author.ts";
 import type { Clock } from "../clock.ts";
 import type { Mail } from "../mail.ts";
 import type { Settings } from "../settings.ts";
@@ -44,6 +47,7 @@ export class Accounts {
   readonly #codes: Codes;
   readonly #settings: Settings;
   readonly #mail: Mail;
+  readonly #audit: Audit;
   #isInitialized = false;
   #initCheckedAtMs = Number.NEGATIVE_INFINITY;
 
@@ -55,6 +59,7 @@ export class Accounts {
     readonly codes: Codes;
     readonly settings: Settings;
     readonly mail: Mail;
+    readonly audit: Audit;
   }) {
     this.#database = options.database;
     this.#changes = options.changes;
@@ -63,6 +68,7 @@ export class Accounts {
     this.#codes = options.codes;
     this.#settings = options.settings;
     this.#mail = options.mail;
+    this.#audit = options.audit;
   }
 
   /** Does any user exist? Never goes back to false. */
@@ -88,7 +94,7 @@ export class Accounts {
     const first = await this.#registerFirst(email, password, registration);
     if (first !== undefined) return first;
     await this.#requireOpenRegistration(email);
-    const code = await this.#database.transaction((tx) => this.#registerMember(tx, email, password));
+    const code = await this.#changes.transaction((tx) => this.#registerMember(tx, { email, password, registration }));
     if (code !== undefined) this.#mail.deliverCode({ kind: "verification", to: email, code });
     return { kind: "pending", email };
   }
@@ -111,7 +117,10 @@ export class Accounts {
         .execute();
       await this.#grantDefaultVault(tx, id, now);
       announce({ kind: "actor", actorId: id });
-      return this.#sessions.issueLogin(tx, { userId: id, deviceLabel, caller });
+      const issued = await this.#sessions.issueLogin(tx, { userId: id, deviceLabel, caller });
+      const owner = authorOfPerson({ id, email }, { sessionId: issued.id, ip: caller.ip });
+      this.#note(tx, owner, { action: "account.register", user: { id, email }, after: { role: "owner" } });
+      return issued;
     });
     if (session === undefined) return undefined;
     this.#isInitialized = true;
@@ -137,8 +146,7 @@ export class Accounts {
   /** @returns the code to send; undefined when there is nothing to send, which nobody is told. */
   async #registerMember(
     tx: Transaction<Schema>,
-    email: string,
-    password: PasswordColumns,
+    { email, password, registration }: { email: string; password: PasswordColumns; registration: Registration },
   ): Promise<string | undefined> {
     const now = new Date(this.#clock.now()).toISOString();
     const inserted = await tx
@@ -154,7 +162,12 @@ export class Accounts {
       })
       .onConflict((conflict) => conflict.column("email").doNothing())
       .executeTakeFirst();
-    if ((inserted.numInsertedOrUpdatedRows ?? 0n) === 0n && (await isActive(tx, email))) return undefined;
+    const isNew = (inserted.numInsertedOrUpdatedRows ?? 0n) > 0n;
+    const user = await findUser(tx, email);
+    const after = { role: "member", is_active: user?.is_active === 1 };
+    const action = isNew ? "account.register" : "account.register_again";
+    this.#note(tx, anonymous(registration.caller), { action, user, after });
+    if (!isNew && user?.is_active === 1) return undefined;
     return this.#codes.create(tx, "verify", email);
   }
 
@@ -187,9 +200,12 @@ export class Accounts {
     const email = normalizeEmail(attempt.email);
     const result = await this.#changes.transaction(async (tx, announce) => {
       const outcome = await this.#codes.redeem(tx, { purpose: "verify", email, code: attempt.code });
-      if (outcome !== "accepted") return { outcome };
       const user = await findUser(tx, email);
-      if (user === undefined || user.is_active === 1) return { outcome, user };
+      if (outcome !== "accepted" || user === undefined || user.is_active === 1) {
+        const after = { code: outcome };
+        this.#note(tx, anonymous(attempt.caller), { action: "account.verify_failed", user, after });
+        return { outcome, user };
+      }
       await tx
         .updateTable("users")
         .set({ is_active: 1, updated_at: new Date(this.#clock.now()).toISOString() })
@@ -197,6 +213,9 @@ export class Accounts {
         .execute();
       announce({ kind: "actor", actorId: user.id });
       const session = await this.#sessions.issueLogin(tx, { userId: user.id, ...attempt });
+      const verified = authorOfPerson(user, { sessionId: session.id, ip: attempt.caller.ip });
+      const change = { before: { is_active: false }, after: { is_active: true } };
+      this.#note(tx, verified, { action: "account.verify", user, ...change });
       return { outcome, user, session };
     });
     requireAccepted(result.outcome, "verification");
@@ -206,21 +225,27 @@ export class Accounts {
   }
 
   /** Sends another code to an unverified account. Nothing tells whether there was one. */
-  async resendVerification(address: string): Promise<void> {
+  async resendVerification(address: string, caller: Caller): Promise<void> {
     const email = normalizeEmail(address);
-    const code = await this.#database.transaction(async (tx) => {
+    const code = await this.#changes.transaction(async (tx) => {
       const user = await findUser(tx, email);
-      return user?.is_active === 0 ? this.#codes.create(tx, "verify", email) : undefined;
+      const fresh = user?.is_active === 0 ? await this.#codes.create(tx, "verify", email) : undefined;
+      const after = { code_made: fresh !== undefined };
+      this.#note(tx, anonymous(caller), { action: "account.request_verification", user, after });
+      return fresh;
     });
     if (code !== undefined) this.#mail.deliverCode({ kind: "verification", to: email, code });
   }
 
   /** Sends a reset code to an active account. Nothing tells whether there was one. */
-  async forgotPassword(address: string): Promise<void> {
+  async forgotPassword(address: string, caller: Caller): Promise<void> {
     const email = normalizeEmail(address);
-    const code = await this.#database.transaction(async (tx) => {
+    const code = await this.#changes.transaction(async (tx) => {
       const user = await findUser(tx, email);
-      return user?.is_active === 1 ? this.#codes.create(tx, "reset", email) : undefined;
+      const fresh = user?.is_active === 1 ? await this.#codes.create(tx, "reset", email) : undefined;
+      const after = { code_made: fresh !== undefined };
+      this.#note(tx, anonymous(caller), { action: "account.request_reset", user, after });
+      return fresh;
     });
     if (code !== undefined) this.#mail.deliverCode({ kind: "password-reset", to: email, code });
   }
@@ -242,11 +267,17 @@ export class Accounts {
     const password = await hashForStorage(attempt.newPassword);
     const result = await this.#changes.transaction(async (tx, announce) => {
       const outcome = await this.#codes.redeem(tx, { purpose: "reset", email, code: attempt.code });
-      if (outcome !== "accepted") return { outcome };
       const user = await findUser(tx, email);
-      if (user?.is_active !== 1) return { outcome: "wrong" as const };
+      if (outcome !== "accepted" || user?.is_active !== 1) {
+        const after = { code: outcome };
+        this.#note(tx, anonymous(attempt.caller), { action: "account.reset_failed", user, after });
+        return { outcome: outcome === "accepted" ? ("wrong" as const) : outcome };
+      }
       announce({ kind: "actor", actorId: user.id });
-      return { outcome, session: await this.#replacePassword(tx, user.id, password, attempt) };
+      const session = await this.#replacePassword(tx, user.id, password, attempt);
+      const author = authorOfPerson(user, { sessionId: session.id, ip: attempt.caller.ip });
+      this.#note(tx, author, { action: "account.reset_password", user });
+      return { outcome, session };
     });
     requireAccepted(result.outcome, "reset");
     if (result.session === undefined) throw wrongCode("reset");
@@ -274,12 +305,20 @@ export class Accounts {
     const email = normalizeEmail(attempt.email);
     const user = await this.#database.db.selectFrom("users").selectAll().where("email", "=", email).executeTakeFirst();
     const isRight = await isPasswordOf(user, attempt.password);
+    const { caller, deviceLabel } = attempt;
     if (!isRight || user?.is_active !== 1) {
+      // Not the address that was typed: people put their password there by mistake.
+      await this.#changes.transaction(async (tx) => {
+        this.#note(tx, anonymous(caller), { action: "account.login_failed", user });
+      });
       throw new Unauthenticated("invalid_login", "Invalid email or password");
     }
-    return this.#database.transaction((tx) =>
-      this.#sessions.issueLogin(tx, { userId: user.id, deviceLabel: attempt.deviceLabel, caller: attempt.caller }),
-    );
+    return this.#changes.transaction(async (tx) => {
+      const session = await this.#sessions.issueLogin(tx, { userId: user.id, deviceLabel, caller });
+      const author = authorOfPerson(user, { sessionId: session.id, ip: caller.ip });
+      this.#note(tx, author, { action: "account.login", user });
+      return session;
+    });
   }
 
   /**
@@ -294,12 +333,16 @@ export class Accounts {
     checkPasswordLength(change.currentPassword);
     const user = await this.#database.db.selectFrom("users").selectAll().where("id", "=", person.id).executeTakeFirst();
     if (!(await isPasswordOf(user, change.currentPassword))) {
+      await this.#changes.transaction(async (tx) => {
+        this.#note(tx, person, { action: "account.change_password_failed", user: person });
+      });
       throw new Unauthenticated("wrong_password", "The current password is wrong");
     }
     const password = await hashForStorage(change.newPassword);
     const deviceLabel = await this.#sessions.deviceLabelOf(person.sessionId);
     return this.#changes.transaction(async (tx, announce) => {
       announce({ kind: "actor", actorId: person.id });
+      this.#note(tx, person, { action: "account.change_password", user: person });
       return this.#replacePassword(tx, person.id, password, { deviceLabel, caller: change.caller });
     });
   }
@@ -314,8 +357,24 @@ export class Accounts {
       await this.#sessions.endAll(tx, person.id);
       await tx.deleteFrom("users").where("id", "=", person.id).execute();
       announce({ kind: "actor", actorId: person.id });
+      this.#note(tx, person, { action: "account.delete", user: person, before: { role: person.role } });
     });
   }
+
+  /** Records what happened to an account; undefined for an address that has none. */
+  #note(
+    tx: Transaction<Schema>,
+    by: By,
+    { action, user, ...change }: Pick<AuditEntry, "action" | "before" | "after"> & { readonly user: Named | undefined },
+  ): void {
+    const target = { type: "user", id: user?.id ?? "", name: user?.email ?? "" };
+    this.#audit.record(tx, by, { action, target, ...change });
+  }
+}
+
+interface Named {
+  readonly id: string;
+  readonly email: string;
 }
 
 async function hasUsers(db: Pick<Transaction<Schema>, "selectFrom">): Promise<boolean> {
@@ -323,11 +382,7 @@ async function hasUsers(db: Pick<Transaction<Schema>, "selectFrom">): Promise<bo
 }
 
 async function findUser(tx: Transaction<Schema>, email: string) {
-  return tx.selectFrom("users").select(["id", "is_active"]).where("email", "=", email).executeTakeFirst();
-}
-
-async function isActive(tx: Transaction<Schema>, email: string): Promise<boolean> {
-  return (await findUser(tx, email))?.is_active === 1;
+  return tx.selectFrom("users").select(["id", "email", "is_active"]).where("email", "=", email).executeTakeFirst();
 }
 
 function wrongCode(what: string): InvalidInput {

@@ -5,10 +5,11 @@ import { Conflict, Forbidden, NotFound } from "../../errors.ts";
 import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
+import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import { parseSlug } from "../slug.ts";
 import { requireAnotherOwner } from "./owners.ts";
-import { type AssignedVault, parseAssignments, type RequestedVault } from "./preassignment.ts";
+import { type AssignedVault, describeAssigned, parseAssignments, type RequestedVault } from "./preassignment.ts";
 import type { Actor, InstanceRole, VaultRole } from "./principal.ts";
 import { parseInstanceRole, parseVaultRole } from "./roles.ts";
 import { insertSession } from "./session-rows.ts";
@@ -45,11 +46,18 @@ export class Agents {
   readonly #database: Database;
   readonly #changes: Changes;
   readonly #clock: Clock;
+  readonly #audit: Audit;
 
-  constructor(options: { readonly database: Database; readonly changes: Changes; readonly clock: Clock }) {
+  constructor(options: {
+    readonly database: Database;
+    readonly changes: Changes;
+    readonly clock: Clock;
+    readonly audit: Audit;
+  }) {
     this.#database = options.database;
     this.#changes = options.changes;
     this.#clock = options.clock;
+    this.#audit = options.audit;
   }
 
   /**
@@ -102,6 +110,11 @@ export class Agents {
             .execute();
         }
         announce({ kind: "actor", actorId: id });
+        this.#audit.record(tx, actor, {
+          action: "agent.create",
+          target: { type: "agent", id, name },
+          after: { role, vaults: vaults.map(describeAssigned) },
+        });
         return this.#issueToken(tx, id);
       })
       .catch((error: unknown) => this.#orTaken(error, name));
@@ -136,6 +149,12 @@ export class Agents {
         .where("id", "=", agent.id)
         .execute();
       announce({ kind: "actor", actorId: agent.id });
+      this.#audit.record(tx, actor, {
+        action: "agent.revoke",
+        target: { type: "agent", id: agent.id, name },
+        before: { status: agent.status },
+        after: { status: "revoked" },
+      });
     });
   }
 
@@ -147,6 +166,11 @@ export class Agents {
       await endTokens(tx, agent.id);
       await tx.deleteFrom("agents").where("id", "=", agent.id).execute();
       announce({ kind: "actor", actorId: agent.id });
+      this.#audit.record(tx, actor, {
+        action: "agent.delete",
+        target: { type: "agent", id: agent.id, name },
+        before: { role: agent.role, status: agent.status },
+      });
     });
   }
 
@@ -165,6 +189,12 @@ export class Agents {
         .where("id", "=", agent.id)
         .execute();
       announce({ kind: "actor", actorId: agent.id });
+      this.#audit.record(tx, actor, {
+        action: "agent.rotate",
+        target: { type: "agent", id: agent.id, name },
+        before: { status: agent.status },
+        after: { status: "active" },
+      });
       return this.#issueToken(tx, agent.id);
     });
     return { token, rotatedAt };
@@ -187,13 +217,19 @@ export class Agents {
           .where("id", "=", agent.id)
           .execute();
         announce({ kind: "actor", actorId: agent.id });
+        this.#audit.record(tx, actor, {
+          action: "agent.rename",
+          target: { type: "agent", id: agent.id, name: slug },
+          before: { name },
+          after: { name: slug },
+        });
       })
       .catch((error: unknown) => this.#orTaken(error, slug));
     return slug;
   }
 
   /** @returns the role before. @throws {NotFound} @throws {Conflict} when it is revoked or the last owner. */
-  async setRole(name: string, role: InstanceRole): Promise<InstanceRole> {
+  async setRole(by: Actor, name: string, role: InstanceRole): Promise<InstanceRole> {
     return this.#changes.transaction(async (tx, announce) => {
       const agent = await findAgent(tx, name);
       if (agent === undefined) throw agentNotFound(name);
@@ -201,6 +237,12 @@ export class Agents {
       if (agent.role === "owner" && role !== "owner") await requireAnotherOwner(this.#database, tx);
       await tx.updateTable("agents").set({ role, updated_at: this.#now() }).where("id", "=", agent.id).execute();
       announce({ kind: "actor", actorId: agent.id });
+      this.#audit.record(tx, by, {
+        action: "agent.set_role",
+        target: { type: "agent", id: agent.id, name },
+        before: { role: agent.role },
+        after: { role },
+      });
       return agent.role as InstanceRole;
     });
   }

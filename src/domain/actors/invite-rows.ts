@@ -19,11 +19,11 @@ export interface NewInvite {
 type Reader = Pick<Transaction<Schema>, "selectFrom">;
 type Writer = Pick<Transaction<Schema>, "updateTable">;
 
-/** @returns the token, shown once, and when it expires. */
+/** @returns the id, the token, shown once, and when it expires. */
 export async function insertInvite(
   tx: Transaction<Schema>,
   invite: NewInvite & { readonly actor: Actor; readonly nowMs: number },
-): Promise<{ readonly token: string; readonly expiresAt: string }> {
+): Promise<{ readonly id: string; readonly token: string; readonly expiresAt: string }> {
   const { actor, nowMs } = invite;
   const token = mintToken("av_uinv_");
   const id = uuidv7(nowMs);
@@ -50,7 +50,7 @@ export async function insertInvite(
       .values({ invite_id: id, vault_id: vaultId, vault_role: vaultRole })
       .execute();
   }
-  return { token, expiresAt };
+  return { id, token, expiresAt };
 }
 
 /** By the raw token, or by the handle of lists where that is allowed. */

@@ -1,14 +1,16 @@
 /** Invitations of people: who may invite whom to what, and what accepting one does. */
 import type { Transaction } from "kysely";
-import { uuidv7 } from "../../crypto/token.ts";
 import { Conflict, Forbidden, Gone, messageOf, NotFound, RateLimited } from "../../errors.ts";
 import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
+import type { Audit } from "../audit/audit.ts";
+import { anonymous } from "../audit/author.ts";
 import type { Clock } from "../clock.ts";
 import type { Mail } from "../mail.ts";
 import type { Accounts } from "./account.ts";
 import { parseEmail } from "./email.ts";
+import { claimInvite, ensureUser, raiseGrant } from "./invite-acceptance.ts";
 import {
   expireOverdue,
   findInvite,
@@ -19,9 +21,10 @@ import {
   vaultsOfInvites,
 } from "./invite-rows.ts";
 import { checkNewPassword, hashForStorage, type PasswordColumns } from "./password.ts";
-import { type AssignedVault, parseAssignments, type RequestedVault } from "./preassignment.ts";
-import { type Actor, hasVaultRole, type InstanceRole, type VaultRole } from "./principal.ts";
+import { type AssignedVault, describeAssigned, parseAssignments, type RequestedVault } from "./preassignment.ts";
+import type { Actor, InstanceRole } from "./principal.ts";
 import { parseInstanceRole, parseUserVaultRole } from "./roles.ts";
+import type { Caller } from "./session.ts";
 import type { VaultGrant } from "./user.ts";
 
 const maxPending = 50;
@@ -55,6 +58,7 @@ export class Invites {
   readonly #accounts: Accounts;
   readonly #mail: Mail;
   readonly #baseUrl: string;
+  readonly #audit: Audit;
 
   constructor(options: {
     readonly database: Database;
@@ -64,6 +68,7 @@ export class Invites {
     readonly mail: Mail;
     /** Where the link of an invitation leads. */
     readonly baseUrl: string;
+    readonly audit: Audit;
   }) {
     this.#database = options.database;
     this.#changes = options.changes;
@@ -71,6 +76,7 @@ export class Invites {
     this.#accounts = options.accounts;
     this.#mail = options.mail;
     this.#baseUrl = options.baseUrl;
+    this.#audit = options.audit;
   }
 
   /**
@@ -98,11 +104,14 @@ export class Invites {
       parseRole: parseUserVaultRole,
     });
     const invite = { email, role, vaults };
-    const token = await this.#database.transaction(async (tx) => {
+    const token = await this.#changes.transaction(async (tx) => {
       await this.#database.lockVault(tx, "user-invites");
       await this.#refuseKnown(tx, email, now);
       await this.#requireRoom(tx, now);
-      return insertInvite(tx, { ...invite, actor, nowMs: this.#clock.now() });
+      const inserted = await insertInvite(tx, { ...invite, actor, nowMs: this.#clock.now() });
+      const target = { type: "invite", id: inserted.id, name: email };
+      this.#audit.record(tx, actor, { action: "invite.create", target, after: describe(invite) });
+      return inserted;
     });
     return this.#send(actor, invite, token);
   }
@@ -145,7 +154,14 @@ export class Invites {
     const invite = await findInvite(this.#database.db, reference, { byHandle: true });
     if (invite?.status !== "pending") throw inviteNotFound();
     await this.#requireMayManage(actor, invite.created_by_id, invite.vaults);
-    await setInviteStatus(this.#database.db, invite.id, "revoked");
+    await this.#changes.transaction(async (tx) => {
+      if (!(await setInviteStatus(tx, invite.id, "revoked"))) throw inviteNotFound();
+      this.#audit.record(tx, actor, {
+        action: "invite.revoke",
+        target: { type: "invite", id: invite.id, name: invite.email },
+        before: describe(invite),
+      });
+    });
   }
 
   /**
@@ -165,11 +181,18 @@ export class Invites {
     });
     await this.#accounts.requireAllowedDomain(invite.email);
     const renewed = { email: invite.email, role: invite.role as InstanceRole, vaults: invite.vaults };
-    const token = await this.#database.transaction(async (tx) => {
+    const token = await this.#changes.transaction(async (tx) => {
       if (!(await setInviteStatus(tx, invite.id, "revoked"))) {
         throw new Conflict("invite_not_pending", "This invitation is not pending");
       }
-      return insertInvite(tx, { ...renewed, actor, nowMs: this.#clock.now() });
+      const inserted = await insertInvite(tx, { ...renewed, actor, nowMs: this.#clock.now() });
+      this.#audit.record(tx, actor, {
+        action: "invite.reinvite",
+        target: { type: "invite", id: inserted.id, name: invite.email },
+        before: { id: invite.id },
+        after: describe(renewed),
+      });
+      return inserted;
     });
     return this.#send(actor, renewed, token);
   }
@@ -187,7 +210,7 @@ export class Invites {
    * @throws {NotFound} @throws {Gone} @throws {Forbidden} @throws {InvalidInput}
    * @returns the address.
    */
-  async accept(token: string, password: string): Promise<string> {
+  async accept(token: string, password: string, caller: Caller): Promise<string> {
     const invite = await this.#findOpen(token);
     const existing = await this.#findActiveUser(this.#database.db, invite.email);
     let columns: PasswordColumns | undefined;
@@ -197,85 +220,19 @@ export class Invites {
       columns = await hashForStorage(password);
     }
     await this.#changes.transaction(async (tx, announce) => {
-      await this.#claim(tx, invite.id);
-      const userId = await this.#ensureUser(tx, invite, columns);
-      for (const vault of invite.vaults) await this.#raiseGrant(tx, userId, vault);
+      const now = this.#clock.now();
+      if (!(await claimInvite(tx, invite.id, now))) throw gone("accepted");
+      const userId = await ensureUser(tx, { invite, password: columns, nowMs: now });
+      for (const vault of invite.vaults) await raiseGrant(tx, { userId, vault, nowMs: now });
       announce({ kind: "actor", actorId: userId });
+      // Whoever has the link accepts it: nobody has proved to be that person.
+      this.#audit.record(tx, anonymous(caller), {
+        action: "invite.accept",
+        target: { type: "invite", id: invite.id, name: invite.email },
+        after: { user_id: userId, is_new_account: existing === undefined, ...describe(invite) },
+      });
     });
     return invite.email;
-  }
-
-  async #claim(tx: Transaction<Schema>, inviteId: string): Promise<void> {
-    const now = this.#now();
-    const claimed = await tx
-      .updateTable("user_invites")
-      .set({ status: "accepted", accepted_at: now })
-      .where("id", "=", inviteId)
-      .where("status", "=", "pending")
-      .where("expires_at", ">", now)
-      .executeTakeFirst();
-    if (claimed.numUpdatedRows === 0n) throw gone("accepted");
-  }
-
-  async #ensureUser(
-    tx: Transaction<Schema>,
-    invite: NewInvite,
-    password: PasswordColumns | undefined,
-  ): Promise<string> {
-    const now = this.#now();
-    const user = await tx
-      .selectFrom("users")
-      .select(["id", "is_active"])
-      .where("email", "=", invite.email)
-      .executeTakeFirst();
-    if (user?.is_active === 1) return user.id;
-    if (password === undefined) throw new Conflict("account_changed", "The account was removed meanwhile; try again");
-    if (user !== undefined) {
-      await tx
-        .updateTable("users")
-        .set({ ...password, role: invite.role, is_active: 1, updated_at: now })
-        .where("id", "=", user.id)
-        .execute();
-      return user.id;
-    }
-    const id = uuidv7(this.#clock.now());
-    await tx
-      .insertInto("users")
-      .values({
-        id,
-        email: invite.email,
-        ...password,
-        role: invite.role,
-        is_active: 1,
-        created_at: now,
-        updated_at: now,
-      })
-      .execute();
-    return id;
-  }
-
-  async #raiseGrant(tx: Transaction<Schema>, userId: string, vault: AssignedVault): Promise<void> {
-    const grant = await tx
-      .selectFrom("vault_grants")
-      .select(["id", "role"])
-      .where("vault_id", "=", vault.vaultId)
-      .where("user_id", "=", userId)
-      .executeTakeFirst();
-    if (grant === undefined) {
-      await tx
-        .insertInto("vault_grants")
-        .values({
-          id: uuidv7(this.#clock.now()),
-          vault_id: vault.vaultId,
-          user_id: userId,
-          agent_id: null,
-          role: vault.vaultRole,
-          created_at: this.#now(),
-        })
-        .execute();
-    } else if (!hasVaultRole(grant.role as VaultRole, vault.vaultRole)) {
-      await tx.updateTable("vault_grants").set({ role: vault.vaultRole }).where("id", "=", grant.id).execute();
-    }
   }
 
   async #send(
@@ -360,6 +317,11 @@ export class Invites {
   #now(): string {
     return new Date(this.#clock.now()).toISOString();
   }
+}
+
+/** What an invitation gives, as the audit log has it. */
+function describe({ role, vaults }: { readonly role: string; readonly vaults: readonly AssignedVault[] }): object {
+  return { role, vaults: vaults.map(describeAssigned) };
 }
 
 function requireMayGive(actor: Actor, role: InstanceRole): void {

@@ -16,6 +16,11 @@ export interface AssignedVault {
   readonly vaultRole: VaultRole;
 }
 
+/** As the audit log has it. */
+export function describeAssigned({ vaultId, vaultName, vaultRole }: AssignedVault): object {
+  return { id: vaultId, name: vaultName, role: vaultRole };
+}
+
 /**
  * Checks one vault after the other: the role, that the vault exists, that the caller is its admin or an owner.
  * @throws {InvalidInput} for a bad role or a vault named twice. @throws {NotFound} @throws {Forbidden}

@@ -4,6 +4,7 @@ import { Forbidden, NotFound } from "../../errors.ts";
 import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
+import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import { normalizeEmail } from "./email.ts";
 import { requireAnotherOwner } from "./owners.ts";
@@ -29,17 +30,20 @@ export class Users {
   readonly #changes: Changes;
   readonly #clock: Clock;
   readonly #sessions: Sessions;
+  readonly #audit: Audit;
 
   constructor(options: {
     readonly database: Database;
     readonly changes: Changes;
     readonly clock: Clock;
     readonly sessions: Sessions;
+    readonly audit: Audit;
   }) {
     this.#database = options.database;
     this.#changes = options.changes;
     this.#clock = options.clock;
     this.#sessions = options.sessions;
+    this.#audit = options.audit;
   }
 
   /** Everybody, unverified accounts included, by address. */
@@ -71,7 +75,7 @@ export class Users {
   }
 
   /** @throws {NotFound} @throws {Conflict} `last_owner`. */
-  async setRole(address: string, role: InstanceRole): Promise<void> {
+  async setRole(by: Actor, address: string, role: InstanceRole): Promise<void> {
     await this.#changes.transaction(async (tx, announce) => {
       const user = await findForChange(tx, address);
       if (user.role === role) return;
@@ -82,6 +86,12 @@ export class Users {
         .where("id", "=", user.id)
         .execute();
       announce({ kind: "actor", actorId: user.id });
+      this.#audit.record(tx, by, {
+        action: "user.set_role",
+        target: { type: "user", id: user.id, name: user.email },
+        before: { role: user.role },
+        after: { role },
+      });
     });
   }
 
@@ -89,19 +99,25 @@ export class Users {
    * Removes an account with its sessions, its grants, the tokens it minted and the invitations it has open.
    * @throws {NotFound} @throws {Conflict} `last_owner`.
    */
-  async remove(address: string): Promise<void> {
+  async remove(by: Actor, address: string): Promise<void> {
     await this.#changes.transaction(async (tx, announce) => {
       const user = await findForChange(tx, address);
       if (user.role === "owner" && user.is_active === 1) await requireAnotherOwner(this.#database, tx);
       await this.#sessions.endAll(tx, user.id);
-      await tx
+      const invites = await tx
         .updateTable("user_invites")
         .set({ status: "revoked" })
         .where("created_by_id", "=", user.id)
         .where("status", "=", "pending")
-        .execute();
+        .executeTakeFirst();
       await tx.deleteFrom("users").where("id", "=", user.id).execute();
       announce({ kind: "actor", actorId: user.id });
+      this.#audit.record(tx, by, {
+        action: "user.remove",
+        target: { type: "user", id: user.id, name: user.email },
+        before: { role: user.role, is_active: user.is_active === 1 },
+        after: { revoked_invites: Number(invites.numUpdatedRows) },
+      });
     });
   }
 
@@ -136,7 +152,7 @@ function toUser(row: UserRow, grants: readonly { readonly name: string; readonly
 async function findForChange(tx: Transaction<Schema>, address: string) {
   const user = await tx
     .selectFrom("users")
-    .select(["id", "role", "is_active"])
+    .select(["id", "email", "role", "is_active"])
     .where("email", "=", normalizeEmail(address))
     .executeTakeFirst();
   if (user === undefined) throw userNotFound(address);

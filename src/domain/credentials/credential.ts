@@ -4,8 +4,12 @@ import type { Keyring, RecordKey } from "../../crypto/keyring.ts";
 import { Secret } from "../../crypto/secret.ts";
 import { uuidv7 } from "../../crypto/token.ts";
 import { Conflict, InvalidInput, NotFound } from "../../errors.ts";
+import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
+import type { Principal } from "../actors/principal.ts";
+import type { AuditEntry } from "../audit/append.ts";
+import type { Audit } from "../audit/audit.ts";
 import { quote } from "../input.ts";
 import type { CredentialKey } from "../services/service.ts";
 import type { VaultWriter } from "../vaults/vault-writer.ts";
@@ -26,7 +30,9 @@ export interface RevealedCredential extends CredentialEntry {
 export interface CredentialsOptions {
   readonly database: Database;
   readonly keyring: Keyring;
+  readonly changes: Changes;
   readonly writer: VaultWriter;
+  readonly audit: Audit;
 }
 
 /** Binds a sealed value to its credential (crypto/keyring.ts). */
@@ -52,15 +58,19 @@ export class Credentials {
   }
 
   /**
-   * Opens the values of a vault, or that of one key.
+   * Opens the values of a vault, or that of one key. The audit log knows of each before anybody sees it.
    * @throws {NotFound} `credential_not_found` for a key that is not stored. @throws {Corrupt} when a value does not open.
    */
-  async reveal(vaultId: string, key?: CredentialKey): Promise<readonly RevealedCredential[]> {
-    const all = this.#options.database.db
-      .selectFrom("credentials")
-      .select(["id", "key", "type", "value_sealed"])
-      .where("vault_id", "=", vaultId);
-    const rows = await (key === undefined ? all : all.where("key", "=", key)).execute();
+  async reveal(by: Principal, vaultId: string, key?: CredentialKey): Promise<readonly RevealedCredential[]> {
+    const rows = await this.#options.changes.transaction(async (tx) => {
+      const all = tx
+        .selectFrom("credentials")
+        .select(["id", "key", "type", "value_sealed"])
+        .where("vault_id", "=", vaultId);
+      const found = await (key === undefined ? all : all.where("key", "=", key)).orderBy("key").execute();
+      for (const row of found) this.#record(tx, by, { action: "credential.reveal", vaultId, id: row.id, key: row.key });
+      return found;
+    });
     if (key !== undefined && rows.length === 0) throw credentialNotFound(key);
     const revealed = rows.map(async (row) => ({
       key: row.key,
@@ -75,17 +85,24 @@ export class Credentials {
    * @returns the keys, ascending.
    * @throws {InvalidInput} `invalid_credential_key`. @throws {Conflict} `external_credential_store`.
    */
-  async set(vaultId: string, values: ReadonlyMap<CredentialKey, Secret>): Promise<readonly CredentialKey[]> {
+  async set(
+    by: Principal,
+    vaultId: string,
+    values: ReadonlyMap<CredentialKey, Secret>,
+  ): Promise<readonly CredentialKey[]> {
     const keys = [...values.keys()].sort();
     await this.#options.writer.change(vaultId, async ({ tx, now }) => {
       await refuseExternalStore(tx, vaultId);
       const bad = keys.find((key) => !isCredentialKey(key));
       if (bad !== undefined) throw invalidKey(bad);
-      const existing = await idsByKey(tx, vaultId, keys);
+      const existing = await storedByKey(tx, vaultId, keys);
       for (const [key, value] of values) {
-        const id = existing.get(key);
-        if (id === undefined) await this.#insert(tx, vaultId, key, value, now);
+        const stored = existing.get(key);
+        const id = stored?.id ?? uuidv7();
+        if (stored === undefined) await this.#insert(tx, { id, vaultId, key, value, now });
         else await this.#overwrite(tx, id, value, now);
+        const after = { type: "static", version: (stored?.version ?? 0) + 1 };
+        this.#record(tx, by, { action: "credential.set", vaultId, id, key, before: describe(stored), after });
       }
     });
     return keys;
@@ -97,14 +114,18 @@ export class Credentials {
    * @throws {NotFound} `credential_not_found` for the first key that is not stored.
    * @throws {Conflict} `external_credential_store`.
    */
-  async delete(vaultId: string, keys: readonly CredentialKey[]): Promise<readonly CredentialKey[]> {
+  async delete(by: Principal, vaultId: string, keys: readonly CredentialKey[]): Promise<readonly CredentialKey[]> {
     const wanted = [...new Set(keys)];
     await this.#options.writer.change(vaultId, async ({ tx }) => {
       await refuseExternalStore(tx, vaultId);
-      const existing = await idsByKey(tx, vaultId, wanted);
+      const existing = await storedByKey(tx, vaultId, wanted);
       const missing = wanted.find((key) => !existing.has(key));
       if (missing !== undefined) throw credentialNotFound(missing);
-      for (const id of existing.values()) await tx.deleteFrom("credentials").where("id", "=", id).execute();
+      for (const [key, stored] of existing) {
+        await tx.deleteFrom("credentials").where("id", "=", stored.id).execute();
+        const before = describe(stored);
+        this.#record(tx, by, { action: "credential.delete", vaultId, id: stored.id, key, before });
+      }
     });
     return wanted;
   }
@@ -113,8 +134,15 @@ export class Credentials {
     return new Secret(await this.#options.keyring.unsealText(valueRecord(id), sealed));
   }
 
-  async #insert(tx: Transaction<Schema>, vaultId: string, key: string, value: Secret, now: string): Promise<void> {
-    const id = uuidv7();
+  #record(
+    tx: Transaction<Schema>,
+    by: Principal,
+    { id, key, ...entry }: Omit<AuditEntry, "target"> & { readonly id: string; readonly key: string },
+  ): void {
+    this.#options.audit.record(tx, by, { ...entry, target: { type: "credential", id, name: key } });
+  }
+
+  async #insert(tx: Transaction<Schema>, { id, vaultId, key, value, now }: NewCredential): Promise<void> {
     await tx
       .insertInto("credentials")
       .values({
@@ -170,14 +198,37 @@ function invalidKey(key: string): InvalidInput {
   );
 }
 
-async function idsByKey(
+interface NewCredential {
+  readonly id: string;
+  readonly vaultId: string;
+  readonly key: string;
+  readonly value: Secret;
+  readonly now: string;
+}
+
+interface Stored {
+  readonly id: string;
+  readonly type: string;
+  readonly version: number;
+}
+
+/** What the audit log has of a credential: never its value, nor anything made from it. */
+function describe(stored: Stored | undefined): object | undefined {
+  return stored && { type: stored.type, version: stored.version };
+}
+
+async function storedByKey(
   tx: Transaction<Schema>,
   vaultId: string,
   keys: readonly string[],
-): Promise<ReadonlyMap<string, string>> {
-  const rows = await tx.selectFrom("credentials").select(["id", "key"]).where("vault_id", "=", vaultId).execute();
+): Promise<ReadonlyMap<string, Stored>> {
+  const rows = await tx
+    .selectFrom("credentials")
+    .select(["id", "key", "type", "version"])
+    .where("vault_id", "=", vaultId)
+    .execute();
   const wanted = new Set(keys);
-  return new Map(rows.filter(({ key }) => wanted.has(key)).map(({ key, id }) => [key, id]));
+  return new Map(rows.filter(({ key }) => wanted.has(key)).map(({ key, ...stored }) => [key, stored]));
 }
 
 /** By code unit, the same on both engines whatever their collation. */

@@ -22,7 +22,7 @@ export function registerCredentialRoutes(router: ApiRouter, { access, credential
     const isRevealing = request.query("reveal") === "true";
     const { vault, role } = await vaultOf(access, request, request.query("vault"), isRevealing ? "member" : "access");
     if (isRevealing) {
-      const revealed = await credentials.reveal(vault.id, request.query("key") || undefined);
+      const revealed = await credentials.reveal(request.principal, vault.id, request.query("key") || undefined);
       return secretJson(listing(revealed.map(formatRevealed)));
     }
     const entries = await credentials.list(vault.id);
@@ -36,7 +36,7 @@ export function registerCredentialRoutes(router: ApiRouter, { access, credential
     if (Object.keys(given).length === 0) throw new InvalidInput("credentials_required", "Credentials map is required");
     const { vault } = await vaultOf(access, request, body.string("vault"), "member");
     const values = new Map(Object.entries(given).map(([key, value]) => [key, new Secret(value)]));
-    return json({ set: await credentials.set(vault.id, values) });
+    return json({ set: await credentials.set(request.principal, vault.id, values) });
   });
 
   router.on("DELETE", "/v1/credentials", withBody, async (request) => {
@@ -44,7 +44,7 @@ export function registerCredentialRoutes(router: ApiRouter, { access, credential
     const keys = body.strings("keys") ?? [];
     if (keys.length === 0) throw new InvalidInput("keys_required", "Keys list is required");
     const { vault } = await vaultOf(access, request, body.string("vault"), "member");
-    return json({ deleted: await credentials.delete(vault.id, keys) });
+    return json({ deleted: await credentials.delete(request.principal, vault.id, keys) });
   });
 }
 

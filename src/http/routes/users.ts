@@ -37,17 +37,17 @@ export function registerUserRoutes(router: ApiRouter, { access, users }: UserDep
   });
 
   router.on("DELETE", "/v1/admin/users/{email}", authed, async (request) => {
-    access.owner(request.principal);
+    const owner = access.owner(request.principal);
     const email = request.params.email ?? "";
-    await users.remove(email);
+    await users.remove(owner, email);
     return json({ status: "removed", email });
   });
 
   router.on("POST", "/v1/admin/users/{email}/role", { ...authed, body: true }, async (request) => {
-    access.owner(request.principal);
+    const owner = access.owner(request.principal);
     const role = parseInstanceRole(new Fields(await request.json()).string("role") ?? "");
     const email = request.params.email ?? "";
-    await users.setRole(email, role);
+    await users.setRole(owner, email, role);
     return json({ email, role });
   });
 }

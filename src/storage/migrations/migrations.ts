@@ -1,6 +1,7 @@
 /** The steps that lead from an empty database to `schema.ts`, and how far a database has come. */
 import { Conflict } from "../../errors.ts";
 import { firstSchema } from "./0001-first-schema.ts";
+import { audit } from "./0005-audit.ts";
 
 /** What one step may differ in between the engines; everything else is written once. */
 export interface Words {
@@ -29,7 +30,7 @@ export interface Migration {
 }
 
 /** In order. A step that was released is never changed: the next one corrects it. */
-export const migrations: readonly Migration[] = [firstSchema];
+export const migrations: readonly Migration[] = [firstSchema, audit];
 
 export const product = "agent-vault";
 

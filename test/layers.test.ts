@@ -21,8 +21,8 @@ const layers: readonly (readonly string[])[] = [
 /** What the command line may use besides `client`: it is a program of its own and sees no inside of the server. */
 const knownToCli = ["errors", "log", "runtime", "config", "client"];
 
-/** Two commands run on the server's machine; they reach inside through these modules, loaded when they are chosen. */
-const doorsForLocalCommands = ["server.ts", "domain/unlock.ts"];
+/** Some commands run on the server's machine, or check what it wrote; they reach inside through these modules, loaded when they are chosen. */
+const doorsForLocalCommands = ["server.ts", "domain/unlock.ts", "domain/audit/verify.ts"];
 
 const src = join(import.meta.dirname, "..", "src");
 

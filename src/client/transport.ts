@@ -38,6 +38,8 @@ export interface CallOptions {
   readonly query?: Readonly<Record<string, string | undefined>>;
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
+  /** For this exchange, in place of the client's own limit. */
+  readonly timeoutMs?: number;
 }
 
 /** A path whose values are percent-encoded, each as one segment. */
@@ -77,11 +79,12 @@ export class Transport {
   }
 
   /** As `json`, whatever the body is. The time limit is for all of it. */
-  async send(method: string, target: string, { query = {}, body, headers = {} }: CallOptions = {}): Promise<Answer> {
+  async send(method: string, target: string, options: CallOptions = {}): Promise<Answer> {
+    const { query = {}, body, headers = {} } = options;
     const url = new URL(`${this.address}${target}`);
     for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, value);
     const { token, clientName } = this.#options;
-    const timeoutMs = this.#options.timeoutMs ?? 10_000;
+    const timeoutMs = options.timeoutMs ?? this.#options.timeoutMs ?? 10_000;
     let response: Response;
     let text: string;
     try {

@@ -9,6 +9,7 @@ import { SessionCookie } from "./authenticate.ts";
 import { ApiRouter } from "./router.ts";
 import { registerAccountRoutes } from "./routes/account.ts";
 import { registerAgentRoutes } from "./routes/agents.ts";
+import { registerAuditRoutes } from "./routes/audit.ts";
 import { registerCatalogRoutes } from "./routes/catalog.ts";
 import { registerCredentialStoreRoutes } from "./routes/credential-stores.ts";
 import { registerCredentialRoutes } from "./routes/credentials.ts";
@@ -51,6 +52,7 @@ export function buildApi({ database, domain, config, log, catalog, skill, proxyA
   registerUserRoutes(router, domain);
   registerInviteRoutes(router, domain);
   registerAgentRoutes(router, domain);
+  registerAuditRoutes(router, domain);
   registerSettingsRoutes(router, domain);
   registerVaultRoutes(router, domain);
   registerVaultMemberRoutes(router, domain);

@@ -618,7 +618,8 @@ describeOnEachEngine("the audit trail of the API", (openScratch) => {
     expect(changing.filter((route) => !known.has(route))).toEqual([]);
   });
 
-  it.each(table)("$route $case", async ({ route, writes, prepare }) => {
+  const named = table.map((row) => ({ ...row, title: [row.route, row.case ?? ""].join(" ").trim() }));
+  it.each(named)("$title", async ({ route, writes, prepare }) => {
     const prepared = await prepare(world);
     const before = (await lastId()) ?? 0;
     const [method = "", path = ""] = route.split(" ");

@@ -44,7 +44,8 @@ export async function parseAssignments(
       .select(["vaults.id", "vault_grants.role"])
       .where("vaults.name", "=", vaultName)
       .executeTakeFirst();
-    if (vault === undefined) throw vaultNotFound(vaultName);
+    // Without any grant the vault is not there, as everywhere: names must not be tried out here.
+    if (vault === undefined || (actor.role !== "owner" && vault.role === null)) throw vaultNotFound(vaultName);
     if (actor.role !== "owner" && vault.role !== "admin") {
       throw new Forbidden("vault_admin_required", `Only admins of vault "${vaultName}" may give access to it`);
     }

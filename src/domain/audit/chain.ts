@@ -112,8 +112,9 @@ export class Chain {
       const which = first === id ? `Entry ${id} was` : `Entries ${first} to ${id}, or some of them, were`;
       return problem(first, "rewritten", `${which} rewritten after a checkpoint had been signed`);
     }
+    // One that was kept elsewhere may be the same as one of the log.
+    if (id > this.#signedId) this.#checkpoints++;
     this.#signedId = id;
-    this.#checkpoints++;
     return undefined;
   }
 

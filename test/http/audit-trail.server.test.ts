@@ -206,9 +206,11 @@ const table: readonly Row[] = [
   },
   {
     route: "DELETE /v1/auth/account",
-    writes: ["account.delete"],
-    async prepare({ person }) {
+    case: "with a grant on a vault",
+    writes: ["member.remove", "account.delete"],
+    async prepare({ api, owner, person, vault }) {
       const { email, token } = await person();
+      await api.expect(201, "POST", `/v1/vaults/${await vault()}/users`, { token: owner, body: { email } });
       return { token, by: { type: "user", name: email } };
     },
   },
@@ -223,8 +225,13 @@ const table: readonly Row[] = [
   },
   {
     route: "DELETE /v1/admin/users/{email}",
-    writes: ["user.remove"],
-    prepare: async ({ owner, person }) => ({ token: owner, at: [(await person()).email] }),
+    case: "with a grant on a vault",
+    writes: ["member.remove", "user.remove"],
+    async prepare({ api, owner, person, vault }) {
+      const { email } = await person();
+      await api.expect(201, "POST", `/v1/vaults/${await vault()}/users`, { token: owner, body: { email } });
+      return { token: owner, at: [email] };
+    },
   },
   {
     route: "POST /v1/admin/users/{email}/role",
@@ -258,7 +265,8 @@ const table: readonly Row[] = [
   },
   {
     route: "POST /v1/users/invites/{token}/accept",
-    writes: ["invite.accept"],
+    case: "with a vault",
+    writes: ["invite.accept", "member.add"],
     prepare: async ({ invite }) => ({
       at: [(await invite()).token],
       body: { password: secrets.newPassword },
@@ -267,7 +275,8 @@ const table: readonly Row[] = [
   },
   {
     route: "POST /v1/agents",
-    writes: ["agent.create"],
+    case: "with a grant on a vault",
+    writes: ["agent.create", "member.add"],
     prepare: async ({ owner, name }) => ({
       token: owner,
       body: { name: name(), vaults: [{ vault_name: "default" }] },
@@ -287,8 +296,13 @@ const table: readonly Row[] = [
   },
   {
     route: "POST /v1/agents/{name}/delete",
-    writes: ["agent.delete"],
-    prepare: async ({ owner, agent }) => ({ token: owner, at: [await agent()] }),
+    case: "with a grant on a vault",
+    writes: ["member.remove", "agent.delete"],
+    async prepare({ api, owner, agent, vault }) {
+      const name = await agent();
+      await api.expect(201, "POST", `/v1/vaults/${await vault()}/agents`, { token: owner, body: { name } });
+      return { token: owner, at: [name] };
+    },
   },
   {
     route: "POST /v1/agents/{name}/rotate",
@@ -601,14 +615,10 @@ describeOnEachEngine("the audit trail of the API", (openScratch) => {
   const lastId = async () => (await database.db.selectFrom("audit_head").select("last_id").executeTakeFirst())?.last_id;
 
   it("begins with the first owner", async () => {
+    const owner = { actor_type: "user", actor_name: "owner@example.com", client_ip: "127.0.0.1" };
     expect(await entriesAfter(0)).toMatchObject([
-      {
-        id: 1,
-        action: "account.register",
-        actor_type: "user",
-        actor_name: "owner@example.com",
-        client_ip: "127.0.0.1",
-      },
+      { id: 1, action: "account.register", ...owner },
+      { id: 2, action: "member.add", target_name: "owner@example.com", ...owner },
     ]);
   });
 
@@ -680,7 +690,8 @@ async function buildWorld(api: ApiServer): Promise<World> {
     },
     async invite() {
       const email = `${name()}@example.com`;
-      const sent = await api.expect(201, "POST", "/v1/users/invites", { token: owner, body: { email } });
+      const body = { email, vaults: [{ vault_name: "default" }] };
+      const sent = await api.expect(201, "POST", "/v1/users/invites", { token: owner, body });
       return { email, token: String(sent.invite_link).split("/").at(-1) ?? "" };
     },
     async credential(vault) {

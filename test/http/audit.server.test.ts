@@ -39,7 +39,7 @@ describeOnEachEngine("the audit log over the API", (openScratch) => {
   it("says who did what to what, with the state before and after, newest first", async () => {
     const [entry] = (await list("?limit=1")) as unknown as Record<string, unknown>[];
     expect(entry).toMatchObject({
-      id: 5,
+      id: 6,
       actor: { type: "user", name: "owner@example.com" },
       client_ip: "127.0.0.1",
       action: "vault.rename",
@@ -52,15 +52,15 @@ describeOnEachEngine("the audit log over the API", (openScratch) => {
   });
 
   it.each([
-    { query: "?action=vault.create", ids: [3, 2], because: "an action is exact" },
-    { query: "?action=vault", ids: [5, 3, 2], because: "a noun stands for all its actions" },
+    { query: "?action=vault.create", ids: [4, 3], because: "an action is exact" },
+    { query: "?action=vault", ids: [6, 4, 3], because: "a noun stands for all its actions" },
     { query: "?action=vaul", ids: [], because: "half a noun is none" },
-    { query: "?actor=admin@example.com", ids: [4, 2], because: "people are found by their address" },
-    { query: "?target=STRIPE_KEY", ids: [4], because: "who touched a credential is the usual question" },
-    { query: "?vault=billing", ids: [4, 2], because: "an owner may ask about a vault without a grant on it" },
+    { query: "?actor=admin@example.com", ids: [5, 3], because: "people are found by their address" },
+    { query: "?target=STRIPE_KEY", ids: [5], because: "who touched a credential is the usual question" },
+    { query: "?vault=billing", ids: [5, 3], because: "an owner may ask about a vault without a grant on it" },
     { query: "?since=2000-01-01&until=2001-01-01T00:00:00Z", ids: [], because: "times are a range" },
-    { query: "?since=2000-01-01", ids: [5, 4, 3, 2, 1], because: "either end may be open" },
-    { query: "?limit=2&before=4", ids: [3, 2], because: "pages follow the cursor" },
+    { query: "?since=2000-01-01", ids: [6, 5, 4, 3, 2, 1], because: "either end may be open" },
+    { query: "?limit=2&before=5", ids: [4, 3], because: "pages follow the cursor" },
   ])("filters by $query: $because", async ({ query, ids }) => {
     expect((await list(query)).map(({ id }) => id)).toEqual(ids);
   });
@@ -68,8 +68,8 @@ describeOnEachEngine("the audit log over the API", (openScratch) => {
   it("gives a cursor until the last page", async () => {
     const next = async (query: string) =>
       (await api.expect(200, "GET", `/v1/audit${query}`, { token: owner })).next_cursor;
-    expect(await next("?limit=2")).toBe(4);
-    expect(await next("?limit=5")).toBe(null);
+    expect(await next("?limit=2")).toBe(5);
+    expect(await next("?limit=6")).toBe(null);
   });
 
   it.each(["limit=0", "limit=x", "before=-1", "since=yesterday", "until=2026-13-01"])(
@@ -80,7 +80,7 @@ describeOnEachEngine("the audit log over the API", (openScratch) => {
   );
 
   it("shows an admin what happened in their vault, and nothing of others", async () => {
-    expect((await list("", admin, "/v1/vaults/billing/audit")).map(({ id }) => id)).toEqual([4, 2]);
+    expect((await list("", admin, "/v1/vaults/billing/audit")).map(({ id }) => id)).toEqual([5, 3]);
     const ofOther = await list("?vault=renamed", admin, "/v1/vaults/billing/audit");
     expect(ofOther.map(({ vault_name }) => vault_name)).toEqual(["billing", "billing"]);
     expect((await api.call("GET", "/v1/vaults/renamed/audit", { token: admin })).status).toBe(404);

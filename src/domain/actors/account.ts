@@ -13,6 +13,8 @@ import type { Mail } from "../mail.ts";
 import type { Settings } from "../settings.ts";
 import type { Codes } from "./codes.ts";
 import { domainOf, normalizeEmail, parseEmail } from "./email.ts";
+import { grantDefaultVault } from "./first-owner.ts";
+import { recordLostGrants } from "./grant-trail.ts";
 import {
   checkNewPassword,
   checkPasswordLength,
@@ -25,7 +27,6 @@ import type { Caller, IssuedSession, Sessions } from "./session.ts";
 
 /** While no user exists, the database is asked again at most this often. */
 const initRecheckMs = 2_000;
-const defaultVaultName = "default";
 
 export interface Registration {
   readonly email: string;
@@ -115,32 +116,17 @@ export class Accounts {
         .insertInto("users")
         .values({ id, email, ...password, role: "owner", is_active: 1, created_at: now, updated_at: now })
         .execute();
-      await this.#grantDefaultVault(tx, id, now);
       announce({ kind: "actor", actorId: id });
       const issued = await this.#sessions.issueLogin(tx, { userId: id, deviceLabel, caller });
       const owner = authorOfPerson({ id, email }, { sessionId: issued.id, ip: caller.ip });
       this.#note(tx, owner, { action: "account.register", user: { id, email }, after: { role: "owner" } });
+      const grantee = { type: "user", id, name: email } as const;
+      await grantDefaultVault({ audit: this.#audit, tx, by: owner, grantee }, this.#clock.now());
       return issued;
     });
     if (session === undefined) return undefined;
     this.#isInitialized = true;
     return { kind: "owner", email, session };
-  }
-
-  async #grantDefaultVault(tx: Transaction<Schema>, userId: string, now: string): Promise<void> {
-    const vault = await tx.selectFrom("vaults").select("id").where("name", "=", defaultVaultName).executeTakeFirst();
-    if (vault === undefined) return;
-    await tx
-      .insertInto("vault_grants")
-      .values({
-        id: uuidv7(this.#clock.now()),
-        vault_id: vault.id,
-        user_id: userId,
-        agent_id: null,
-        role: "admin",
-        created_at: now,
-      })
-      .execute();
   }
 
   /** @returns the code to send; undefined when there is nothing to send, which nobody is told. */
@@ -355,6 +341,8 @@ export class Accounts {
         throw new Conflict("owner_account", "Owners cannot delete their own account; transfer ownership first");
       }
       await this.#sessions.endAll(tx, person.id);
+      const grantee = { type: "user", id: person.id, name: person.email } as const;
+      await recordLostGrants({ audit: this.#audit, tx, by: person, grantee });
       await tx.deleteFrom("users").where("id", "=", person.id).execute();
       announce({ kind: "actor", actorId: person.id });
       this.#note(tx, person, { action: "account.delete", user: person, before: { role: person.role } });

@@ -8,6 +8,7 @@ import type { Schema } from "../../storage/schema.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import { parseSlug } from "../slug.ts";
+import { recordLostGrants, recordNewGrant } from "./grant-trail.ts";
 import { requireAnotherOwner } from "./owners.ts";
 import { type AssignedVault, describeAssigned, parseAssignments, type RequestedVault } from "./preassignment.ts";
 import type { Actor, InstanceRole, VaultRole } from "./principal.ts";
@@ -115,6 +116,8 @@ export class Agents {
           target: { type: "agent", id, name },
           after: { role, vaults: vaults.map(describeAssigned) },
         });
+        const trail = { audit: this.#audit, tx, by: actor, grantee: { type: "agent", id, name } } as const;
+        for (const { vaultId, vaultRole } of vaults) recordNewGrant(trail, { vaultId, role: vaultRole });
         return this.#issueToken(tx, id);
       })
       .catch((error: unknown) => this.#orTaken(error, name));
@@ -164,11 +167,13 @@ export class Agents {
       const agent = await this.#findManaged(tx, actor, name);
       if (agent.role === "owner" && agent.status === "active") await requireAnotherOwner(this.#database, tx);
       await endTokens(tx, agent.id);
+      const grantee = { type: "agent", id: agent.id, name } as const;
+      await recordLostGrants({ audit: this.#audit, tx, by: actor, grantee });
       await tx.deleteFrom("agents").where("id", "=", agent.id).execute();
       announce({ kind: "actor", actorId: agent.id });
       this.#audit.record(tx, actor, {
         action: "agent.delete",
-        target: { type: "agent", id: agent.id, name },
+        target: grantee,
         before: { role: agent.role, status: agent.status },
       });
     });

@@ -3,6 +3,7 @@ import type { Transaction } from "kysely";
 import { uuidv7 } from "../../crypto/token.ts";
 import { Conflict } from "../../errors.ts";
 import type { Schema } from "../../storage/schema.ts";
+import { type GrantTrail, recordNewGrant } from "./grant-trail.ts";
 import type { NewInvite } from "./invite-rows.ts";
 import type { PasswordColumns } from "./password.ts";
 import type { AssignedVault } from "./preassignment.ts";
@@ -56,10 +57,9 @@ export async function ensureUser(
 }
 
 /** Gives a vault; a grant that allows as much already stays. */
-export async function raiseGrant(
-  tx: Transaction<Schema>,
-  { userId, vault, nowMs }: { readonly userId: string; readonly vault: AssignedVault; readonly nowMs: number },
-): Promise<void> {
+export async function raiseGrant(trail: GrantTrail, vault: AssignedVault, nowMs: number): Promise<void> {
+  const { audit, tx, by, grantee } = trail;
+  const userId = grantee.id;
   const grant = await tx
     .selectFrom("vault_grants")
     .select(["id", "role"])
@@ -78,7 +78,15 @@ export async function raiseGrant(
         created_at: new Date(nowMs).toISOString(),
       })
       .execute();
+    recordNewGrant(trail, { vaultId: vault.vaultId, role: vault.vaultRole });
   } else if (!hasVaultRole(grant.role as VaultRole, vault.vaultRole)) {
     await tx.updateTable("vault_grants").set({ role: vault.vaultRole }).where("id", "=", grant.id).execute();
+    audit.record(tx, by, {
+      action: "member.set_role",
+      target: grantee,
+      vaultId: vault.vaultId,
+      before: { role: grant.role },
+      after: { role: vault.vaultRole },
+    });
   }
 }

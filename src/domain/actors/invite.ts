@@ -223,14 +223,16 @@ export class Invites {
       const now = this.#clock.now();
       if (!(await claimInvite(tx, invite.id, now))) throw gone("accepted");
       const userId = await ensureUser(tx, { invite, password: columns, nowMs: now });
-      for (const vault of invite.vaults) await raiseGrant(tx, { userId, vault, nowMs: now });
       announce({ kind: "actor", actorId: userId });
       // Whoever has the link accepts it: nobody has proved to be that person.
-      this.#audit.record(tx, anonymous(caller), {
+      const by = anonymous(caller);
+      this.#audit.record(tx, by, {
         action: "invite.accept",
         target: { type: "invite", id: invite.id, name: invite.email },
         after: { user_id: userId, is_new_account: existing === undefined, ...describe(invite) },
       });
+      const grantee = { type: "user", id: userId, name: invite.email } as const;
+      for (const vault of invite.vaults) await raiseGrant({ audit: this.#audit, tx, by, grantee }, vault, now);
     });
     return invite.email;
   }

@@ -7,6 +7,7 @@ import type { Schema } from "../../storage/schema.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import { normalizeEmail } from "./email.ts";
+import { recordLostGrants } from "./grant-trail.ts";
 import { requireAnotherOwner } from "./owners.ts";
 import type { Actor, InstanceRole, VaultRole } from "./principal.ts";
 import type { Sessions } from "./session.ts";
@@ -104,6 +105,8 @@ export class Users {
       const user = await findForChange(tx, address);
       if (user.role === "owner" && user.is_active === 1) await requireAnotherOwner(this.#database, tx);
       await this.#sessions.endAll(tx, user.id);
+      const grantee = { type: "user", id: user.id, name: user.email } as const;
+      await recordLostGrants({ audit: this.#audit, tx, by, grantee });
       const invites = await tx
         .updateTable("user_invites")
         .set({ status: "revoked" })
@@ -114,7 +117,7 @@ export class Users {
       announce({ kind: "actor", actorId: user.id });
       this.#audit.record(tx, by, {
         action: "user.remove",
-        target: { type: "user", id: user.id, name: user.email },
+        target: grantee,
         before: { role: user.role, is_active: user.is_active === 1 },
         after: { revoked_invites: Number(invites.numUpdatedRows) },
       });

@@ -22,7 +22,7 @@ const layers: readonly (readonly string[])[] = [
 const knownToCli = ["errors", "log", "runtime", "config", "client"];
 
 /** Some commands run on the server's machine, or check what it wrote; they reach inside through these modules, loaded when they are chosen. */
-const doorsForLocalCommands = ["server.ts", "domain/unlock.ts", "domain/audit/verify.ts"];
+const doorsForLocalCommands = ["server.ts", "domain/unlock.ts", "domain/audit/verify.ts", "domain/audit/prune.ts"];
 
 const src = join(import.meta.dirname, "..", "src");
 

@@ -1,7 +1,8 @@
 import { resolve } from "node:path";
 import { UsageError } from "../../errors.ts";
 import { writeAtomically } from "../../runtime/files.ts";
-import { addressFlag, command, jsonFlag } from "../command.ts";
+import { addressFlag, command, jsonFlag, yesFlag } from "../command.ts";
+import { confirm } from "../confirm.ts";
 import { asPerson } from "../connect.ts";
 import { formatTime, note, printJson, printTable } from "../output.ts";
 
@@ -120,11 +121,36 @@ const verify = command({
   },
 });
 
+const prune = command({
+  meta: {
+    name: "prune",
+    description: "Delete the oldest entries from the database of the server on this machine",
+    details:
+      "Only what a checkpoint covers goes, and an entry says so: what stays can still be verified. Keep an export first.",
+    environment: { DATABASE_URL: "PostgreSQL to prune instead of the embedded SQLite" },
+    examples: ["agent-vault audit export -o audit.ndjson && agent-vault audit prune --before 2025-01-01"],
+  },
+  args: {
+    before: { type: "string", valueHint: "time", description: "Older than this, such as 2025-01-01 (required)" },
+    yes: yesFlag,
+  },
+  async run({ args, context }) {
+    const time = Date.parse(args.before ?? "");
+    if (Number.isNaN(time)) {
+      throw new UsageError("bad_time", "--before needs a time", { hint: "--before 2025-01-01" });
+    }
+    const before = new Date(time).toISOString();
+    if (!(await confirm(context, `Delete audit entries older than ${before}?`, args.yes))) return;
+    const { pruneLocal } = await import("../serve/verify-audit.ts");
+    await pruneLocal(context, before);
+  },
+});
+
 export const auditCommand = command({
   meta: {
     name: "audit",
     group: "Server",
-    description: "Who changed what: list, export and verify the audit log",
+    description: "Who changed what: list, export, verify and prune the audit log",
   },
   subCommands: {
     list: async () => list,
@@ -132,5 +158,6 @@ export const auditCommand = command({
     verify: async () => verify,
     key: async () => key,
     checkpoint: async () => checkpoint,
+    prune: async () => prune,
   },
 });

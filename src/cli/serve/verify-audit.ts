@@ -1,4 +1,4 @@
-/** Checks the audit log of an export, or of the database on this machine. */
+/** Checks the audit log of an export, or of the database on this machine; prunes the latter. */
 import { createReadStream, existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
@@ -36,7 +36,7 @@ export async function verifyAudit(context: CliContext, flags: VerifyFlags): Prom
   }
   const verdict =
     flags.file === undefined
-      ? await verifyLocal(context, (database) => verify.verifyDatabase(database, options))
+      ? await withLocal(context, (database) => verify.verifyDatabase(database, options))
       : await verify.verifyExport(open(flags.file), options);
   return report(context, flags, verdict);
 }
@@ -73,10 +73,18 @@ function report({ terminal }: CliContext, flags: VerifyFlags, verdict: Verdict):
   return 0;
 }
 
-async function verifyLocal(
+/** @param before RFC 3339. @throws {Conflict} `audit_broken`. */
+export async function pruneLocal(context: CliContext, before: string): Promise<void> {
+  const { pruneAudit } = await import("../../domain/audit/prune.ts");
+  const pruned = await withLocal(context, (database) => pruneAudit(database, before));
+  if (pruned === undefined) return note(context.terminal, "There is nothing to prune: no checkpoint is that old.");
+  success(context.terminal, `Deleted ${pruned.entries} entries, up to entry ${pruned.through}`);
+}
+
+async function withLocal<T>(
   { environment }: CliContext,
-  check: (database: Parameters<Verify["verifyDatabase"]>[0]) => Promise<Verdict>,
-): Promise<Verdict> {
+  work: (database: Parameters<Verify["verifyDatabase"]>[0]) => Promise<T>,
+): Promise<T> {
   const config = parseServerConfig({}, environment);
   if (config.database.kind === "sqlite" && !existsSync(config.database.path)) {
     throw new NotFound("no_database", `There is no database at ${config.database.path}`, {
@@ -84,7 +92,7 @@ async function verifyLocal(
     });
   }
   const { withLocalDatabase } = await import("../../server.ts");
-  return withLocalDatabase(config, silentLogger, check);
+  return withLocalDatabase(config, silentLogger, work);
 }
 
 async function* linesOf(file: string): AsyncGenerator<string> {

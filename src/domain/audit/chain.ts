@@ -34,13 +34,18 @@ export class Chain {
   #last: ChainStart;
   /** Entries up to here are covered by a checkpoint. */
   #signedId: number;
+  readonly #signedIds = new Set<number>();
   #entries = 0;
-  #checkpoints = 0;
 
   constructor(options: ChainOptions) {
     this.#options = options;
     this.#last = options.start ?? genesis;
     this.#signedId = this.#last.id;
+  }
+
+  /** The same check, of a chain that begins somewhere else. */
+  from(start: ChainStart): Chain {
+    return new Chain({ ...this.#options, start });
   }
 
   get last(): ChainStart {
@@ -53,7 +58,7 @@ export class Chain {
 
   /** Checkpoints that hold. */
   get checkpoints(): number {
-    return this.#checkpoints;
+    return this.#signedIds.size;
   }
 
   /** The last entry that a checkpoint covers. */
@@ -112,9 +117,9 @@ export class Chain {
       const which = first === id ? `Entry ${id} was` : `Entries ${first} to ${id}, or some of them, were`;
       return problem(first, "rewritten", `${which} rewritten after a checkpoint had been signed`);
     }
-    // One that was kept elsewhere may be the same as one of the log.
-    if (id > this.#signedId) this.#checkpoints++;
     this.#signedId = id;
+    // One that was kept elsewhere may be the same as one of the log.
+    this.#signedIds.add(id);
     return undefined;
   }
 

@@ -63,7 +63,7 @@ async function verifyLines(lines: AsyncIterable<MaybeLine>, options: VerifyOptio
     if (line === undefined)
       run.fail(problem(run.nextId, "format", `The line after entry ${run.nextId - 1} is damaged`));
     else await run.take(line);
-    if (run.problem !== undefined) break;
+    if (run.hasSaidAll) break;
   }
   return run.finish();
 }
@@ -77,10 +77,18 @@ class Run {
   readonly #kept: Map<number, Checkpoint[]>;
   #chain: Chain | undefined;
   #hasEnded = false;
+  /** Entries up to here were pruned, if an entry says so. */
+  #prunedThrough = 0;
+  #saysPruned = false;
 
   constructor(options: VerifyOptions) {
     this.#options = options;
     this.#kept = Map.groupBy(options.keptCheckpoints ?? [], ({ audit_id }) => audit_id);
+  }
+
+  /** Nothing that is still to come could change the verdict. */
+  get hasSaidAll(): boolean {
+    return this.problem !== undefined && (this.#prunedThrough === 0 || this.#saysPruned);
   }
 
   get nextId(): number {
@@ -112,14 +120,26 @@ class Run {
       case "key":
         return this.#takeKey(line.id, line.public_key_pem);
       case "entry":
+        this.#saysPruned ||= prunes(line, this.#prunedThrough);
         this.fail(chain.entry(withoutType(line)));
         return this.#compareKept(chain);
       case "checkpoint":
-        return this.fail(await chain.checkpoint(withoutType(line)));
+        return this.#takeCheckpoint(chain, withoutType(line));
       case "end":
         this.#hasEnded = true;
         return this.fail(chain.end({ id: line.last_id, hash: line.last_hash }));
     }
+  }
+
+  /** One that comes before all entries is what is left of those that were pruned. */
+  async #takeCheckpoint(chain: Chain, checkpoint: Checkpoint): Promise<void> {
+    const { audit_id: id, hash } = checkpoint;
+    if (chain.last.id > 0 || id < 1) return this.fail(await chain.checkpoint(checkpoint));
+    this.#prunedThrough = id;
+    this.#chain = chain.from({ id, hash });
+    this.fail(await this.#chain.checkpoint(checkpoint));
+    await this.#compareKept(this.#chain);
+    for (const kept of this.#kept.keys()) if (kept < id) this.#kept.delete(kept);
   }
 
   async #takeKey(id: string, pem: string): Promise<void> {
@@ -146,6 +166,10 @@ class Run {
     if (!this.#hasEnded) {
       this.fail(problem(this.nextId, "missing", `The log breaks off after entry ${chain.last.id}: it has no end`));
     }
+    if (this.#prunedThrough > 0 && !this.#saysPruned) {
+      const which = `Entries 1 to ${this.#prunedThrough} are missing`;
+      this.problem = problem(1, "missing", `${which}, and no entry says that they were pruned`);
+    }
     const [beyond] = [...this.#kept.keys()].sort((one, other) => one - other);
     if (beyond !== undefined && this.problem === undefined) {
       const which = `Entries ${this.nextId} to ${beyond} are missing`;
@@ -161,6 +185,10 @@ class Run {
       keyIds: [...this.#keys.keys()],
     };
   }
+}
+
+function prunes({ action, after }: AuditRow, through: number): boolean {
+  return action === "audit.prune" && parseJson(after ?? "")?.through === through;
 }
 
 /** Undefined for a line that is none of ours. */

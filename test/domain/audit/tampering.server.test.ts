@@ -8,6 +8,7 @@ import { operator } from "../../../src/domain/audit/author.ts";
 import { Checkpoints } from "../../../src/domain/audit/checkpoints.ts";
 import { type AuditRow, hashOf } from "../../../src/domain/audit/entry.ts";
 import { exportLines } from "../../../src/domain/audit/export.ts";
+import { pruneAudit } from "../../../src/domain/audit/prune.ts";
 import { readCheckpoints, verifyDatabase, verifyExport } from "../../../src/domain/audit/verify.ts";
 import { createLogger } from "../../../src/log.ts";
 import type { Database } from "../../../src/storage/database.ts";
@@ -15,16 +16,16 @@ import { describeEachDatabase } from "../../support/database.ts";
 
 const log = createLogger({ level: "silent", format: "text" });
 
-async function append(database: Database, count: number): Promise<void> {
+async function append(database: Database, count: number, nowMs = Date.now()): Promise<void> {
   for (let index = 0; index < count; index++) {
     const entry = { action: "test.write", target: { type: "thing", id: String(index) }, after: { index } } as const;
-    await database.transaction((tx) => appendEntries(tx, Date.now(), [signed(operator, entry)]));
+    await database.transaction((tx) => appendEntries(tx, nowMs, [signed(operator, entry)]));
   }
 }
 
-async function openCheckpoints(database: Database): Promise<Checkpoints> {
+async function openCheckpoints(database: Database, nowMs = Date.now()): Promise<Checkpoints> {
   const keyring = await Keyring.open([{ number: 1, raw: new Uint8Array(32).fill(7) }]);
-  return new Checkpoints({ database, keyring, clock: { now: () => Date.now() }, log });
+  return new Checkpoints({ database, keyring, clock: { now: () => nowMs }, log });
 }
 
 /** Entry 1 is the key's; a checkpoint at 5 and at 9; entries 10 to 12 are not signed. */
@@ -121,6 +122,12 @@ const attacks: readonly Attack[] = [
     },
   },
   { name: "the first entry is dropped", entry: 1, kind: "missing", run: (database) => cut(database, 1) },
+  {
+    name: "the beginning is cut off up to a checkpoint, as if it had been pruned",
+    entry: 1,
+    kind: "missing",
+    run: (database) => cut(database, 1, 5),
+  },
   { name: "an entry is dropped", entry: 6, kind: "missing", run: (database) => cut(database, 6) },
   {
     name: "an entry is dropped and those after it renumbered",
@@ -260,6 +267,71 @@ describeEachDatabase("the audit log in a database", (open, engine) => {
     expect((await verifyDatabase(database)).checkpoints).toBe(2);
   });
 
+  describe("when it is pruned", () => {
+    const longAgo = Date.parse("2020-01-01T00:00:00.000Z");
+
+    /** Entries 1 to 7 are old, 8 to 10 are young; checkpoints at 5 and 9. */
+    async function aged(database: Database): Promise<Checkpoints> {
+      const checkpoints = await openCheckpoints(database, longAgo);
+      await checkpoints.publicKey();
+      await append(database, 4, longAgo);
+      await checkpoints.sign();
+      await append(database, 2, longAgo);
+      await append(database, 2);
+      await checkpoints.sign();
+      await append(database, 1);
+      return checkpoints;
+    }
+
+    it("loses what a checkpoint of old entries covers, says so, and holds from there on", async () => {
+      const database = await open();
+      const checkpoints = await aged(database);
+      const kept = await readCheckpoints(textOf(database));
+      expect(await pruneAudit(database, "2019-01-01T00:00:00.000Z")).toBeUndefined();
+      expect(await pruneAudit(database, "2021-01-01T00:00:00.000Z")).toEqual({ through: 5, entries: 5 });
+      expect(await pruneAudit(database, "2021-01-01T00:00:00.000Z"), "twice is once").toBeUndefined();
+      expect(await rowOf(database, 11)).toMatchObject({ action: "audit.prune", actor_type: "operator" });
+      const holds = { problem: undefined, entries: 6, lastId: 11, checkpoints: 2, signedId: 9 };
+      expect(await verifyDatabase(database)).toMatchObject(holds);
+      expect(await verifyExport(textOf(database))).toMatchObject(holds);
+      expect((await verifyDatabase(database, { keptCheckpoints: kept })).problem).toBeUndefined();
+      expect(await checkpoints.sign()).toBeUndefined();
+      await append(database, 1);
+      await checkpoints.sign();
+      expect(await verifyDatabase(database)).toMatchObject({ problem: undefined, lastId: 12, signedId: 12 });
+    });
+
+    it("still shows what was done to the rest", async () => {
+      const database = await open();
+      await aged(database);
+      await pruneAudit(database, "2021-01-01T00:00:00.000Z");
+      await cut(database, 6);
+      expect((await verifyDatabase(database)).problem).toMatchObject({ entry: 6, kind: "missing" });
+    });
+
+    it("cannot begin at a checkpoint that nobody signed, nor at another than it says", async () => {
+      const database = await open();
+      await aged(database);
+      await pruneAudit(database, "2021-01-01T00:00:00.000Z");
+      const first = database.db.updateTable("audit_checkpoints").where("audit_id", "=", 5);
+      await first.set({ signature: `${"A".repeat(86)}==` }).execute();
+      expect((await verifyDatabase(database)).problem).toMatchObject({ entry: 5, kind: "checkpoint" });
+      await cut(database, 6);
+      const { hash } = await rowOf(database, 7);
+      await first.set({ audit_id: 6, hash }).execute();
+      expect((await verifyDatabase(database)).problem).toMatchObject({ entry: 1, kind: "missing" });
+    });
+
+    it("is left alone when it is broken: that is evidence", async () => {
+      const database = await open();
+      await aged(database);
+      await put(database, 3, { action: "test.nothing" });
+      const attempt = pruneAudit(database, "2021-01-01T00:00:00.000Z");
+      await expect(attempt).rejects.toMatchObject({ code: "audit_broken" });
+      expect(await rowOf(database, 1)).toBeDefined();
+    });
+  });
+
   it("does not hold against a key that did not sign it", async () => {
     const database = await open();
     await filled(database);
@@ -308,7 +380,7 @@ describeEachDatabase("the audit log in a database", (open, engine) => {
     // A second connection to an SQLite file in one process would wait for itself; there, transactions take turns.
     const others =
       engine === "sqlite" ? [database, database] : [await open({ shared: true }), await open({ shared: true })];
-    const signers = await Promise.all([database, ...others].map(openCheckpoints));
+    const signers = await Promise.all([database, ...others].map((each) => openCheckpoints(each)));
     await signers[0]?.publicKey();
     const broken = new Error("rolled back");
     const writes = [database, ...others].flatMap((each) =>

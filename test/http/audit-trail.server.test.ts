@@ -647,6 +647,18 @@ describeOnEachEngine("the audit trail of the API", (openScratch) => {
     }
   });
 
+  it("grows by no read, except of the values of credentials and of itself", async () => {
+    const before = await lastId();
+    const reads = api.routes.filter(({ method, path }) => method === "GET" && path !== "/v1/audit/export");
+    for (const { path } of reads) {
+      const target = path.replace(/\{\w+\}/g, "default");
+      await api.call("GET", `${target}?vault=default&key=TOK`, { token: world.owner });
+    }
+    expect(reads.length).toBeGreaterThan(30);
+    // The key that signs is made when it is first asked for.
+    expect((await entriesAfter(before ?? 0)).map(({ action }) => action)).toEqual(["audit_key.create"]);
+  });
+
   it("names the vault of everything that happened in one", async () => {
     const inVaults = /^(vault|member|service|credential|token)\./;
     const entries = await entriesAfter(0);

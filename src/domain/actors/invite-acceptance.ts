@@ -1,16 +1,53 @@
-/** What accepting an invitation writes: the invitation is used up, the account made or taken over, grants raised. */
+/** What accepting an invitation does to the database: all of it in one transaction, and once. */
 import type { Transaction } from "kysely";
 import { uuidv7 } from "../../crypto/token.ts";
 import { Conflict } from "../../errors.ts";
 import type { Schema } from "../../storage/schema.ts";
+import type { Audit } from "../audit/audit.ts";
+import type { By } from "../audit/author.ts";
 import { type GrantTrail, recordNewGrant } from "./grant-trail.ts";
 import type { NewInvite } from "./invite-rows.ts";
 import type { PasswordColumns } from "./password.ts";
-import type { AssignedVault } from "./preassignment.ts";
+import { type AssignedVault, describeAssigned } from "./preassignment.ts";
 import { hasVaultRole, type VaultRole } from "./principal.ts";
 
-/** Of several who accept at once, one. @returns false when the invitation is not open any more. */
-export async function claimInvite(tx: Transaction<Schema>, inviteId: string, nowMs: number): Promise<boolean> {
+/** An invitation that was found open; whether it still is decides `acceptInvite`. */
+export interface OpenInvite extends NewInvite {
+  readonly id: string;
+}
+
+interface Acceptance {
+  /** Of the account to be made; undefined when there is one already. */
+  readonly password: PasswordColumns | undefined;
+  readonly nowMs: number;
+  readonly audit: Audit;
+  readonly by: By;
+}
+
+/**
+ * Claims the invitation, makes or takes over the account, and gives the vaults.
+ * @returns the id of the person; undefined when the invitation was not open any more.
+ * @throws {Conflict} `account_changed` when the account went away meanwhile.
+ */
+export async function acceptInvite(
+  tx: Transaction<Schema>,
+  invite: OpenInvite,
+  { password, nowMs, audit, by }: Acceptance,
+): Promise<string | undefined> {
+  if (!(await claim(tx, invite.id, nowMs))) return undefined;
+  const userId = await ensureUser(tx, invite, { password, nowMs });
+  const vaults = invite.vaults.map(describeAssigned);
+  audit.record(tx, by, {
+    action: "invite.accept",
+    target: { type: "invite", id: invite.id, name: invite.email },
+    after: { user_id: userId, is_new_account: password !== undefined, role: invite.role, vaults },
+  });
+  const trail: GrantTrail = { audit, tx, by, grantee: { type: "user", id: userId, name: invite.email } };
+  for (const vault of invite.vaults) await raiseGrant(trail, { vault, nowMs });
+  return userId;
+}
+
+async function claim(tx: Transaction<Schema>, inviteId: string, nowMs: number): Promise<boolean> {
   const now = new Date(nowMs).toISOString();
   const claimed = await tx
     .updateTable("user_invites")
@@ -22,16 +59,12 @@ export async function claimInvite(tx: Transaction<Schema>, inviteId: string, now
   return claimed.numUpdatedRows > 0n;
 }
 
-/**
- * The account of the invited address: as it is when it is in use, else new or taken over, with the invitation's role.
- * @throws {Conflict} when it needs a password and has none: the account was removed meanwhile.
- * @returns its id.
- */
-export async function ensureUser(
+/** An account that was never verified belongs to nobody: whoever has the invitation takes it over. */
+async function ensureUser(
   tx: Transaction<Schema>,
-  account: { readonly invite: NewInvite; readonly password: PasswordColumns | undefined; readonly nowMs: number },
+  invite: OpenInvite,
+  { password, nowMs }: Pick<Acceptance, "password" | "nowMs">,
 ): Promise<string> {
-  const { invite, password, nowMs } = account;
   const now = new Date(nowMs).toISOString();
   const user = await tx
     .selectFrom("users")
@@ -40,31 +73,30 @@ export async function ensureUser(
     .executeTakeFirst();
   if (user?.is_active === 1) return user.id;
   if (password === undefined) throw new Conflict("account_changed", "The account was removed meanwhile; try again");
+  const account = { ...password, role: invite.role, is_active: 1 as const, updated_at: now };
   if (user !== undefined) {
-    await tx
-      .updateTable("users")
-      .set({ ...password, role: invite.role, is_active: 1, updated_at: now })
-      .where("id", "=", user.id)
-      .execute();
+    await tx.updateTable("users").set(account).where("id", "=", user.id).execute();
     return user.id;
   }
   const id = uuidv7(nowMs);
   await tx
     .insertInto("users")
-    .values({ id, email: invite.email, ...password, role: invite.role, is_active: 1, created_at: now, updated_at: now })
+    .values({ id, email: invite.email, created_at: now, ...account })
     .execute();
   return id;
 }
 
-/** Gives a vault; a grant that allows as much already stays. */
-export async function raiseGrant(trail: GrantTrail, vault: AssignedVault, nowMs: number): Promise<void> {
+/** A grant that is there already is raised, never lowered. */
+async function raiseGrant(
+  trail: GrantTrail,
+  { vault, nowMs }: { readonly vault: AssignedVault; readonly nowMs: number },
+): Promise<void> {
   const { audit, tx, by, grantee } = trail;
-  const userId = grantee.id;
   const grant = await tx
     .selectFrom("vault_grants")
     .select(["id", "role"])
     .where("vault_id", "=", vault.vaultId)
-    .where("user_id", "=", userId)
+    .where("user_id", "=", grantee.id)
     .executeTakeFirst();
   if (grant === undefined) {
     await tx
@@ -72,7 +104,7 @@ export async function raiseGrant(trail: GrantTrail, vault: AssignedVault, nowMs:
       .values({
         id: uuidv7(nowMs),
         vault_id: vault.vaultId,
-        user_id: userId,
+        user_id: grantee.id,
         agent_id: null,
         role: vault.vaultRole,
         created_at: new Date(nowMs).toISOString(),

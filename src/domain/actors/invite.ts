@@ -10,7 +10,7 @@ import type { Clock } from "../clock.ts";
 import type { Mail } from "../mail.ts";
 import type { Accounts } from "./account.ts";
 import { parseEmail } from "./email.ts";
-import { claimInvite, ensureUser, raiseGrant } from "./invite-acceptance.ts";
+import { acceptInvite, type OpenInvite } from "./invite-acceptance.ts";
 import {
   expireOverdue,
   findInvite,
@@ -220,19 +220,11 @@ export class Invites {
       columns = await hashForStorage(password);
     }
     await this.#changes.transaction(async (tx, announce) => {
-      const now = this.#clock.now();
-      if (!(await claimInvite(tx, invite.id, now))) throw gone("accepted");
-      const userId = await ensureUser(tx, { invite, password: columns, nowMs: now });
-      announce({ kind: "actor", actorId: userId });
       // Whoever has the link accepts it: nobody has proved to be that person.
-      const by = anonymous(caller);
-      this.#audit.record(tx, by, {
-        action: "invite.accept",
-        target: { type: "invite", id: invite.id, name: invite.email },
-        after: { user_id: userId, is_new_account: existing === undefined, ...describe(invite) },
-      });
-      const grantee = { type: "user", id: userId, name: invite.email } as const;
-      for (const vault of invite.vaults) await raiseGrant({ audit: this.#audit, tx, by, grantee }, vault, now);
+      const trail = { audit: this.#audit, by: anonymous(caller) };
+      const userId = await acceptInvite(tx, invite, { password: columns, nowMs: this.#clock.now(), ...trail });
+      if (userId === undefined) throw gone("accepted");
+      announce({ kind: "actor", actorId: userId });
     });
     return invite.email;
   }
@@ -283,7 +275,7 @@ export class Invites {
     throw new RateLimited("too_many_invites", `There are ${maxPending} pending invitations already; revoke some first`);
   }
 
-  async #findOpen(token: string): Promise<NewInvite & { readonly id: string }> {
+  async #findOpen(token: string): Promise<OpenInvite> {
     const invite = await findInvite(this.#database.db, token, { byHandle: false });
     if (invite === undefined) throw inviteNotFound();
     if (invite.status !== "pending") throw gone(invite.status as InviteStatus);

@@ -139,6 +139,9 @@ const prune = command({
     if (Number.isNaN(time)) {
       throw new UsageError("bad_time", "--before needs a time", { hint: "--before 2025-01-01" });
     }
+    if (time > Date.now() - 60_000) {
+      throw new UsageError("bad_time", "--before must be in the past", { hint: "--before 2025-01-01" });
+    }
     const before = new Date(time).toISOString();
     if (!(await confirm(context, `Delete audit entries older than ${before}?`, args.yes))) return;
     const { pruneLocal } = await import("../serve/verify-audit.ts");

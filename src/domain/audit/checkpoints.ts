@@ -31,8 +31,9 @@ export class Checkpoints {
   readonly #clock: Clock;
   readonly #log: Logger;
   #opening: Promise<SigningKey> | undefined;
-  /** The last entry up to which this process has looked, so that nothing new costs one read. */
-  #seenId = -1;
+  /** Where the chain ended when this process last looked: what it has seen cannot be taken back unnoticed. */
+  #seen: ChainStart | undefined;
+  #turn: Promise<void> = Promise.resolve();
 
   constructor(options: {
     readonly database: Database;
@@ -53,21 +54,30 @@ export class Checkpoints {
   }
 
   /**
-   * Signs the end of the chain, unless that is done already. What was added since the last checkpoint is checked first:
-   * a broken chain is never signed.
+   * Signs the end of the chain, unless that is done already. First it is checked that the chain goes on from where this
+   * process saw it last, or else from the last checkpoint: a broken chain is never signed.
    * @returns what is wrong with the chain.
    */
-  async sign(): Promise<Problem | undefined> {
+  sign(): Promise<Problem | undefined> {
+    // One after the other: what one has seen must not be ahead of what another is still looking at.
+    const turn = this.#turn.then(() => this.#signEnd());
+    this.#turn = turn.then(
+      () => undefined,
+      () => undefined, // whoever asked is told
+    );
+    return turn;
+  }
+
+  async #signEnd(): Promise<Problem | undefined> {
+    // Before the head: another process may append and sign at any time, and nothing is signed ahead of the head.
+    const signed = await this.#last();
     const head = await this.#database.db.selectFrom("audit_head").selectAll().executeTakeFirstOrThrow();
-    if (head.last_id === 0 || head.last_id === this.#seenId) return undefined;
-    const key = await this.#key();
-    const last = await this.#last();
-    if (last.id < head.last_id) {
-      const problem = await this.#check(last, { id: head.last_id, hash: head.last_hash });
-      if (problem !== undefined) return problem;
-      await this.#insert(key, head.last_id, head.last_hash);
-    }
-    this.#seenId = head.last_id;
+    const end = { id: head.last_id, hash: head.last_hash };
+    if (end.id === 0 && signed.id === 0 && this.#seen === undefined) return undefined;
+    const problem = await this.#check(this.#seen ?? signed, end);
+    if (problem !== undefined) return problem;
+    if (signed.id < end.id) await this.#insert(await this.#key(), end.id, end.hash);
+    this.#seen = end;
     return undefined;
   }
 

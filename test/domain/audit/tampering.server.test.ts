@@ -332,6 +332,42 @@ describeEachDatabase("the audit log in a database", (open, engine) => {
     });
   });
 
+  it.each([
+    {
+      name: "rewritten",
+      found: { entry: 9, kind: "altered" },
+      async change(database: Database) {
+        await put(database, 7, { action: "test.nothing" });
+        await rehash(database, 7);
+      },
+    },
+    {
+      name: "cut back",
+      found: { entry: 6, kind: "misplaced" },
+      async change(database: Database) {
+        await cut(database, 6, 12);
+        const { hash } = await rowOf(database, 5);
+        await database.db.updateTable("audit_head").set({ last_id: 5, last_hash: hash }).execute();
+      },
+    },
+  ])(
+    "is not signed once it was $name behind the back of a server that saw it, without a trace in the database",
+    async (attack) => {
+      const database = await open();
+      const checkpoints = await openCheckpoints(database);
+      await checkpoints.publicKey();
+      await append(database, 8);
+      await checkpoints.sign();
+      await database.db.deleteFrom("audit_checkpoints").execute();
+      await attack.change(database);
+      expect((await verifyDatabase(database)).problem, "by itself it looks whole").toBeUndefined();
+      expect(await checkpoints.sign()).toMatchObject(attack.found);
+      await append(database, 9);
+      expect(await checkpoints.sign()).toMatchObject({ kind: expect.stringMatching(/altered|misplaced/) });
+      expect(await database.db.selectFrom("audit_checkpoints").selectAll().execute()).toEqual([]);
+    },
+  );
+
   it("does not hold against a key that did not sign it", async () => {
     const database = await open();
     await filled(database);

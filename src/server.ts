@@ -131,6 +131,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     stops.push(() => changes.stop());
     stops.push(await followStoredLimits({ settings: domain.settings, limits: domain.limits, changes, log }));
     stops.push(startHousekeeping({ database, clock, log, reminders: domain.reminders }));
+    await domain.checkpoints.publicKey();
+    stops.push(domain.checkpoints.start());
     const retention = new JournalRetention({ database, clock, log, config: config.logRetention });
     retention.start();
     stops.push(() => retention.stop());

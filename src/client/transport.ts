@@ -39,6 +39,8 @@ export interface CallOptions {
   readonly query?: Readonly<Record<string, string | undefined>>;
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
+  /** For this exchange, in place of the client's own limit. */
+  readonly timeoutMs?: number;
 }
 
 /** A path whose values are percent-encoded, each as one segment. */
@@ -79,7 +81,7 @@ export class Transport {
 
   /** As `json`, whatever the body is. The time limit is for all of it. */
   async send(method: string, target: string, options: CallOptions = {}): Promise<Answer> {
-    const timeoutMs = this.#options.timeoutMs ?? 10_000;
+    const timeoutMs = options.timeoutMs ?? this.#options.timeoutMs ?? 10_000;
     const signal = AbortSignal.timeout(timeoutMs);
     try {
       const response = await this.#fetch(method, target, { ...options, signal });
@@ -96,7 +98,7 @@ export class Transport {
    * @throws {AppError} as `json`; `Unavailable` `server_unreachable` also when it breaks off.
    */
   async *stream(target: string, options: CallOptions = {}): AsyncGenerator<string, void> {
-    const timeoutMs = this.#options.timeoutMs ?? 10_000;
+    const timeoutMs = options.timeoutMs ?? this.#options.timeoutMs ?? 10_000;
     const abort = new AbortController();
     const timer = setTimeout(() => abort.abort(new DOMException("too slow", "TimeoutError")), timeoutMs);
     const decoder = new TextDecoder();

@@ -3,6 +3,7 @@ import { Conflict } from "../../errors.ts";
 import { firstSchema } from "./0001-first-schema.ts";
 import { accounts } from "./0003-accounts.ts";
 import { oauth } from "./0004-oauth.ts";
+import { audit } from "./0005-audit.ts";
 import { journalIndex } from "./0006-journal.ts";
 import { journalContexts } from "./0007-journal-contexts.ts";
 
@@ -35,7 +36,7 @@ export interface Migration {
 }
 
 /** In order. A step that was released is never changed: the next one corrects it. */
-export const migrations: readonly Migration[] = [firstSchema, accounts, oauth, journalIndex, journalContexts];
+export const migrations: readonly Migration[] = [firstSchema, accounts, oauth, audit, journalIndex, journalContexts];
 
 export const product = "agent-vault";
 

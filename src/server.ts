@@ -134,6 +134,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     stops.push(await followStoredLimits({ settings: domain.settings, limits: domain.limits, changes, log }));
     const expireProposals = () => domain.reviews.expireOverdue();
     stops.push(startHousekeeping({ database, clock, log, reminders: domain.reminders, expireProposals }));
+    await domain.checkpoints.publicKey();
+    stops.push(domain.checkpoints.start());
     const retention = new JournalRetention({ database, clock, log, config: config.logRetention });
     retention.start();
     stops.push(() => retention.stop());

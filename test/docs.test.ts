@@ -29,6 +29,24 @@ describe("the documentation", () => {
     expect(documented.map(([, name]) => name ?? "").filter((name) => !known.has(name))).toEqual([]);
   });
 
+  it("names every action of the audit log", () => {
+    const rows = read("docs/audit.md").split("\n");
+    const isNamed = (action: string) => {
+      const [noun, verb] = action.split(".");
+      const isRow = (row: string) => row.split("|")[1]?.includes(`\`${noun}\``) === true && row.includes(`\`${verb}\``);
+      return rows.some((row) => row.includes(`\`${action}\``) || isRow(row));
+    };
+    const literal = /\baction(?::|\s=)\s*(?:\w+ \? )?"([a-z_]+\.[a-z_]+)"(?: : "([a-z_]+\.[a-z_]+)")?/g;
+    const found = filesBelow("src/domain").flatMap((file) =>
+      [...read(file).matchAll(literal)].flatMap(([, one, other]) => [
+        one ?? "",
+        ...(other === undefined ? [] : [other]),
+      ]),
+    );
+    expect(found.length).toBeGreaterThan(40);
+    expect(found.filter((action) => !isNamed(action))).toEqual([]);
+  });
+
   it("draws only files that exist into the map of the architecture", () => {
     const drawn = mapOf(read("docs/architecture.md"));
     expect(drawn.length).toBeGreaterThan(40);

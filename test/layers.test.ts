@@ -21,8 +21,14 @@ const layers: readonly (readonly string[])[] = [
 /** What the command line may use besides `client`: it is a program of its own and sees no inside of the server. */
 const knownToCli = ["errors", "log", "runtime", "config", "client"];
 
-/** Some commands run on the server's machine; they reach inside through these modules, loaded when they are chosen. */
-const doorsForLocalCommands = ["server.ts", "domain/unlock.ts", "storage/copy-database.ts"];
+/** Some commands run on the server's machine, or check what it wrote; they reach inside through these modules, loaded when they are chosen. */
+const doorsForLocalCommands = [
+  "server.ts",
+  "domain/unlock.ts",
+  "domain/audit/verify.ts",
+  "domain/audit/prune.ts",
+  "storage/copy-database.ts",
+];
 
 /** Rules that files are held to before a command changes anything on a server. */
 const rulesForFiles = ["domain/services/definition.ts", "domain/slug.ts", "domain/credentials/key.ts"];

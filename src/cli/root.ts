@@ -48,6 +48,7 @@ export const rootCommand: Command = command({
     user: () => import("./commands/user.ts").then((file) => file.userCommand),
     owner: () => import("./commands/owner.ts").then((file) => file.ownerCommand),
     server: () => import("./commands/server.ts").then((file) => file.serverCommand),
+    audit: () => import("./commands/audit.ts").then((file) => file.auditCommand),
     "master-password": () => import("./commands/master-password.ts").then((file) => file.masterPasswordCommand),
     "migrate-db": () => import("./commands/migrate-db.ts").then((file) => file.migrateCommand),
     version: () => import("./commands/version.ts").then((file) => file.versionCommand),

@@ -354,6 +354,20 @@ export class Client {
     return whole as unknown as T;
   }
 
+  /** Newest first: everything for owners, or what happened in one vault. `filter` has the names of the API. */
+  listAudit = (vault: string | undefined, filter: Readonly<Record<string, string | undefined>>) =>
+    this.#transport.json<wire.AuditPage>("GET", vault ? path`/v1/vaults/${vault}/audit` : "/v1/audit", {
+      query: filter,
+    });
+  /** Lines of JSON: the log grows for ever, so this may take minutes. */
+  exportAudit = async () => {
+    const limits = { headers: { accept: "application/x-ndjson" }, timeoutMs: 10 * 60_000 };
+    return (await this.#transport.send("GET", "/v1/audit/export", limits)).text;
+  };
+  auditKey = () => this.#get<{ id: string; algorithm: string; public_key_pem: string }>("/v1/audit/key");
+  listCheckpoints = (query: Readonly<Record<string, string | undefined>>) =>
+    this.#transport.json<wire.CheckpointPage>("GET", "/v1/audit/checkpoints", { query });
+
   #get<T>(target: string): Promise<T> {
     return this.#transport.json<T>("GET", target);
   }

@@ -39,7 +39,7 @@ export interface CallOptions {
   readonly query?: Readonly<Record<string, string | undefined>>;
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
-  /** For this exchange, in place of the usual limit. */
+  /** For this exchange, in place of the client's own limit. */
   readonly timeoutMs?: number;
 }
 
@@ -98,7 +98,7 @@ export class Transport {
    * @throws {AppError} as `json`; `Unavailable` `server_unreachable` also when it breaks off.
    */
   async *stream(target: string, options: CallOptions = {}): AsyncGenerator<string, void> {
-    const timeoutMs = this.#options.timeoutMs ?? 10_000;
+    const timeoutMs = options.timeoutMs ?? this.#options.timeoutMs ?? 10_000;
     const abort = new AbortController();
     const timer = setTimeout(() => abort.abort(new DOMException("too slow", "TimeoutError")), timeoutMs);
     const decoder = new TextDecoder();

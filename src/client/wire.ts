@@ -439,3 +439,35 @@ export interface ProposalWebhook {
   readonly last_attempt_at?: string;
   readonly last_result?: string;
 }
+
+export interface AuditEntry {
+  readonly id: number;
+  readonly created_at: string;
+  readonly actor: { readonly type: string; readonly id: string; readonly name: string };
+  readonly session_id: string;
+  readonly client_ip: string;
+  readonly action: string;
+  readonly target: { readonly type: string; readonly id: string; readonly name: string };
+  readonly vault_id: string | null;
+  readonly vault_name: string | null;
+  readonly before: unknown;
+  readonly after: unknown;
+  readonly hash: string;
+}
+
+export interface AuditPage {
+  readonly entries: readonly AuditEntry[];
+  /** For `before` of the next page; null on the last. */
+  readonly next_cursor: number | null;
+}
+
+export interface CheckpointPage {
+  readonly checkpoints: readonly {
+    readonly audit_id: number;
+    readonly hash: string;
+    readonly key_id: string;
+    readonly signature: string;
+    readonly created_at: string;
+  }[];
+  readonly next_cursor: number | null;
+}

@@ -1,5 +1,5 @@
 import "reflect-metadata";
-import { webcrypto } from "node:crypto";
+import { hash, webcrypto } from "node:crypto";
 import * as x509 from "@peculiar/x509";
 
 /** X.509 certificates: the broker's root, and leaves for the names that agents ask for (RFC 5280). */
@@ -21,6 +21,8 @@ export interface Root {
   readonly certificate: x509.X509Certificate;
   readonly pem: string;
   readonly privateKey: CryptoKey;
+  /** SHA-256 of the certificate, as lowercase hex. */
+  readonly fingerprint: string;
 }
 
 /** A P-256 pair for signing; its private key can be exported. */
@@ -61,13 +63,14 @@ export async function createRoot(nowMs: number): Promise<Root> {
     },
     provider,
   );
-  return { certificate, pem: pemOf(certificate), privateKey: keys.privateKey };
+  return { certificate, pem: pemOf(certificate), privateKey: keys.privateKey, fingerprint: fingerprintOf(certificate) };
 }
 
 /** A root as it was stored. The key can sign, and cannot be exported again. */
 export async function loadRoot(pem: string, pkcs8: Uint8Array): Promise<Root> {
   const privateKey = await provider.subtle.importKey("pkcs8", Uint8Array.from(pkcs8), algorithm, false, ["sign"]);
-  return { certificate: new x509.X509Certificate(pem), pem, privateKey };
+  const certificate = new x509.X509Certificate(pem);
+  return { certificate, pem, privateKey, fingerprint: fingerprintOf(certificate) };
 }
 
 export interface LeafRequest {
@@ -114,6 +117,10 @@ function randomSerial(): string {
   const bytes = provider.getRandomValues(new Uint8Array(16));
   bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;
   return Buffer.from(bytes).toString("hex");
+}
+
+function fingerprintOf(certificate: x509.X509Certificate): string {
+  return hash("sha256", Buffer.from(certificate.rawData), "hex");
 }
 
 function pemOf(certificate: x509.X509Certificate): string {

@@ -14,6 +14,8 @@ import { uuidv7 } from "../crypto/token.ts";
 import { Corrupt } from "../errors.ts";
 import { createServerContext, type SecureContext } from "../runtime/tls.ts";
 import type { Database } from "../storage/database.ts";
+import { appendEntries, signed } from "./audit/append.ts";
+import { server } from "./audit/author.ts";
 import type { Clock } from "./clock.ts";
 
 /** What a TLS server needs to speak for a name. */
@@ -134,16 +136,21 @@ async function establishRoot(database: Database, keyring: Keyring, clock: Clock)
   const sealed = await keyring.seal(sealOwner(id), pkcs8);
   pkcs8.fill(0);
   try {
-    await database.db
-      .insertInto("authorities")
-      .values({
-        id,
-        certificate_pem: fresh.pem,
-        private_key_sealed: sealed,
-        state: "active",
-        created_at: new Date(clock.now()).toISOString(),
-      })
-      .execute();
+    await database.transaction(async (tx) => {
+      await tx
+        .insertInto("authorities")
+        .values({
+          id,
+          certificate_pem: fresh.pem,
+          private_key_sealed: sealed,
+          state: "active",
+          created_at: new Date(clock.now()).toISOString(),
+        })
+        .execute();
+      const after = { fingerprint_sha256: fresh.fingerprint };
+      const entry = { action: "authority.create", target: { type: "authority", id }, after } as const;
+      await appendEntries(tx, clock.now(), [signed(server, entry)]);
+    });
   } catch (error) {
     if (!database.isUniqueViolation(error)) throw error;
   }

@@ -18,6 +18,10 @@ import { Scopes } from "./actors/scopes.ts";
 import { Sessions } from "./actors/session.ts";
 import { Setup } from "./actors/setup.ts";
 import { Users } from "./actors/user.ts";
+import { Audit } from "./audit/audit.ts";
+import { Checkpoints } from "./audit/checkpoints.ts";
+import { AuditExport } from "./audit/export.ts";
+import { AuditLog } from "./audit/query.ts";
 import type { Clock } from "./clock.ts";
 import { Credentials } from "./credentials/credential.ts";
 import { OAuthConnections } from "./credentials/oauth-connections.ts";
@@ -75,6 +79,9 @@ export class Domain {
   readonly accounts: Accounts;
   readonly agentInvites: AgentInvites;
   readonly agents: Agents;
+  readonly auditExport: AuditExport;
+  readonly auditLog: AuditLog;
+  readonly checkpoints: Checkpoints;
   readonly credentials: Credentials;
   readonly discovery: Discovery;
   readonly invites: Invites;
@@ -107,11 +114,15 @@ export class Domain {
   constructor(options: DomainOptions) {
     const { database, changes, keyring, clock, log, baseUrl } = options;
     const writer = new VaultWriter({ database, changes, clock });
+    const audit = new Audit({ changes, clock });
+    this.auditLog = new AuditLog({ database });
+    this.checkpoints = new Checkpoints({ database, keyring, clock, log });
+    this.auditExport = new AuditExport({ database, changes, audit, checkpoints: this.checkpoints });
     this.limits = new Limits({ clock, environment: options.limits });
-    this.settings = new Settings({ database, changes, clock });
+    this.settings = new Settings({ database, changes, clock, audit });
     this.mail = new Mail({ transport: options.mailTransport, output: options.output, log });
     this.access = new Access({ database });
-    this.sessions = new Sessions({ database, changes, clock, log });
+    this.sessions = new Sessions({ database, changes, clock, log, audit });
     this.scopes = new Scopes({ database, changes, sessions: this.sessions, clock });
     this.setup = new Setup({ database, keyring, isGuarded: options.guardsSetup ?? false });
     const failures = new FailureCounters({ clock });
@@ -126,22 +137,23 @@ export class Domain {
       passwordGuard: new PasswordGuard({ database, clock, limits: this.limits, failures }),
       settings: this.settings,
       mail: this.mail,
+      audit,
     });
-    this.users = new Users({ database, changes, clock, sessions: this.sessions });
-    this.invites = new Invites({ database, changes, clock, accounts: this.accounts, mail: this.mail, baseUrl });
-    this.agents = new Agents({ database, changes, clock });
-    this.agentInvites = new AgentInvites({ database, changes, clock, agents: this.agents });
-    this.scopedTokens = new ScopedTokens({ database, changes, clock });
-    this.members = new Members({ database, changes, clock });
-    this.vaults = new Vaults({ database, changes, clock, writer });
+    this.users = new Users({ database, changes, clock, sessions: this.sessions, audit });
+    this.invites = new Invites({ database, changes, clock, accounts: this.accounts, mail: this.mail, baseUrl, audit });
+    this.agents = new Agents({ database, changes, clock, audit });
+    this.agentInvites = new AgentInvites({ database, changes, clock, agents: this.agents, audit });
+    this.scopedTokens = new ScopedTokens({ database, changes, clock, audit });
+    this.members = new Members({ database, changes, clock, audit });
+    this.vaults = new Vaults({ database, changes, clock, writer, audit });
     const mayOpen = options.mayOpenNetwork ?? (() => false);
-    this.vaultNetworks = new VaultNetworkSettings({ database, writer, mayOpen });
-    this.vaultSettings = new VaultSettingsStore({ database, writer });
-    this.services = new Services({ database, writer, allowsInternalNames: options.allowsInternalNames });
-    this.credentials = new Credentials({ database, keyring, writer });
+    this.vaultNetworks = new VaultNetworkSettings({ database, writer, audit, mayOpen });
+    this.vaultSettings = new VaultSettingsStore({ database, writer, audit });
+    this.services = new Services({ database, writer, audit, allowsInternalNames: options.allowsInternalNames });
+    this.credentials = new Credentials({ database, changes, keyring, writer, audit });
     const tokenEndpoint = new TokenEndpoint({ outbound: options.outbound });
     const { access } = this;
-    this.oauth = new OAuthConnections({ database, keyring, writer, access, tokenEndpoint, clock, log, baseUrl });
+    this.oauth = new OAuthConnections({ database, keyring, writer, audit, access, tokenEndpoint, clock, log, baseUrl });
     this.oauthRefresher = new OAuthRefresher({ database, keyring, writer, tokenEndpoint, clock, log });
     this.reminders = new CredentialReminders({ database, clock, log, mail: this.mail });
     this.usage = new CredentialUsage({ database, clock, log });
@@ -153,13 +165,16 @@ export class Domain {
     this.journal = new Journal({ database, log, spill });
     this.tails = new JournalTails({ database, changes, journal: this.journal });
     const { outbound, allowsInternalNames } = options;
-    this.webhooks = new Webhooks({ database, keyring, clock, log, outbound, allowsPlainHttp: allowsInternalNames });
+    this.webhooks = new Webhooks({
+      ...{ database, changes, keyring, clock, log, audit, outbound },
+      allowsPlainHttp: allowsInternalNames,
+    });
     const { mail, webhooks, credentials } = this;
     this.proposalEvents = new ProposalEvents({ database, clock, mail, webhooks, log, baseUrl });
     const events = this.proposalEvents;
-    this.proposals = new Proposals({ database, changes, keyring, clock, events, baseUrl, allowsInternalNames });
+    this.proposals = new Proposals({ database, changes, keyring, clock, events, audit, baseUrl, allowsInternalNames });
     this.proposalWaiting = new ProposalWaiting({ changes, proposals: this.proposals });
-    this.reviews = new Reviews({ database, changes, keyring, clock, log, writer, access, credentials, events });
+    this.reviews = new Reviews({ database, changes, keyring, clock, log, writer, access, credentials, events, audit });
   }
 
   /** Lets mail under way arrive, writes down what is buffered, then forgets every value. */

@@ -1,7 +1,11 @@
 /** Instance settings that owners change while the server runs. */
+import type { Transaction } from "kysely";
 import { InvalidInput } from "../errors.ts";
 import type { Changes } from "../storage/changes.ts";
 import type { Database } from "../storage/database.ts";
+import type { Schema } from "../storage/schema.ts";
+import type { Actor } from "./actors/principal.ts";
+import type { Audit } from "./audit/audit.ts";
 import type { Clock } from "./clock.ts";
 import type { LimitPayload } from "./limits/stored.ts";
 
@@ -26,15 +30,26 @@ export class Settings {
   readonly #database: Database;
   readonly #changes: Changes;
   readonly #clock: Clock;
+  readonly #audit: Audit;
 
-  constructor(options: { readonly database: Database; readonly changes: Changes; readonly clock: Clock }) {
+  constructor(options: {
+    readonly database: Database;
+    readonly changes: Changes;
+    readonly clock: Clock;
+    readonly audit: Audit;
+  }) {
     this.#database = options.database;
     this.#changes = options.changes;
     this.#clock = options.clock;
+    this.#audit = options.audit;
   }
 
-  async read(): Promise<InstanceSettings> {
-    const rows = await this.#database.db
+  read(): Promise<InstanceSettings> {
+    return this.#read(this.#database.db);
+  }
+
+  async #read(db: Pick<Transaction<Schema>, "selectFrom">): Promise<InstanceSettings> {
+    const rows = await db
       .selectFrom("instance_settings")
       .select(["key", "value"])
       .where("key", "in", Object.values(keys))
@@ -49,12 +64,17 @@ export class Settings {
   }
 
   /** Writes what is present in `patch`, all of it or nothing. */
-  async write(patch: SettingsPatch): Promise<void> {
+  async write(by: Actor, patch: SettingsPatch): Promise<void> {
     const now = new Date(this.#clock.now()).toISOString();
     await this.#changes.transaction(async (tx, announce) => {
+      const stored = await this.#read(tx);
+      const before: Record<string, unknown> = {};
+      const after: Record<string, unknown> = {};
       for (const [name, key] of Object.entries(keys)) {
         const value = patch[name as keyof typeof keys];
         if (value === undefined) continue;
+        before[key] = stored[name as keyof typeof keys];
+        after[key] = value;
         await tx
           .insertInto("instance_settings")
           .values({ key, value: JSON.stringify(value), updated_at: now })
@@ -64,6 +84,8 @@ export class Settings {
           .execute();
       }
       announce({ kind: "settings" });
+      if (Object.keys(after).length === 0) return;
+      this.#audit.record(tx, by, { action: "settings.change", target: { type: "settings", id: "" }, before, after });
     });
   }
 }

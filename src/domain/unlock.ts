@@ -14,6 +14,8 @@ import { Conflict, Corrupt, InvalidInput, NotFound, Unauthenticated } from "../e
 import { type Logger, silentLogger } from "../log.ts";
 import type { Database } from "../storage/database.ts";
 import type { Schema } from "../storage/schema.ts";
+import { type AuditEntry, appendEntries, signed } from "./audit/append.ts";
+import { operator, server } from "./audit/author.ts";
 
 /** Why a person is asked: to choose a password (empty means none), or to give the one that was chosen. */
 export interface PasswordQuestion {
@@ -73,7 +75,8 @@ export async function setMasterPassword(
       hint: "agent-vault master-password change",
     });
   }
-  await rewrap(database, protection, noKeyProvider, await PasswordKeyProvider.create(password, cost));
+  const next = await PasswordKeyProvider.create(password, cost);
+  await rewrap(database, protection, { from: noKeyProvider, to: next, action: "master_password.set" });
 }
 
 /** @throws {Unauthenticated} `wrong_master_password`. @throws {Conflict} `no_master_password`. @throws {NotFound} */
@@ -86,14 +89,15 @@ export async function changeMasterPassword(
   const protection = await getProtectedByPassword(database);
   const current = await PasswordKeyProvider.open(passwords.current, parsePasswordRecord(protection.kdf ?? ""));
   await requireOpens(protection, current);
-  await rewrap(database, protection, current, await PasswordKeyProvider.create(passwords.next, cost));
+  const next = await PasswordKeyProvider.create(passwords.next, cost);
+  await rewrap(database, protection, { from: current, to: next, action: "master_password.change" });
 }
 
 /** Leaves the data keys unprotected. @throws as `changeMasterPassword`. */
 export async function removeMasterPassword(database: Database, password: Secret): Promise<void> {
   const protection = await getProtectedByPassword(database);
   const current = await PasswordKeyProvider.open(password, parsePasswordRecord(protection.kdf ?? ""));
-  await rewrap(database, protection, current, noKeyProvider);
+  await rewrap(database, protection, { from: current, to: noKeyProvider, action: "master_password.remove" });
 }
 
 /** How the data keys are protected (`password`, `none`); undefined before the first start. */
@@ -181,6 +185,12 @@ async function insertProtection(tx: Transaction<Schema>, provider: KeyProvider, 
     .executeTakeFirst();
   if (!inserted) return false;
   await tx.insertInto("data_keys").values({ number: 1, wrapped, state: "active", created_at: now }).execute();
+  const entry: AuditEntry = {
+    action: "data_key.create",
+    target: { type: "data_key", id: "1" },
+    after: { mode: provider.label },
+  };
+  await appendEntries(tx, Date.parse(now), [signed(server, entry)]);
   return true;
 }
 
@@ -254,8 +264,14 @@ async function unwrapAll({ instanceId, keys }: Protection, provider: KeyProvider
   return opened;
 }
 
+interface Rewrap {
+  readonly from: KeyProvider;
+  readonly to: KeyProvider;
+  readonly action: "master_password.set" | "master_password.change" | "master_password.remove";
+}
+
 /** All keys and their record in one transaction, or nothing when somebody else changed them meanwhile. */
-async function rewrap(database: Database, protection: Protection, from: KeyProvider, to: KeyProvider): Promise<void> {
+async function rewrap(database: Database, protection: Protection, { from, to, action }: Rewrap): Promise<void> {
   const raw = await unwrapAll(protection, from);
   try {
     await database.transaction(async (tx) => {
@@ -278,6 +294,9 @@ async function rewrap(database: Database, protection: Protection, from: KeyProvi
         const wrapped = await to.wrap(key.raw, dataKeyContext(protection.instanceId, key.number));
         await tx.updateTable("data_keys").set({ wrapped }).where("number", "=", key.number).execute();
       }
+      const [before, after] = [{ mode: from.label }, { mode: to.label }];
+      const entry = { action, target: { type: "master_password", id: "" }, before, after };
+      await appendEntries(tx, Date.now(), [signed(operator, entry)]);
     });
   } finally {
     for (const key of raw) key.raw.fill(0);

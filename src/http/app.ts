@@ -26,7 +26,7 @@ export interface AppOptions {
   readonly router: ApiRouter;
   readonly sessions: {
     /** @throws {Unauthenticated} unknown or expired. */
-    authenticate(token: string): Promise<Principal>;
+    authenticate(token: string, clientIp: string): Promise<Principal>;
     /** Notes that a login session was used; it never fails the request. */
     touch(principal: Principal, caller: Caller): void;
   };
@@ -61,6 +61,11 @@ export class ApiApp {
     this.#options = options;
     this.#clientAddress = new ClientAddress(options.trustedProxies);
     this.#securityHeaders = securityHeaders(options.baseUrl);
+  }
+
+  /** Every route, for tests. */
+  get routes(): readonly Route[] {
+    return this.#options.router.list();
   }
 
   /** Answers one request. Never throws. */
@@ -134,7 +139,7 @@ export class ApiApp {
       clientIp,
       principal,
       presented,
-      find: () => this.#find(presented),
+      find: () => this.#find(presented, clientIp),
     });
     const response = await this.#answer(route, request);
     if (verdict !== undefined) setLimitHeaders(response, verdict);
@@ -165,15 +170,15 @@ export class ApiApp {
 
   async #authenticate(presented: Presented | undefined, headers: Headers, ip: string): Promise<Principal> {
     if (presented === undefined) throw new Unauthenticated("authorization_required", "Authorization required");
-    const principal = await this.#options.sessions.authenticate(presented.token);
+    const principal = await this.#options.sessions.authenticate(presented.token, ip);
     this.#options.sessions.touch(principal, { ip, userAgent: headers.get("user-agent") ?? "" });
     return principal;
   }
 
-  async #find(presented: Presented | undefined): Promise<Principal | undefined> {
+  async #find(presented: Presented | undefined, clientIp: string): Promise<Principal | undefined> {
     if (presented === undefined) return undefined;
     try {
-      return await this.#options.sessions.authenticate(presented.token);
+      return await this.#options.sessions.authenticate(presented.token, clientIp);
     } catch (error) {
       if (error instanceof Unauthenticated) return undefined;
       throw error;

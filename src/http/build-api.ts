@@ -12,6 +12,7 @@ import { ApiRouter } from "./router.ts";
 import { registerAccountRoutes } from "./routes/account.ts";
 import { registerAgentInviteRoutes } from "./routes/agent-invites.ts";
 import { registerAgentRoutes } from "./routes/agents.ts";
+import { registerAuditRoutes } from "./routes/audit.ts";
 import { registerCatalogRoutes } from "./routes/catalog.ts";
 import { registerCredentialStoreRoutes } from "./routes/credential-stores.ts";
 import { registerCredentialRoutes } from "./routes/credentials.ts";
@@ -74,6 +75,7 @@ export function buildApi({
   registerInviteRoutes(router, domain);
   registerAgentRoutes(router, domain);
   registerAgentInviteRoutes(router, { ...domain, baseUrl });
+  registerAuditRoutes(router, domain);
   registerSettingsRoutes(router, domain);
   registerVaultRoutes(router, domain);
   registerVaultMemberRoutes(router, domain);

@@ -3,6 +3,7 @@
  * parameter, a parameter is exactly one decoded segment, and `{rest...}` at the end takes whatever is left.
  */
 import type { Principal } from "../domain/actors/principal.ts";
+import type { Caller } from "../domain/actors/session.ts";
 import { decodeSegment } from "./path.ts";
 
 export interface RouteOptions {
@@ -44,6 +45,10 @@ export interface ApiRequest {
   readonly headers: Headers;
   readonly clientIp: string;
   readonly requestId: string;
+}
+
+export function callerOf(request: ApiRequest): Caller {
+  return { ip: request.clientIp, userAgent: request.headers.get("user-agent") ?? "" };
 }
 
 export type RouteHandler = (request: ApiRequest) => Promise<Response> | Response;

@@ -33,12 +33,18 @@ interface Message {
   readonly changes: readonly Change[];
 }
 
+/** What a transaction has yet to do and to tell. */
+interface Collected {
+  readonly changes: Change[];
+  readonly last: (() => Promise<void>)[];
+}
+
 export class Changes {
   readonly #database: Database;
   readonly #log: Logger;
   readonly #self = randomHex(8);
   readonly #watchers = new Set<(change: Change) => void>();
-  readonly #collected = new WeakMap<Transaction<Schema>, Change[]>();
+  readonly #collected = new WeakMap<Transaction<Schema>, Collected>();
   /** The counter up to which this process knows what happened; undefined before the first look. */
   #seen: number | undefined;
   /** Counters above `#seen` that are accounted for but wait for one below them. */
@@ -58,10 +64,12 @@ export class Changes {
   /** A transaction whose changes are told after it committed, and not at all when it did not. */
   async transaction<T>(run: (tx: Transaction<Schema>, announce: Announce) => Promise<T>): Promise<T> {
     const changes: Change[] = [];
+    const last: (() => Promise<void>)[] = [];
     let counter: number | undefined;
     const result = await this.#database.transaction(async (tx) => {
-      this.#collected.set(tx, changes);
+      this.#collected.set(tx, { changes, last });
       const value = await run(tx, (change) => this.announce(tx, change));
+      for (const work of last) await work();
       // Last, because on PostgreSQL this row is locked from here to the commit.
       if (changes.length > 0) counter = await this.#raiseCounter(tx, changes);
       return value;
@@ -73,9 +81,21 @@ export class Changes {
 
   /** As the `announce` of `transaction`, for code that was handed its `tx`. @throws for any other transaction. */
   announce(tx: Transaction<Schema>, change: Change): void {
-    const changes = this.#collected.get(tx);
-    if (!changes) throw new Error("announce needs a transaction that was begun with Changes.transaction");
-    changes.push(change);
+    this.#of(tx, "announce").changes.push(change);
+  }
+
+  /**
+   * Runs `work` at the end of the transaction, when all its other locks are held: for rows that every writer needs,
+   * which are then locked only for a moment and always last. @throws for any other transaction.
+   */
+  beforeCommit(tx: Transaction<Schema>, work: () => Promise<void>): void {
+    this.#of(tx, "beforeCommit").last.push(work);
+  }
+
+  #of(tx: Transaction<Schema>, what: string): Collected {
+    const collected = this.#collected.get(tx);
+    if (!collected) throw new Error(`${what} needs a transaction that was begun with Changes.transaction`);
+    return collected;
   }
 
   /** Calls `watcher` for every change, also those made elsewhere. Returns the function that ends it. */

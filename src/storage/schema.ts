@@ -326,22 +326,39 @@ export interface Schema {
     auth_header: string;
     last_seen: Timestamp;
   };
-  /** The control plane's own history; each row carries the hash of the one before it. */
+  /**
+   * The control plane's own history; each row carries the hash of the one before it (docs/audit.md). `id` counts from 1
+   * without gaps.
+   */
   audit_log: {
-    id: Generated<number>;
+    id: number;
+    created_at: Timestamp;
     actor_type: string;
     actor_id: string;
+    /** E-mail address or name at that time: accounts go, the log stays. */
+    actor_name: string;
     session_id: string;
     client_ip: string;
     action: string;
     target_type: string;
     target_id: string;
+    target_name: string;
     vault_id: string | null;
     before: Json | null;
     after: Json | null;
     previous_hash: string;
     hash: string;
+  };
+  /** One row, id 1: where the chain ends. Whoever appends locks it until the commit. */
+  audit_head: { id: number; last_id: number; last_hash: string };
+  /** The keys that sign checkpoints; `active` signs. */
+  audit_keys: {
+    /** First 32 hex characters of the SHA-256 of the public key (DER, SubjectPublicKeyInfo). */
+    id: string;
+    public_key_pem: string;
+    private_key_sealed: Uint8Array;
+    state: string;
     created_at: Timestamp;
   };
-  audit_checkpoints: { audit_id: number; hash: string; signature: string; created_at: Timestamp };
+  audit_checkpoints: { audit_id: number; hash: string; key_id: string; signature: string; created_at: Timestamp };
 }

@@ -9,12 +9,20 @@ import { HostCheck } from "../../src/http/host-check.ts";
 import { ApiRouter } from "../../src/http/router.ts";
 import { createLogger } from "../../src/log.ts";
 
-const ada: Principal = { kind: "user", id: "u1", email: "ada@example.com", role: "member", sessionId: "s1" };
+const ada: Principal = {
+  kind: "user",
+  id: "u1",
+  email: "ada@example.com",
+  role: "member",
+  sessionId: "s1",
+  clientIp: "",
+};
 const scoped = (sessionId: string): Principal => ({
   kind: "scoped",
   vaultId: "v1",
   vaultRole: "proxy",
   sessionId,
+  clientIp: "",
   createdBy: { type: "user", id: "u1" },
 });
 

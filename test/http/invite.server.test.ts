@@ -136,7 +136,7 @@ describeOnEachEngine("invitations over the API", (openScratch) => {
     const stranger = await api.addUser("stranger@example.com");
     const into = (vault: string) => ({ email: "x@example.com", vaults: [{ vault_name: vault }] });
     expect((await invite(stranger, { email: "x@example.com", role: "owner" })).status).toBe(403);
-    expect((await invite(stranger, into("shared"))).status).toBe(403);
+    expect((await invite(stranger, into("shared"))).status).toBe(404);
     expect((await invite(admin, into("no-such-vault"))).status).toBe(404);
     const twice = [{ vault_name: "shared" }, { vault_name: "shared", vault_role: "admin" }];
     expect((await invite(admin, { email: "x@example.com", vaults: twice })).status).toBe(400);

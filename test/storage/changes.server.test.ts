@@ -60,6 +60,26 @@ describeEachDatabase("changes", (open, engine) => {
     expect(await counter(database)).toBe(0);
   });
 
+  it("are made after whatever else the transaction does, and not when it fails", async () => {
+    const database = await open();
+    const { changes } = watching(database);
+    const order: string[] = [];
+    const write = (isFailing: boolean) =>
+      changes.transaction(async (tx, announce) => {
+        changes.beforeCommit(tx, async () => void order.push(`last, counter at ${await counter(database)}`));
+        announce(vault);
+        await tx.updateTable("vaults").set({ version: 2 }).execute();
+        order.push("written");
+        if (isFailing) throw new Error("no");
+      });
+    await write(false);
+    await expect(write(true)).rejects.toThrow("no");
+    expect(order).toEqual(["written", "last, counter at 0", "written"]);
+    await database.transaction(async (tx) => {
+      expect(() => changes.beforeCommit(tx, async () => undefined)).toThrow("Changes.transaction");
+    });
+  });
+
   it("cannot be announced for a transaction that would not tell them", async () => {
     const database = await open();
     const { changes } = watching(database);

@@ -12,6 +12,7 @@ import { Domain } from "../../src/domain/domain.ts";
 import type { MailTransport } from "../../src/domain/mail.ts";
 import { type ApiListener, startApi } from "../../src/http/app.ts";
 import { buildApi } from "../../src/http/build-api.ts";
+import type { Route } from "../../src/http/router.ts";
 import { createLogger, type Logger } from "../../src/log.ts";
 import { Outbound } from "../../src/net/outbound.ts";
 import { NetworkPolicy } from "../../src/net/policy.ts";
@@ -59,6 +60,8 @@ export class ApiServer implements AsyncDisposable {
   readonly clock = new ManualClock();
   /** Lines that the operator of the server sees. */
   readonly output: string[] = [];
+  /** Everything the API answers. */
+  readonly routes: readonly Route[];
   readonly #listener: ApiListener;
 
   private constructor(parts: {
@@ -67,6 +70,7 @@ export class ApiServer implements AsyncDisposable {
     readonly domain: Domain;
     readonly clock: ManualClock;
     readonly output: string[];
+    readonly routes: readonly Route[];
     readonly listener: ApiListener;
   }) {
     this.database = parts.database;
@@ -74,6 +78,7 @@ export class ApiServer implements AsyncDisposable {
     this.domain = parts.domain;
     this.clock = parts.clock;
     this.output = parts.output;
+    this.routes = parts.routes;
     this.#listener = parts.listener;
   }
 
@@ -124,7 +129,7 @@ export class ApiServer implements AsyncDisposable {
       proxyAuthority: () => undefined,
     });
     const listener = await startApi(app, { host: "127.0.0.1", port: 0 });
-    return new ApiServer({ database, changes, domain, clock, output, listener });
+    return new ApiServer({ database, changes, domain, clock, output, routes: app.routes, listener });
   }
 
   get port(): number {

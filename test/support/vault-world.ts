@@ -2,6 +2,7 @@ import { Keyring } from "../../src/crypto/keyring.ts";
 import { Secret } from "../../src/crypto/secret.ts";
 import { Access } from "../../src/domain/actors/access.ts";
 import type { Actor } from "../../src/domain/actors/principal.ts";
+import { Audit } from "../../src/domain/audit/audit.ts";
 import { Credentials } from "../../src/domain/credentials/credential.ts";
 import { OAuthConnections } from "../../src/domain/credentials/oauth-connections.ts";
 import { OAuthRefresher } from "../../src/domain/credentials/oauth-refresh.ts";
@@ -80,16 +81,17 @@ export async function buildVaultWorld(database: Database, options: WorldOptions 
   const resolver = new CredentialResolver({ keyring, clock, refresher, onUse: (id) => usage.note(id) });
   const access = new Access({ database });
   const baseUrl = "https://vault.example.com";
+  const audit = new Audit({ changes, clock });
   return {
     database,
     changes,
     clock,
-    vaults: new Vaults({ database, changes, clock, writer }),
-    vaultSettings: new VaultSettingsStore({ database, writer }),
-    services: new Services({ database, writer, allowsInternalNames: false }),
-    credentials: new Credentials({ database, keyring, writer }),
+    vaults: new Vaults({ database, changes, clock, writer, audit }),
+    vaultSettings: new VaultSettingsStore({ database, writer, audit }),
+    services: new Services({ database, writer, audit, allowsInternalNames: false }),
+    credentials: new Credentials({ database, changes, keyring, writer, audit }),
     snapshots: new Snapshots({ database, changes, resolver, clock }),
-    oauth: new OAuthConnections({ database, keyring, writer, access, tokenEndpoint, clock, log, baseUrl }),
+    oauth: new OAuthConnections({ database, keyring, writer, audit, access, tokenEndpoint, clock, log, baseUrl }),
     refresher,
     usage,
     owner: options.owner ?? (await storeOwner(database)),
@@ -105,9 +107,12 @@ export function closedOutbound(): Outbound {
 }
 
 /** Sets credentials from plain texts. */
-export async function setCredentials({ credentials }: VaultWorld, values: Record<string, string>): Promise<void> {
+export async function setCredentials(
+  { credentials, owner }: VaultWorld,
+  values: Record<string, string>,
+): Promise<void> {
   const secrets = Object.entries(values).map(([key, value]): [string, Secret] => [key, new Secret(value)]);
-  await credentials.set(defaultVaultId, new Map(secrets));
+  await credentials.set(owner, defaultVaultId, new Map(secrets));
 }
 
 async function storeOwner({ db }: Database): Promise<Actor> {
@@ -130,5 +135,5 @@ async function storeOwner({ db }: Database): Promise<Actor> {
       updated_at: now,
     })
     .execute();
-  return { kind: "user", id, email: "owner@example.com", role: "owner", sessionId: "s" };
+  return { kind: "user", id, email: "owner@example.com", role: "owner", sessionId: "s", clientIp: "" };
 }

@@ -87,13 +87,14 @@ export class Access {
     const found = await this.#find(principal, vaultName);
     if (found === undefined) throw vaultNotFound(vaultName);
     const { vault, role } = found;
+    if (need === "admin-or-owner" && isOwner(principal)) return { vault, role, actor: principal };
+    // Before anything else is said: a refusal of another kind would tell that the vault is there.
+    if (role === undefined) throw noAccess(principal, vaultName, options.hidesExistence ?? true);
     if (need === "admin-or-owner") {
       const actor = this.actor(principal);
-      if (role === "admin" || actor.role === "owner") return { vault, role, actor };
-      if (role === undefined) throw noAccess(principal, vaultName, options.hidesExistence ?? true);
+      if (role === "admin") return { vault, role, actor };
       throw new Forbidden("vault_admin_required", "Vault admin or instance owner required");
     }
-    if (role === undefined) throw noAccess(principal, vaultName, options.hidesExistence ?? true);
     const least = need === "access" ? "proxy" : need;
     if (!hasVaultRole(role, least)) throw roleTooLow(least);
     return { vault, role, actor: principal.kind === "scoped" ? undefined : principal };
@@ -225,12 +226,15 @@ export function vaultNotFound(name: string): NotFound {
   return new NotFound("vault_not_found", `Vault "${name}" not found`, { hint: "agent-vault vault list" });
 }
 
+function isOwner(principal: Principal): principal is Actor {
+  return principal.kind !== "scoped" && principal.role === "owner";
+}
+
 function noAccess(principal: Principal, vaultName: string, hidesExistence: boolean) {
-  const isOwner = principal.kind !== "scoped" && principal.role === "owner";
-  if (hidesExistence && !isOwner) return vaultNotFound(vaultName);
+  if (hidesExistence && !isOwner(principal)) return vaultNotFound(vaultName);
   if (principal.kind === "scoped") return new Forbidden("no_vault_access", "Session not authorized for this vault");
   return new Forbidden("no_vault_access", "No access to this vault", {
-    ...(isOwner && { hint: `agent-vault owner vault join ${vaultName}` }),
+    ...(isOwner(principal) && { hint: `agent-vault owner vault join ${vaultName}` }),
   });
 }
 

@@ -5,11 +5,16 @@ import { Conflict, Forbidden, InvalidInput, NotFound, RateLimited, Unauthenticat
 import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
+import type { AuditEntry } from "../audit/append.ts";
+import type { Audit } from "../audit/audit.ts";
+import { anonymous, person as authorOfPerson, type By } from "../audit/author.ts";
 import type { Clock } from "../clock.ts";
 import type { Mail } from "../mail.ts";
 import type { Settings } from "../settings.ts";
 import type { Codes } from "./codes.ts";
 import { domainOf, findEmail, normalizeEmail, parseEmail } from "./email.ts";
+import { grantDefaultVault } from "./first-owner.ts";
+import { recordLostGrants } from "./grant-trail.ts";
 import { revokeInvitesOf } from "./invite-rows.ts";
 import { lockOwners } from "./owners.ts";
 import {
@@ -26,7 +31,6 @@ import type { Setup } from "./setup.ts";
 
 /** While no user exists, the database is asked again at most this often. */
 const initRecheckMs = 2_000;
-const defaultVaultName = "default";
 
 export interface Login {
   readonly email: string;
@@ -55,6 +59,7 @@ export class Accounts {
   readonly #passwordGuard: PasswordGuard;
   readonly #settings: Settings;
   readonly #mail: Mail;
+  readonly #audit: Audit;
   #isInitialized = false;
   #initCheckedAtMs = Number.NEGATIVE_INFINITY;
   #initCheck: Promise<boolean> = Promise.resolve(false);
@@ -69,6 +74,7 @@ export class Accounts {
     readonly passwordGuard: PasswordGuard;
     readonly settings: Settings;
     readonly mail: Mail;
+    readonly audit: Audit;
   }) {
     this.#database = options.database;
     this.#changes = options.changes;
@@ -79,6 +85,7 @@ export class Accounts {
     this.#passwordGuard = options.passwordGuard;
     this.#settings = options.settings;
     this.#mail = options.mail;
+    this.#audit = options.audit;
   }
 
   /** Does any user exist? Never goes back to false. */
@@ -107,7 +114,7 @@ export class Accounts {
     const first = await this.#registerFirst(email, password, registration);
     if (first !== undefined) return first;
     await this.#requireOpenRegistration(email);
-    const code = await this.#database.transaction((tx) => this.#registerMember(tx, email, password));
+    const code = await this.#changes.transaction((tx) => this.#registerMember(tx, { email, password, registration }));
     if (code !== undefined) this.#mail.deliverCode({ kind: "verification", to: email, code });
     return { kind: "pending", email };
   }
@@ -128,36 +135,23 @@ export class Accounts {
         .insertInto("users")
         .values({ id, email, ...password, role: "owner", is_active: 1, created_at: now, updated_at: now })
         .execute();
-      await this.#grantDefaultVault(tx, id, now);
       announce({ kind: "actor", actorId: id });
-      return this.#sessions.issueLogin(tx, { userId: id, deviceLabel, caller });
+      const issued = await this.#sessions.issueLogin(tx, { userId: id, deviceLabel, caller });
+      const owner = authorOfPerson({ id, email }, { sessionId: issued.id, ip: caller.ip });
+      this.#note(tx, owner, { action: "account.register", user: { id, email }, after: { role: "owner" } });
+      const grantee = { type: "user", id, name: email } as const;
+      await grantDefaultVault({ audit: this.#audit, tx, by: owner, grantee }, this.#clock.now());
+      return issued;
     });
     if (session === undefined) return undefined;
     this.#isInitialized = true;
     return { kind: "owner", email, session };
   }
 
-  async #grantDefaultVault(tx: Transaction<Schema>, userId: string, now: string): Promise<void> {
-    const vault = await tx.selectFrom("vaults").select("id").where("name", "=", defaultVaultName).executeTakeFirst();
-    if (vault === undefined) return;
-    await tx
-      .insertInto("vault_grants")
-      .values({
-        id: uuidv7(this.#clock.now()),
-        vault_id: vault.id,
-        user_id: userId,
-        agent_id: null,
-        role: "admin",
-        created_at: now,
-      })
-      .execute();
-  }
-
   /** @returns the code to send; undefined when there is nothing to send, which nobody is told. */
   async #registerMember(
     tx: Transaction<Schema>,
-    email: string,
-    password: PasswordColumns,
+    { email, password, registration }: { email: string; password: PasswordColumns; registration: Registration },
   ): Promise<string | undefined> {
     const now = new Date(this.#clock.now()).toISOString();
     const inserted = await tx
@@ -174,7 +168,11 @@ export class Accounts {
       .onConflict((conflict) => conflict.column("email").doNothing())
       .executeTakeFirst();
     const isNew = (inserted.numInsertedOrUpdatedRows ?? 0n) > 0n;
-    const isVerified = (await findUser(tx, email))?.is_active === 1;
+    const user = await findUser(tx, email);
+    const isVerified = user?.is_active === 1;
+    const after = { role: "member", is_active: isVerified };
+    const action = isNew ? "account.register" : "account.register_again";
+    this.#note(tx, anonymous(registration.caller), { action, user, after });
     return this.#codes.create(tx, { purpose: "verify", email, isForSomebody: isNew || !isVerified });
   }
 
@@ -207,9 +205,12 @@ export class Accounts {
     const email = normalizeEmail(attempt.email);
     const result = await this.#changes.transaction(async (tx, announce) => {
       const outcome = await this.#codes.redeem(tx, { purpose: "verify", email, code: attempt.code });
-      if (outcome !== "accepted") return { outcome };
       const user = await findUser(tx, email);
-      if (user === undefined || user.is_active === 1) return { outcome, user };
+      if (outcome !== "accepted" || user === undefined || user.is_active === 1) {
+        const after = { code: outcome };
+        this.#note(tx, anonymous(attempt.caller), { action: "account.verify_failed", user, after });
+        return { outcome, user };
+      }
       await tx
         .updateTable("users")
         .set({ is_active: 1, updated_at: new Date(this.#clock.now()).toISOString() })
@@ -217,6 +218,9 @@ export class Accounts {
         .execute();
       announce({ kind: "actor", actorId: user.id });
       const session = await this.#sessions.issueLogin(tx, { userId: user.id, ...attempt });
+      const verified = authorOfPerson(user, { sessionId: session.id, ip: attempt.caller.ip });
+      const change = { before: { is_active: false }, after: { is_active: true } };
+      this.#note(tx, verified, { action: "account.verify", user, ...change });
       return { outcome, user, session };
     });
     requireAccepted(result.outcome, "verification");
@@ -226,25 +230,31 @@ export class Accounts {
   }
 
   /** Sends another code to an unverified account. Nothing tells whether there was one. */
-  async resendVerification(address: string): Promise<void> {
+  async resendVerification(address: string, caller: Caller): Promise<void> {
     const email = findEmail(address);
-    if (email === undefined) return;
-    const code = await this.#database.transaction(async (tx) => {
-      const user = await findUser(tx, email);
-      return this.#codes.create(tx, { purpose: "verify", email, isForSomebody: user?.is_active === 0 });
+    const code = await this.#changes.transaction(async (tx) => {
+      const user = email === undefined ? undefined : await findUser(tx, email);
+      const isForSomebody = user?.is_active === 0;
+      const fresh = email && (await this.#codes.create(tx, { purpose: "verify", email, isForSomebody }));
+      const after = { code_made: fresh !== undefined };
+      this.#note(tx, anonymous(caller), { action: "account.request_verification", user, after });
+      return fresh;
     });
-    if (code !== undefined) this.#mail.deliverCode({ kind: "verification", to: email, code });
+    if (email !== undefined && code !== undefined) this.#mail.deliverCode({ kind: "verification", to: email, code });
   }
 
   /** Sends a reset code to an active account. Nothing tells whether there was one. */
-  async forgotPassword(address: string): Promise<void> {
+  async forgotPassword(address: string, caller: Caller): Promise<void> {
     const email = findEmail(address);
-    if (email === undefined) return;
-    const code = await this.#database.transaction(async (tx) => {
-      const user = await findUser(tx, email);
-      return this.#codes.create(tx, { purpose: "reset", email, isForSomebody: user?.is_active === 1 });
+    const code = await this.#changes.transaction(async (tx) => {
+      const user = email === undefined ? undefined : await findUser(tx, email);
+      const isForSomebody = user?.is_active === 1;
+      const fresh = email && (await this.#codes.create(tx, { purpose: "reset", email, isForSomebody }));
+      const after = { code_made: fresh !== undefined };
+      this.#note(tx, anonymous(caller), { action: "account.request_reset", user, after });
+      return fresh;
     });
-    if (code !== undefined) this.#mail.deliverCode({ kind: "password-reset", to: email, code });
+    if (email !== undefined && code !== undefined) this.#mail.deliverCode({ kind: "password-reset", to: email, code });
   }
 
   /**
@@ -264,11 +274,17 @@ export class Accounts {
     const password = await hashForStorage(attempt.newPassword);
     const result = await this.#changes.transaction(async (tx, announce) => {
       const outcome = await this.#codes.redeem(tx, { purpose: "reset", email, code: attempt.code });
-      if (outcome !== "accepted") return { outcome };
       const user = await findUser(tx, email);
-      if (user?.is_active !== 1) return { outcome: "wrong" as const };
+      if (outcome !== "accepted" || user?.is_active !== 1) {
+        const after = { code: outcome };
+        this.#note(tx, anonymous(attempt.caller), { action: "account.reset_failed", user, after });
+        return { outcome: outcome === "accepted" ? ("wrong" as const) : outcome };
+      }
       announce({ kind: "actor", actorId: user.id });
-      return { outcome, session: await this.#replacePassword(tx, user.id, password, attempt) };
+      const session = await this.#replacePassword(tx, user.id, password, attempt);
+      const author = authorOfPerson(user, { sessionId: session.id, ip: attempt.caller.ip });
+      this.#note(tx, author, { action: "account.reset_password", user });
+      return { outcome, session };
     });
     requireAccepted(result.outcome, "reset");
     if (result.session === undefined) throw wrongCode("reset");
@@ -301,13 +317,21 @@ export class Accounts {
     const accept = await this.#passwordGuard.enterLogin(email, attempt.caller.ip);
     const user = await this.#database.db.selectFrom("users").selectAll().where("email", "=", email).executeTakeFirst();
     const isRight = await isPasswordOf(user, attempt.password);
+    const { caller, deviceLabel } = attempt;
     if (!isRight || user?.is_active !== 1) {
+      // Not the address that was typed: people put their password there by mistake.
+      await this.#changes.transaction(async (tx) => {
+        this.#note(tx, anonymous(caller), { action: "account.login_failed", user });
+      });
       throw new Unauthenticated("invalid_login", "Invalid email or password");
     }
     await accept();
-    return this.#database.transaction((tx) =>
-      this.#sessions.issueLogin(tx, { userId: user.id, deviceLabel: attempt.deviceLabel, caller: attempt.caller }),
-    );
+    return this.#changes.transaction(async (tx) => {
+      const session = await this.#sessions.issueLogin(tx, { userId: user.id, deviceLabel, caller });
+      const author = authorOfPerson(user, { sessionId: session.id, ip: caller.ip });
+      this.#note(tx, author, { action: "account.login", user });
+      return session;
+    });
   }
 
   /**
@@ -324,6 +348,9 @@ export class Accounts {
     const accept = await this.#passwordGuard.enterConfirmation(person.id);
     const user = await this.#database.db.selectFrom("users").selectAll().where("id", "=", person.id).executeTakeFirst();
     if (!(await isPasswordOf(user, change.currentPassword))) {
+      await this.#changes.transaction(async (tx) => {
+        this.#note(tx, person, { action: "account.change_password_failed", user: person });
+      });
       throw new Unauthenticated("wrong_password", "The current password is wrong");
     }
     await accept();
@@ -331,6 +358,7 @@ export class Accounts {
     const deviceLabel = await this.#sessions.deviceLabelOf(person.sessionId);
     return this.#changes.transaction(async (tx, announce) => {
       announce({ kind: "actor", actorId: person.id });
+      this.#note(tx, person, { action: "account.change_password", user: person });
       return this.#replacePassword(tx, person.id, password, { deviceLabel, caller: change.caller });
     });
   }
@@ -344,11 +372,34 @@ export class Accounts {
         throw new Conflict("owner_account", "Owners cannot delete their own account; transfer ownership first");
       }
       await this.#sessions.endAll(tx, person.id);
-      await revokeInvitesOf(tx, person.id);
+      const revoked = await revokeInvitesOf(tx, person.id);
+      const grantee = { type: "user", id: person.id, name: person.email } as const;
+      await recordLostGrants({ audit: this.#audit, tx, by: person, grantee });
       await tx.deleteFrom("users").where("id", "=", person.id).execute();
       announce({ kind: "actor", actorId: person.id });
+      this.#note(tx, person, {
+        action: "account.delete",
+        user: person,
+        before: { role: person.role },
+        after: { revoked_invites: revoked },
+      });
     });
   }
+
+  /** Records what happened to an account; undefined for an address that has none. */
+  #note(
+    tx: Transaction<Schema>,
+    by: By,
+    { action, user, ...change }: Pick<AuditEntry, "action" | "before" | "after"> & { readonly user: Named | undefined },
+  ): void {
+    const target = { type: "user", id: user?.id ?? "", name: user?.email ?? "" };
+    this.#audit.record(tx, by, { action, target, ...change });
+  }
+}
+
+interface Named {
+  readonly id: string;
+  readonly email: string;
 }
 
 async function hasUsers(db: Pick<Transaction<Schema>, "selectFrom">): Promise<boolean> {
@@ -356,7 +407,7 @@ async function hasUsers(db: Pick<Transaction<Schema>, "selectFrom">): Promise<bo
 }
 
 async function findUser(tx: Transaction<Schema>, email: string) {
-  return tx.selectFrom("users").select(["id", "is_active"]).where("email", "=", email).executeTakeFirst();
+  return tx.selectFrom("users").select(["id", "email", "is_active"]).where("email", "=", email).executeTakeFirst();
 }
 
 function wrongCode(what: string): InvalidInput {

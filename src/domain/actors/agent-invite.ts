@@ -8,12 +8,16 @@ import { Conflict, Forbidden, Gone, InvalidInput, NotFound, RateLimited } from "
 import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
+import type { Audit } from "../audit/audit.ts";
+import { anonymous } from "../audit/author.ts";
 import type { Clock } from "../clock.ts";
 import { parseSlug } from "../slug.ts";
 import type { Agents } from "./agent.ts";
 import { findAgent, insertAgent, issueAgentToken, nameTaken, replaceAgentToken } from "./agent-rows.ts";
+import { recordNewGrant } from "./grant-trail.ts";
 import {
   type AssignedVault,
+  describeAssigned,
   instanceRoleOf,
   parseAssignments,
   type RequestedVault,
@@ -21,6 +25,7 @@ import {
 } from "./preassignment.ts";
 import type { Actor, InstanceRole } from "./principal.ts";
 import { parseInstanceRole, parseVaultRole } from "./roles.ts";
+import type { Caller } from "./session.ts";
 
 const minTtlSeconds = 60;
 const maxTtlSeconds = 7 * 86_400;
@@ -76,17 +81,20 @@ export class AgentInvites {
   readonly #changes: Changes;
   readonly #clock: Clock;
   readonly #agents: Agents;
+  readonly #audit: Audit;
 
   constructor(options: {
     readonly database: Database;
     readonly changes: Changes;
     readonly clock: Clock;
     readonly agents: Agents;
+    readonly audit: Audit;
   }) {
     this.#database = options.database;
     this.#changes = options.changes;
     this.#clock = options.clock;
     this.#agents = options.agents;
+    this.#audit = options.audit;
   }
 
   /**
@@ -145,13 +153,24 @@ export class AgentInvites {
     const nowMs = this.#clock.now();
     const now = new Date(nowMs).toISOString();
     const expiresAt = new Date(nowMs + invite.ttlSeconds * 1000).toISOString();
-    await this.#database.transaction(async (tx) => {
+    const id = uuidv7(nowMs);
+    await this.#changes.transaction(async (tx) => {
       await this.#database.lockVault(tx, "agent-invites");
       await requireRoom(tx, now);
+      this.#audit.record(tx, actor, {
+        action: "agent_invite.create",
+        target: { type: "agent_invite", id, name: invite.name },
+        after: {
+          role: invite.role,
+          vaults: invite.vaults.map(describeAssigned),
+          expires_at: expiresAt,
+          ...(invite.agentId !== undefined && { rotates: invite.agentId }),
+        },
+      });
       await tx
         .insertInto("agent_invites")
         .values({
-          id: uuidv7(nowMs),
+          id,
           token_digest: tokenDigest(token),
           token_suffix: token.slice(-suffixLength),
           agent_name: invite.name,
@@ -187,7 +206,7 @@ export class AgentInvites {
   async revoke(actor: Actor, reference: string): Promise<void> {
     const query = this.#database.db
       .selectFrom("agent_invites")
-      .select("id")
+      .select(["id", "agent_name", "role"])
       .where("status", "=", "pending")
       .where("expires_at", ">", this.#now())
       .where((on) => {
@@ -201,12 +220,21 @@ export class AgentInvites {
     if (found.length > 1) {
       throw new Conflict("ambiguous_invite", "Two open invitations end like that; name one by its id");
     }
-    await this.#database.db
-      .updateTable("agent_invites")
-      .set({ status: "revoked" })
-      .where("id", "=", invite.id)
-      .where("status", "=", "pending")
-      .execute();
+    await this.#changes.transaction(async (tx) => {
+      const revoked = await tx
+        .updateTable("agent_invites")
+        .set({ status: "revoked" })
+        .where("id", "=", invite.id)
+        .where("status", "=", "pending")
+        .executeTakeFirst();
+      // Of two at once, one; and nothing is left to revoke of what was redeemed meanwhile.
+      if (revoked.numUpdatedRows === 0n) throw inviteNotFound();
+      this.#audit.record(tx, actor, {
+        action: "agent_invite.revoke",
+        target: { type: "agent_invite", id: invite.id, name: invite.agent_name },
+        before: { role: invite.role },
+      });
+    });
   }
 
   /**
@@ -215,7 +243,7 @@ export class AgentInvites {
    * @throws {NotFound} @throws {Gone} with the ending as its code. @throws {InvalidInput} `name_required`, `invalid_name`.
    * @throws {Conflict} `name_taken`; the invitation then stays open.
    */
-  async redeem(token: string, name: string | undefined): Promise<RedeemedAgent> {
+  async redeem(token: string, name: string | undefined, caller: Caller): Promise<RedeemedAgent> {
     const row = await this.#findOpen(token);
     const agentName = row.agent_name || parseChosenName(name);
     const nowMs = this.#clock.now();
@@ -223,10 +251,24 @@ export class AgentInvites {
       .transaction(async (tx, announce) => {
         if (!(await claim(tx, row.id, this.#now()))) throw gone("redeemed");
         const ttlSeconds = row.session_ttl_seconds ?? undefined;
+        // Whoever has the link redeems it: nobody has proved to be anybody.
+        const by = anonymous(caller);
+        const redeemed = {
+          action: "agent_invite.redeem",
+          target: { type: "agent_invite", id: row.id, name: row.agent_name },
+        } as const;
         if (row.agent_id !== null) {
           const agentToRotate = await managedStill(tx, row.agent_id, row.created_by_id);
           if (agentToRotate === undefined) throw gone("revoked");
           announce({ kind: "actor", actorId: row.agent_id });
+          const target = { type: "agent", id: row.agent_id, name: agentToRotate.name };
+          this.#audit.record(tx, by, { ...redeemed, after: { agent_id: row.agent_id } });
+          this.#audit.record(tx, by, {
+            action: "agent.rotate",
+            target,
+            before: { status: agentToRotate.status },
+            after: { status: "active" },
+          });
           const rotated = await replaceAgentToken(tx, row.agent_id, { nowMs, ttlSeconds });
           return { token: rotated, name: agentToRotate.name, vaults: [] };
         }
@@ -235,6 +277,15 @@ export class AgentInvites {
         const role = row.role as InstanceRole;
         const id = await insertAgent(tx, { name: agentName, role, vaults, createdBy, nowMs });
         announce({ kind: "actor", actorId: id });
+        const grantee = { type: "agent", id, name: agentName } as const;
+        this.#audit.record(tx, by, { ...redeemed, after: { agent_id: id } });
+        this.#audit.record(tx, by, {
+          action: "agent.create",
+          target: grantee,
+          after: { role, vaults: vaults.map(describeAssigned) },
+        });
+        const trail = { audit: this.#audit, tx, by, grantee };
+        for (const { vaultId, vaultRole } of vaults) recordNewGrant(trail, { vaultId, role: vaultRole });
         return { token: await issueAgentToken(tx, id, { nowMs, ttlSeconds }), name: agentName, vaults };
       })
       .catch((error: unknown) => {
@@ -288,7 +339,7 @@ async function managedStill(tx: Transaction<Schema>, agentId: string, giverId: s
   const giverRole = await instanceRoleOf(tx, giverId);
   const agent = await tx
     .selectFrom("agents")
-    .select(["name", "role", "created_by_id"])
+    .select(["name", "role", "status", "created_by_id"])
     .where("id", "=", agentId)
     .executeTakeFirst();
   if (giverRole === "owner") return agent;

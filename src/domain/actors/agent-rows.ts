@@ -92,13 +92,13 @@ export async function findAgent(db: Reader, name: string) {
     .executeTakeFirst();
 }
 
-/** Its tokens, those it minted, and the invitations it has open. */
-export async function endTokens(tx: Transaction<Schema>, agentId: string): Promise<void> {
+/** Its tokens, those it minted, and the invitations it has open. @returns how many invitations those were. */
+export async function endTokens(tx: Transaction<Schema>, agentId: string): Promise<number> {
   await tx
     .deleteFrom("sessions")
     .where((on) => on.or([on("agent_id", "=", agentId), on("created_by_agent_id", "=", agentId)]))
     .execute();
-  await revokeInvitesOf(tx, agentId);
+  return revokeInvitesOf(tx, agentId);
 }
 
 export function agentNotFound(name: string): NotFound {

@@ -4,6 +4,7 @@ import { Conflict, Forbidden } from "../../errors.ts";
 import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
+import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import { cutPage, isBehind, keyAfter, type Page, type PageRequest, rowsToRead } from "../page.ts";
 import { parseSlug } from "../slug.ts";
@@ -16,10 +17,11 @@ import {
   nameTaken,
   replaceAgentToken,
 } from "./agent-rows.ts";
+import { recordLostGrants, recordNewGrant } from "./grant-trail.ts";
 import { grantsOf } from "./grants-of.ts";
 import { revokeInvitesOf } from "./invite-rows.ts";
 import { lockOwners, requireAnotherOwner } from "./owners.ts";
-import { type AssignedVault, parseAssignments, type RequestedVault } from "./preassignment.ts";
+import { type AssignedVault, describeAssigned, parseAssignments, type RequestedVault } from "./preassignment.ts";
 import type { Actor, InstanceRole } from "./principal.ts";
 import { parseInstanceRole, parseVaultRole } from "./roles.ts";
 import type { VaultGrant } from "./user.ts";
@@ -55,11 +57,18 @@ export class Agents {
   readonly #database: Database;
   readonly #changes: Changes;
   readonly #clock: Clock;
+  readonly #audit: Audit;
 
-  constructor(options: { readonly database: Database; readonly changes: Changes; readonly clock: Clock }) {
+  constructor(options: {
+    readonly database: Database;
+    readonly changes: Changes;
+    readonly clock: Clock;
+    readonly audit: Audit;
+  }) {
     this.#database = options.database;
     this.#changes = options.changes;
     this.#clock = options.clock;
+    this.#audit = options.audit;
   }
 
   /**
@@ -85,6 +94,13 @@ export class Agents {
         const createdBy = { type: actor.kind, id: actor.id };
         const id = await insertAgent(tx, { name, role, vaults, createdBy, nowMs });
         announce({ kind: "actor", actorId: id });
+        this.#audit.record(tx, actor, {
+          action: "agent.create",
+          target: { type: "agent", id, name },
+          after: { role, vaults: vaults.map(describeAssigned) },
+        });
+        const trail = { audit: this.#audit, tx, by: actor, grantee: { type: "agent", id, name } } as const;
+        for (const { vaultId, vaultRole } of vaults) recordNewGrant(trail, { vaultId, role: vaultRole });
         return issueAgentToken(tx, id, { nowMs });
       })
       .catch((error: unknown) => this.#orTaken(error, name));
@@ -118,13 +134,19 @@ export class Agents {
       const agent = await this.findManaged(tx, actor, name);
       if (agent.status !== "active") throw new Conflict("agent_revoked", `Agent "${name}" is already revoked`);
       if (agent.role === "owner") await requireAnotherOwner(this.#database, tx);
-      await endTokens(tx, agent.id);
+      const revoked = await endTokens(tx, agent.id);
       await tx
         .updateTable("agents")
         .set({ status: "revoked", revoked_at: this.#now(), updated_at: this.#now() })
         .where("id", "=", agent.id)
         .execute();
       announce({ kind: "actor", actorId: agent.id });
+      this.#audit.record(tx, actor, {
+        action: "agent.revoke",
+        target: { type: "agent", id: agent.id, name },
+        before: { status: agent.status },
+        after: { status: "revoked", revoked_invites: revoked },
+      });
     });
   }
 
@@ -134,9 +156,17 @@ export class Agents {
       await lockOwners(this.#database, tx);
       const agent = await this.findManaged(tx, actor, name);
       if (agent.role === "owner" && agent.status === "active") await requireAnotherOwner(this.#database, tx);
-      await endTokens(tx, agent.id);
+      const revoked = await endTokens(tx, agent.id);
+      const grantee = { type: "agent", id: agent.id, name } as const;
+      await recordLostGrants({ audit: this.#audit, tx, by: actor, grantee });
       await tx.deleteFrom("agents").where("id", "=", agent.id).execute();
       announce({ kind: "actor", actorId: agent.id });
+      this.#audit.record(tx, actor, {
+        action: "agent.delete",
+        target: grantee,
+        before: { role: agent.role, status: agent.status },
+        after: { revoked_invites: revoked },
+      });
     });
   }
 
@@ -149,6 +179,12 @@ export class Agents {
     const token = await this.#changes.transaction(async (tx, announce) => {
       const agent = await this.findManaged(tx, actor, name);
       announce({ kind: "actor", actorId: agent.id });
+      this.#audit.record(tx, actor, {
+        action: "agent.rotate",
+        target: { type: "agent", id: agent.id, name },
+        before: { status: agent.status },
+        after: { status: "active" },
+      });
       return replaceAgentToken(tx, agent.id, { nowMs });
     });
     const rotatedAt = new Date(nowMs).toISOString();
@@ -172,13 +208,19 @@ export class Agents {
           .where("id", "=", agent.id)
           .execute();
         announce({ kind: "actor", actorId: agent.id });
+        this.#audit.record(tx, actor, {
+          action: "agent.rename",
+          target: { type: "agent", id: agent.id, name: slug },
+          before: { name },
+          after: { name: slug },
+        });
       })
       .catch((error: unknown) => this.#orTaken(error, slug));
     return slug;
   }
 
   /** @returns the role before. @throws {NotFound} @throws {Conflict} when it is revoked or the last owner. */
-  async setRole(name: string, role: InstanceRole): Promise<InstanceRole> {
+  async setRole(by: Actor, name: string, role: InstanceRole): Promise<InstanceRole> {
     return this.#changes.transaction(async (tx, announce) => {
       await lockOwners(this.#database, tx);
       const agent = await findAgent(tx, name);
@@ -186,8 +228,14 @@ export class Agents {
       if (agent.status !== "active") throw new Conflict("agent_revoked", `Agent "${name}" is revoked`);
       if (agent.role === "owner" && role !== "owner") await requireAnotherOwner(this.#database, tx);
       await tx.updateTable("agents").set({ role, updated_at: this.#now() }).where("id", "=", agent.id).execute();
-      if (role !== "owner") await revokeInvitesOf(tx, agent.id, { onlyOwnerRole: role === "member" });
+      const revoked = role === "owner" ? 0 : await revokeInvitesOf(tx, agent.id, { onlyOwnerRole: role === "member" });
       announce({ kind: "actor", actorId: agent.id });
+      this.#audit.record(tx, by, {
+        action: "agent.set_role",
+        target: { type: "agent", id: agent.id, name },
+        before: { role: agent.role },
+        after: { role, revoked_invites: revoked },
+      });
       return agent.role as InstanceRole;
     });
   }

@@ -3,9 +3,12 @@ import type { Transaction } from "kysely";
 import { uuidv7 } from "../../crypto/token.ts";
 import { Conflict } from "../../errors.ts";
 import type { Schema } from "../../storage/schema.ts";
+import type { Audit } from "../audit/audit.ts";
+import type { By } from "../audit/author.ts";
+import { type GrantTrail, recordNewGrant } from "./grant-trail.ts";
 import type { NewInvite } from "./invite-rows.ts";
 import type { PasswordColumns } from "./password.ts";
-import { type AssignedVault, stillAssignable } from "./preassignment.ts";
+import { type AssignedVault, describeAssigned, stillAssignable } from "./preassignment.ts";
 import { hasVaultRole, type VaultRole } from "./principal.ts";
 
 /** An invitation that was found open; whether it still is decides `acceptInvite`. */
@@ -19,6 +22,8 @@ interface Acceptance {
   /** Of the account to be made; undefined when there is one already. */
   readonly password: PasswordColumns | undefined;
   readonly nowMs: number;
+  readonly audit: Audit;
+  readonly by: By;
 }
 
 /**
@@ -29,12 +34,23 @@ interface Acceptance {
 export async function acceptInvite(
   tx: Transaction<Schema>,
   invite: OpenInvite,
-  { password, nowMs }: Acceptance,
+  { password, nowMs, audit, by }: Acceptance,
 ): Promise<string | undefined> {
   if (!(await claim(tx, invite.id, nowMs))) return undefined;
   const userId = await ensureUser(tx, invite, { password, nowMs });
   const vaults = await stillAssignable(tx, invite.createdBy, invite.vaults);
-  await raiseGrants(tx, userId, { vaults, nowMs });
+  audit.record(tx, by, {
+    action: "invite.accept",
+    target: { type: "invite", id: invite.id, name: invite.email },
+    after: {
+      user_id: userId,
+      is_new_account: password !== undefined,
+      role: invite.role,
+      vaults: vaults.map(describeAssigned),
+    },
+  });
+  const trail: GrantTrail = { audit, tx, by, grantee: { type: "user", id: userId, name: invite.email } };
+  await raiseGrants(trail, { vaults, nowMs });
   return userId;
 }
 
@@ -54,7 +70,7 @@ async function claim(tx: Transaction<Schema>, inviteId: string, nowMs: number): 
 async function ensureUser(
   tx: Transaction<Schema>,
   invite: OpenInvite,
-  { password, nowMs }: Acceptance,
+  { password, nowMs }: Pick<Acceptance, "password" | "nowMs">,
 ): Promise<string> {
   const now = new Date(nowMs).toISOString();
   const user = await tx
@@ -79,14 +95,14 @@ async function ensureUser(
 
 /** Grants that are there already are raised, never lowered. */
 async function raiseGrants(
-  tx: Transaction<Schema>,
-  userId: string,
+  trail: GrantTrail,
   { vaults, nowMs }: { readonly vaults: readonly AssignedVault[]; readonly nowMs: number },
 ): Promise<void> {
+  const { audit, tx, by, grantee } = trail;
   const grants = await tx
     .selectFrom("vault_grants")
     .select(["id", "vault_id", "role"])
-    .where("user_id", "=", userId)
+    .where("user_id", "=", grantee.id)
     .execute();
   const held = new Map(grants.map((grant) => [grant.vault_id, grant]));
   const missing = vaults.filter(({ vaultId }) => !held.has(vaultId));
@@ -94,19 +110,29 @@ async function raiseGrants(
     const rows = missing.map(({ vaultId, vaultRole }) => ({
       id: uuidv7(nowMs),
       vault_id: vaultId,
-      user_id: userId,
+      user_id: grantee.id,
       agent_id: null,
       role: vaultRole,
       created_at: new Date(nowMs).toISOString(),
     }));
     await tx.insertInto("vault_grants").values(rows).execute();
+    for (const { vaultId, vaultRole } of missing) recordNewGrant(trail, { vaultId, role: vaultRole });
   }
   const raised = vaults.flatMap(({ vaultId, vaultRole }) => {
     const grant = held.get(vaultId);
-    return grant === undefined || hasVaultRole(grant.role as VaultRole, vaultRole) ? [] : [{ id: grant.id, vaultRole }];
+    return grant === undefined || hasVaultRole(grant.role as VaultRole, vaultRole) ? [] : [{ grant, vaultRole }];
   });
   for (const [role, grantsOfRole] of Map.groupBy(raised, ({ vaultRole }) => vaultRole)) {
-    const ids = grantsOfRole.map(({ id }) => id);
+    const ids = grantsOfRole.map(({ grant }) => grant.id);
     await tx.updateTable("vault_grants").set({ role }).where("id", "in", ids).execute();
+  }
+  for (const { grant, vaultRole } of raised) {
+    audit.record(tx, by, {
+      action: "member.set_role",
+      target: grantee,
+      vaultId: grant.vault_id,
+      before: { role: grant.role },
+      after: { role: vaultRole },
+    });
   }
 }

@@ -23,11 +23,11 @@ export interface NewInvite {
 type Reader = Pick<Transaction<Schema>, "selectFrom">;
 type Writer = Pick<Transaction<Schema>, "updateTable">;
 
-/** @returns the token, shown once, and when it expires. */
+/** @returns the id, the token, shown once, and when it expires. */
 export async function insertInvite(
   tx: Transaction<Schema>,
   invite: NewInvite & { readonly actor: Actor; readonly nowMs: number },
-): Promise<{ readonly token: string; readonly expiresAt: string }> {
+): Promise<{ readonly id: string; readonly token: string; readonly expiresAt: string }> {
   const { actor, nowMs } = invite;
   const token = mintToken("av_uinv_");
   const id = uuidv7(nowMs);
@@ -56,7 +56,7 @@ export async function insertInvite(
     }));
     await tx.insertInto("user_invite_vaults").values(vaults).execute();
   }
-  return { token, expiresAt };
+  return { id, token, expiresAt };
 }
 
 /**
@@ -154,12 +154,16 @@ function isHandle(reference: string): boolean {
   return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(reference);
 }
 
-/** An end to what an actor has open: whoever lost the right to give something gives it by no invitation either. */
+/**
+ * An end to what an actor has open: whoever lost the right to give something gives it by no invitation either.
+ * @returns how many invitations that were.
+ */
 export async function revokeInvitesOf(
   db: Writer,
   actorId: string,
   options: { readonly onlyOwnerRole?: boolean } = {},
-): Promise<void> {
+): Promise<number> {
+  let revoked = 0;
   for (const table of ["user_invites", "agent_invites"] as const) {
     let query = db
       .updateTable(table)
@@ -167,6 +171,7 @@ export async function revokeInvitesOf(
       .where("created_by_id", "=", actorId)
       .where("status", "=", "pending");
     if (options.onlyOwnerRole) query = query.where("role", "=", "owner");
-    await query.execute();
+    revoked += Number((await query.executeTakeFirst()).numUpdatedRows);
   }
+  return revoked;
 }

@@ -4,6 +4,8 @@ import { Conflict, Forbidden, Gone, messageOf, NotFound, RateLimited } from "../
 import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
+import type { Audit } from "../audit/audit.ts";
+import { anonymous } from "../audit/author.ts";
 import type { Clock } from "../clock.ts";
 import type { Mail } from "../mail.ts";
 import { cutPage, isBehind, keyAfter, mapPage, type Page, type PageRequest, rowsToRead } from "../page.ts";
@@ -21,9 +23,10 @@ import {
   visibleInvites,
 } from "./invite-rows.ts";
 import { checkNewPassword, hashForStorage, type PasswordColumns } from "./password.ts";
-import { type AssignedVault, parseAssignments, type RequestedVault } from "./preassignment.ts";
+import { type AssignedVault, describeAssigned, parseAssignments, type RequestedVault } from "./preassignment.ts";
 import type { Actor, InstanceRole } from "./principal.ts";
 import { parseInstanceRole, parseUserVaultRole } from "./roles.ts";
+import type { Caller } from "./session.ts";
 import type { VaultGrant } from "./user.ts";
 
 const maxPending = 50;
@@ -61,6 +64,7 @@ export class Invites {
   readonly #accounts: Accounts;
   readonly #mail: Mail;
   readonly #baseUrl: string;
+  readonly #audit: Audit;
 
   constructor(options: {
     readonly database: Database;
@@ -70,6 +74,7 @@ export class Invites {
     readonly mail: Mail;
     /** Where the link of an invitation leads. */
     readonly baseUrl: string;
+    readonly audit: Audit;
   }) {
     this.#database = options.database;
     this.#changes = options.changes;
@@ -77,6 +82,7 @@ export class Invites {
     this.#accounts = options.accounts;
     this.#mail = options.mail;
     this.#baseUrl = options.baseUrl;
+    this.#audit = options.audit;
   }
 
   /**
@@ -104,11 +110,14 @@ export class Invites {
       parseRole: parseUserVaultRole,
     });
     const invite = { email, role, vaults };
-    const token = await this.#database.transaction(async (tx) => {
+    const token = await this.#changes.transaction(async (tx) => {
       await this.#database.lockVault(tx, "user-invites");
       await this.#refuseKnown(tx, email, now);
       await this.#requireRoom(tx, now);
-      return insertInvite(tx, { ...invite, actor, nowMs: this.#clock.now() });
+      const inserted = await insertInvite(tx, { ...invite, actor, nowMs: this.#clock.now() });
+      const target = { type: "invite", id: inserted.id, name: email };
+      this.#audit.record(tx, actor, { action: "invite.create", target, after: describe(invite) });
+      return inserted;
     });
     return this.#send(actor, invite, token);
   }
@@ -150,7 +159,14 @@ export class Invites {
     const invite = await findInvite(this.#database.db, reference, { byHandle: true });
     if (invite?.status !== "pending") throw inviteNotFound();
     await this.#requireMayManage(actor, invite.created_by_id, invite.vaults);
-    await setInviteStatus(this.#database.db, invite.id, "revoked");
+    await this.#changes.transaction(async (tx) => {
+      if (!(await setInviteStatus(tx, invite.id, "revoked"))) throw inviteNotFound();
+      this.#audit.record(tx, actor, {
+        action: "invite.revoke",
+        target: { type: "invite", id: invite.id, name: invite.email },
+        before: describe(invite),
+      });
+    });
   }
 
   /**
@@ -170,11 +186,18 @@ export class Invites {
     });
     await this.#accounts.requireAllowedDomain(invite.email);
     const renewed = { email: invite.email, role: invite.role as InstanceRole, vaults: invite.vaults };
-    const token = await this.#database.transaction(async (tx) => {
+    const token = await this.#changes.transaction(async (tx) => {
       if (!(await setInviteStatus(tx, invite.id, "revoked"))) {
         throw new Conflict("invite_not_pending", "This invitation is not pending");
       }
-      return insertInvite(tx, { ...renewed, actor, nowMs: this.#clock.now() });
+      const inserted = await insertInvite(tx, { ...renewed, actor, nowMs: this.#clock.now() });
+      this.#audit.record(tx, actor, {
+        action: "invite.reinvite",
+        target: { type: "invite", id: inserted.id, name: invite.email },
+        before: { id: invite.id },
+        after: describe(renewed),
+      });
+      return inserted;
     });
     return this.#send(actor, renewed, token);
   }
@@ -192,7 +215,7 @@ export class Invites {
    * @throws {NotFound} @throws {Gone} @throws {Forbidden} @throws {InvalidInput}
    * @returns the address.
    */
-  async accept(token: string, password: string): Promise<string> {
+  async accept(token: string, password: string, caller: Caller): Promise<string> {
     const invite = await this.#findOpen(token);
     const existing = await this.#findActiveUser(this.#database.db, invite.email);
     let columns: PasswordColumns | undefined;
@@ -202,7 +225,9 @@ export class Invites {
       columns = await hashForStorage(password);
     }
     await this.#changes.transaction(async (tx, announce) => {
-      const userId = await acceptInvite(tx, invite, { password: columns, nowMs: this.#clock.now() });
+      // Whoever has the link accepts it: nobody has proved to be that person.
+      const trail = { audit: this.#audit, by: anonymous(caller) };
+      const userId = await acceptInvite(tx, invite, { password: columns, nowMs: this.#clock.now(), ...trail });
       if (userId === undefined) throw gone("accepted");
       announce({ kind: "actor", actorId: userId });
     });
@@ -297,6 +322,11 @@ export class Invites {
   #now(): string {
     return new Date(this.#clock.now()).toISOString();
   }
+}
+
+/** What an invitation gives, as the audit log has it. */
+function describe({ role, vaults }: { readonly role: string; readonly vaults: readonly AssignedVault[] }): object {
+  return { role, vaults: vaults.map(describeAssigned) };
 }
 
 function requireMayGive(actor: Actor, role: InstanceRole): void {

@@ -21,6 +21,11 @@ export interface AssignedVault {
 /** What one statement takes on both engines. */
 const maxAssigned = 1_000;
 
+/** As the audit log has it. */
+export function describeAssigned({ vaultId, vaultName, vaultRole }: AssignedVault): object {
+  return { id: vaultId, name: vaultName, role: vaultRole };
+}
+
 /**
  * Checks one vault after the other: the role, that the vault exists, that the caller is its admin or an owner.
  * @throws {InvalidInput} for a bad role, a vault named twice, or more than 1,000 of them. @throws {NotFound} @throws {Forbidden}
@@ -39,7 +44,8 @@ export async function parseAssignments(
   for (const { vaultName, vaultRole } of requested) {
     const role = rules.parseRole(vaultRole || rules.defaultRole);
     const vault = known.get(vaultName);
-    if (vault === undefined) throw vaultNotFound(vaultName);
+    // Without any grant the vault is not there, as everywhere: names must not be tried out here.
+    if (vault === undefined || (actor.role !== "owner" && vault.role === null)) throw vaultNotFound(vaultName);
     if (actor.role !== "owner" && vault.role !== "admin") {
       throw new Forbidden("vault_admin_required", `Only admins of vault "${vaultName}" may give access to it`);
     }

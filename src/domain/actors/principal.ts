@@ -1,4 +1,4 @@
-/** Who is asking. Made from a token by `session.ts`; everything that may be asked of it is in `access.ts`. */
+/** Who is asking, and from where. Made from a token by `session.ts`; everything that may be asked of it is in `access.ts`. */
 
 export type InstanceRole = "no-access" | "member" | "owner";
 export type VaultRole = "proxy" | "member" | "admin";
@@ -14,6 +14,8 @@ export interface UserPrincipal {
   readonly role: InstanceRole;
   /** Public id of the session row: safe to show and to log. */
   readonly sessionId: string;
+  /** Where the request came from; empty when nobody will ask. */
+  readonly clientIp: string;
 }
 
 export interface AgentPrincipal {
@@ -22,6 +24,7 @@ export interface AgentPrincipal {
   readonly name: string;
   readonly role: InstanceRole;
   readonly sessionId: string;
+  readonly clientIp: string;
 }
 
 /** A vault-scoped token: no instance role, exactly one vault. */
@@ -30,6 +33,7 @@ export interface ScopedPrincipal {
   readonly vaultId: string;
   readonly vaultRole: VaultRole;
   readonly sessionId: string;
+  readonly clientIp: string;
   /** Who minted it; limits and the journal are attributed to them. */
   readonly createdBy: { readonly type: "user" | "agent"; readonly id: string };
 }

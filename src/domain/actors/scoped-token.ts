@@ -3,6 +3,7 @@ import { mintToken, randomHex, tokenDigest } from "../../crypto/token.ts";
 import { InvalidInput, NotFound } from "../../errors.ts";
 import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
+import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import { cutPage, isBehind, keyAfter, mapPage, type Page, type PageRequest, rowsToRead } from "../page.ts";
 import { cleanLabel } from "./label.ts";
@@ -55,36 +56,47 @@ export class ScopedTokens {
   readonly #database: Database;
   readonly #changes: Changes;
   readonly #clock: Clock;
+  readonly #audit: Audit;
 
-  constructor(options: { readonly database: Database; readonly changes: Changes; readonly clock: Clock }) {
+  constructor(options: {
+    readonly database: Database;
+    readonly changes: Changes;
+    readonly clock: Clock;
+    readonly audit: Audit;
+  }) {
     this.#database = options.database;
     this.#changes = options.changes;
     this.#clock = options.clock;
+    this.#audit = options.audit;
   }
 
   /** The caller has checked that `minter` is a member of the vault. */
-  async mint(
-    minter: Principal,
-    vaultId: string,
-    request: TokenRequest,
-  ): Promise<IssuedSession & { readonly id: string }> {
+  async mint(minter: Principal, vaultId: string, request: TokenRequest): Promise<IssuedSession> {
     const token = mintToken("av_sess_");
     const id = randomHex(10);
     const now = this.#clock.now();
     const expiresAt = new Date(now + request.ttlSeconds * 1000).toISOString();
     // A scoped token that mints another passes its own minter on, so that a chain ends with the actor who began it.
     const by = minter.kind === "scoped" ? minter.createdBy : { type: minter.kind, id: minter.id };
-    await insertSession(this.#database.db, {
-      digest: tokenDigest(token),
-      public_id: id,
-      kind: "scoped",
-      vault_id: vaultId,
-      vault_role: "proxy",
-      label: request.label || null,
-      created_by_user_id: by.type === "user" ? by.id : null,
-      created_by_agent_id: by.type === "agent" ? by.id : null,
-      expires_at: expiresAt,
-      created_at: new Date(now).toISOString(),
+    await this.#changes.transaction(async (tx) => {
+      await insertSession(tx, {
+        digest: tokenDigest(token),
+        public_id: id,
+        kind: "scoped",
+        vault_id: vaultId,
+        vault_role: "proxy",
+        label: request.label || null,
+        created_by_user_id: by.type === "user" ? by.id : null,
+        created_by_agent_id: by.type === "agent" ? by.id : null,
+        expires_at: expiresAt,
+        created_at: new Date(now).toISOString(),
+      });
+      this.#audit.record(tx, minter, {
+        action: "token.mint",
+        target: { type: "token", id, name: request.label },
+        vaultId,
+        after: { vault_role: "proxy", expires_at: expiresAt },
+      });
     });
     return { id, token, expiresAt };
   }
@@ -127,7 +139,7 @@ export class ScopedTokens {
   }
 
   /** @throws {NotFound} unless it is a scoped token of this vault. */
-  async revoke(vaultId: string, publicId: string): Promise<void> {
+  async revoke(by: Principal, vaultId: string, publicId: string): Promise<void> {
     await this.#changes.transaction(async (tx, announce) => {
       const deleted = await tx
         .deleteFrom("sessions")
@@ -137,6 +149,7 @@ export class ScopedTokens {
         .executeTakeFirst();
       if (deleted.numDeletedRows === 0n) throw new NotFound("session_not_found", "Session not found");
       announce({ kind: "session", publicId });
+      this.#audit.record(tx, by, { action: "token.revoke", target: { type: "token", id: publicId }, vaultId });
     });
   }
 }

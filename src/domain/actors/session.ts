@@ -6,9 +6,18 @@ import type { Logger } from "../../log.ts";
 import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
+import type { Audit } from "../audit/audit.ts";
+import { person } from "../audit/author.ts";
 import type { Clock } from "../clock.ts";
 import { cleanLabel } from "./label.ts";
-import { hasVaultRole, type InstanceRole, type Principal, type ScopedPrincipal, type VaultRole } from "./principal.ts";
+import {
+  hasVaultRole,
+  type InstanceRole,
+  type Principal,
+  type ScopedPrincipal,
+  type UserPrincipal,
+  type VaultRole,
+} from "./principal.ts";
 import { insertSession } from "./session-rows.ts";
 
 const loginLifetimeMs = 365 * 86_400_000;
@@ -25,6 +34,8 @@ export interface Caller {
 }
 
 export interface IssuedSession {
+  /** Public id: safe to show and to log. */
+  readonly id: string;
   /** Shown once; only its digest is stored. */
   readonly token: string;
   readonly expiresAt: string;
@@ -52,6 +63,7 @@ export class Sessions {
   readonly #changes: Changes;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #audit: Audit;
   readonly #touchedAtMs = new Map<string, number>();
 
   constructor(options: {
@@ -59,11 +71,13 @@ export class Sessions {
     readonly changes: Changes;
     readonly clock: Clock;
     readonly log: Logger;
+    readonly audit: Audit;
   }) {
     this.#database = options.database;
     this.#changes = options.changes;
     this.#clock = options.clock;
     this.#log = options.log;
+    this.#audit = options.audit;
   }
 
   /** Signs a person in, within the transaction that decided so. */
@@ -72,11 +86,12 @@ export class Sessions {
     login: { readonly userId: string; readonly deviceLabel: string | undefined; readonly caller: Caller },
   ): Promise<IssuedSession> {
     const token = mintToken("av_sess_");
+    const id = randomHex(10);
     const now = this.#clock.now();
     const expiresAt = new Date(now + loginLifetimeMs).toISOString();
     await insertSession(tx, {
       digest: tokenDigest(token),
-      public_id: randomHex(10),
+      public_id: id,
       kind: "user",
       user_id: login.userId,
       device_label: cleanLabel(login.deviceLabel).slice(0, maxDeviceLabel).join("") || null,
@@ -87,12 +102,12 @@ export class Sessions {
       last_used_at: new Date(now).toISOString(),
       created_at: new Date(now).toISOString(),
     });
-    return { token, expiresAt };
+    return { id, token, expiresAt };
   }
 
   /** @throws {Unauthenticated} unknown, expired, or of an account that is gone. @throws {Unavailable} */
-  async authenticate(token: string): Promise<Principal> {
-    return (await this.resolve(tokenDigest(token))).principal;
+  async authenticate(token: string, clientIp: string): Promise<Principal> {
+    return (await this.resolve(tokenDigest(token), clientIp)).principal;
   }
 
   /**
@@ -100,13 +115,14 @@ export class Sessions {
    * @throws {Unauthenticated} unknown, expired, or of an account that is gone.
    * @throws {Forbidden} when the minter of a scoped token has lost the right to mint it.
    * @throws {Unavailable} when the database cannot be asked; this never counts as a wrong token.
+   * @param clientIp becomes the principal's; a scope of the proxy changes nothing and outlives a connection.
    */
-  async resolve(digest: string): Promise<Resolved> {
+  async resolve(digest: string, clientIp = ""): Promise<Resolved> {
     const row = await asUnavailable(() => this.#find(digest));
     if (row === undefined) throw new Unauthenticated("invalid_session", "Invalid or expired session");
     const expiresAtMs = expiryOf(row);
     if (this.#clock.now() > expiresAtMs) throw new Unauthenticated("session_expired", "Session expired");
-    const principal = await asUnavailable(() => this.#principalOf(row));
+    const principal = await asUnavailable(() => this.#principalOf(row, clientIp));
     if (principal === undefined) throw new Unauthenticated("session_ended", "Invalid or expired session");
     return { principal, expiresAtMs };
   }
@@ -138,21 +154,21 @@ export class Sessions {
       .executeTakeFirst();
   }
 
-  async #principalOf(row: SessionRow): Promise<Principal | undefined> {
-    const sessionId = row.public_id;
+  async #principalOf(row: SessionRow, clientIp: string): Promise<Principal | undefined> {
+    const from = { sessionId: row.public_id, clientIp };
     if (row.user_id !== null && row.email !== null) {
       if (row.is_active !== 1) return undefined;
-      return { kind: "user", id: row.user_id, email: row.email, role: row.user_role as InstanceRole, sessionId };
+      return { kind: "user", id: row.user_id, email: row.email, role: row.user_role as InstanceRole, ...from };
     }
     if (row.agent_id !== null && row.agent_name !== null) {
       if (row.agent_status !== "active") return undefined;
-      return { kind: "agent", id: row.agent_id, name: row.agent_name, role: row.agent_role as InstanceRole, sessionId };
+      return { kind: "agent", id: row.agent_id, name: row.agent_name, role: row.agent_role as InstanceRole, ...from };
     }
-    return this.#scopedOf(row);
+    return this.#scopedOf(row, clientIp);
   }
 
   /** A scoped token ends with its minter's right to mint it: an active account with role member in the vault. */
-  async #scopedOf(row: SessionRow): Promise<ScopedPrincipal | undefined> {
+  async #scopedOf(row: SessionRow, clientIp: string): Promise<ScopedPrincipal | undefined> {
     const { vault_id: vaultId, vault_role: vaultRole } = row;
     const createdBy = minterOf(row);
     if (vaultId === null || vaultRole === null || createdBy === undefined) return undefined;
@@ -168,7 +184,14 @@ export class Sessions {
     if (!isActive || !hasVaultRole(grant?.role as VaultRole, "member")) {
       throw new Forbidden("grant_revoked", "Whoever minted this token has lost access to the vault");
     }
-    return { kind: "scoped", vaultId, vaultRole: vaultRole as VaultRole, sessionId: row.public_id, createdBy };
+    return {
+      kind: "scoped",
+      vaultId,
+      vaultRole: vaultRole as VaultRole,
+      sessionId: row.public_id,
+      clientIp,
+      createdBy,
+    };
   }
 
   /** Extends a login session's idle time; throttled, in the background, and never a reason to fail. */
@@ -229,29 +252,36 @@ export class Sessions {
   }
 
   /** @throws {NotFound} when it is absent or somebody else's. */
-  async revoke(userId: string, publicId: string): Promise<void> {
+  async revoke(by: UserPrincipal, publicId: string): Promise<void> {
     await this.#changes.transaction(async (tx, announce) => {
       const deleted = await tx
         .deleteFrom("sessions")
-        .where("user_id", "=", userId)
+        .where("user_id", "=", by.id)
         .where("public_id", "=", publicId)
         .executeTakeFirst();
       if (deleted.numDeletedRows === 0n) throw new NotFound("session_not_found", "Session not found");
       announce({ kind: "session", publicId });
+      this.#audit.record(tx, by, { action: "session.revoke", target: { type: "session", id: publicId } });
     });
   }
 
   /** Ends the login session of a token; any other kind of token is left alone, and nothing tells which it was. */
-  async logout(token: string): Promise<void> {
+  async logout(token: string, caller: Caller): Promise<void> {
     const row = await this.#database.db
       .selectFrom("sessions")
-      .select(["public_id", "user_id"])
+      .innerJoin("users", "users.id", "sessions.user_id")
+      .select(["sessions.public_id", "users.id", "users.email"])
       .where("digest", "=", tokenDigest(token))
       .executeTakeFirst();
-    if (row === undefined || row.user_id === null) return;
+    if (row === undefined) return;
     await this.#changes.transaction(async (tx, announce) => {
-      await tx.deleteFrom("sessions").where("public_id", "=", row.public_id).execute();
+      const deleted = await tx.deleteFrom("sessions").where("public_id", "=", row.public_id).executeTakeFirst();
+      if (deleted.numDeletedRows === 0n) return;
       announce({ kind: "session", publicId: row.public_id });
+      this.#audit.record(tx, person(row, { sessionId: row.public_id, ip: caller.ip }), {
+        action: "account.logout",
+        target: { type: "session", id: row.public_id },
+      });
     });
   }
 

@@ -4,9 +4,11 @@ import { Forbidden, NotFound } from "../../errors.ts";
 import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
+import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import { cutPage, isBehind, keyAfter, mapPage, type Page, type PageRequest, rowsToRead } from "../page.ts";
 import { normalizeEmail } from "./email.ts";
+import { recordLostGrants } from "./grant-trail.ts";
 import { grantsOf } from "./grants-of.ts";
 import { revokeInvitesOf } from "./invite-rows.ts";
 import { lockOwners, requireAnotherOwner } from "./owners.ts";
@@ -32,17 +34,20 @@ export class Users {
   readonly #changes: Changes;
   readonly #clock: Clock;
   readonly #sessions: Sessions;
+  readonly #audit: Audit;
 
   constructor(options: {
     readonly database: Database;
     readonly changes: Changes;
     readonly clock: Clock;
     readonly sessions: Sessions;
+    readonly audit: Audit;
   }) {
     this.#database = options.database;
     this.#changes = options.changes;
     this.#clock = options.clock;
     this.#sessions = options.sessions;
+    this.#audit = options.audit;
   }
 
   /** Everybody, unverified accounts included, by address. */
@@ -79,7 +84,7 @@ export class Users {
    * A lower role takes back the open invitations that it could not have made.
    * @throws {NotFound} @throws {Conflict} `last_owner`.
    */
-  async setRole(address: string, role: InstanceRole): Promise<void> {
+  async setRole(by: Actor, address: string, role: InstanceRole): Promise<void> {
     await this.#changes.transaction(async (tx, announce) => {
       await lockOwners(this.#database, tx);
       const user = await findForChange(tx, address);
@@ -90,8 +95,14 @@ export class Users {
         .set({ role, updated_at: new Date(this.#clock.now()).toISOString() })
         .where("id", "=", user.id)
         .execute();
-      if (role !== "owner") await revokeInvitesOf(tx, user.id, { onlyOwnerRole: role === "member" });
+      const revoked = role === "owner" ? 0 : await revokeInvitesOf(tx, user.id, { onlyOwnerRole: role === "member" });
       announce({ kind: "actor", actorId: user.id });
+      this.#audit.record(tx, by, {
+        action: "user.set_role",
+        target: { type: "user", id: user.id, name: user.email },
+        before: { role: user.role },
+        after: { role, revoked_invites: revoked },
+      });
     });
   }
 
@@ -100,15 +111,23 @@ export class Users {
    * @returns the names of the active agents that the person created: they go on, and somebody else may know their tokens.
    * @throws {NotFound} @throws {Conflict} `last_owner`.
    */
-  async remove(address: string): Promise<readonly string[]> {
+  async remove(by: Actor, address: string): Promise<readonly string[]> {
     return this.#changes.transaction(async (tx, announce) => {
       await lockOwners(this.#database, tx);
       const user = await findForChange(tx, address);
       if (user.role === "owner" && user.is_active === 1) await requireAnotherOwner(this.#database, tx);
       await this.#sessions.endAll(tx, user.id);
-      await revokeInvitesOf(tx, user.id);
+      const grantee = { type: "user", id: user.id, name: user.email } as const;
+      await recordLostGrants({ audit: this.#audit, tx, by, grantee });
+      const revoked = await revokeInvitesOf(tx, user.id);
       await tx.deleteFrom("users").where("id", "=", user.id).execute();
       announce({ kind: "actor", actorId: user.id });
+      this.#audit.record(tx, by, {
+        action: "user.remove",
+        target: grantee,
+        before: { role: user.role, is_active: user.is_active === 1 },
+        after: { revoked_invites: revoked },
+      });
       const agents = await tx
         .selectFrom("agents")
         .select("name")
@@ -135,7 +154,7 @@ function toUser(row: UserRow, vaults: readonly VaultGrant[]): User {
 async function findForChange(tx: Transaction<Schema>, address: string) {
   const user = await tx
     .selectFrom("users")
-    .select(["id", "role", "is_active"])
+    .select(["id", "email", "role", "is_active"])
     .where("email", "=", normalizeEmail(address))
     .executeTakeFirst();
   if (user === undefined) throw userNotFound(address);

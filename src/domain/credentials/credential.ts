@@ -4,9 +4,12 @@ import type { Keyring, RecordKey } from "../../crypto/keyring.ts";
 import { Secret } from "../../crypto/secret.ts";
 import { uuidv7 } from "../../crypto/token.ts";
 import { Conflict, InvalidInput, NotFound } from "../../errors.ts";
+import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
-import type { ActorRef } from "../actors/principal.ts";
+import { actorRefOf, type Principal } from "../actors/principal.ts";
+import type { AuditEntry } from "../audit/append.ts";
+import type { Audit } from "../audit/audit.ts";
 import { quote } from "../input.ts";
 import { cutPage, isBehind, keyAfter, mapPage, type Page, type PageRequest, rowsToRead } from "../page.ts";
 import type { CredentialKey } from "../services/service.ts";
@@ -23,8 +26,6 @@ export interface CredentialEntry {
 }
 
 export interface SetOptions {
-  /** Who sets them, for the list of versions. */
-  readonly by?: ActorRef | undefined;
   readonly details?: ReadonlyMap<CredentialKey, CredentialDetails> | undefined;
 }
 
@@ -39,7 +40,9 @@ const rowsPerStatement = 500;
 export interface CredentialsOptions {
   readonly database: Database;
   readonly keyring: Keyring;
+  readonly changes: Changes;
   readonly writer: VaultWriter;
+  readonly audit: Audit;
 }
 
 /** Binds a sealed value to its credential (crypto/keyring.ts). */
@@ -74,14 +77,16 @@ export class Credentials {
   }
 
   /**
-   * Opens the values of a vault, page by page.
+   * Opens the values of a vault, page by page. The audit log knows of each before anybody sees it.
    * @throws {Corrupt} when a value does not open.
    */
-  async revealPage(vaultId: string, request?: PageRequest): Promise<Page<RevealedCredential>> {
-    const rows = await pageOfRows(this.#options.database.db, vaultId, request)
-      .select(["id", "key", "type", "value_sealed"])
-      .execute();
-    const page = cutPage(rows, request, ({ key }) => [key]);
+  async revealPage(by: Principal, vaultId: string, request?: PageRequest): Promise<Page<RevealedCredential>> {
+    const page = await this.#options.changes.transaction(async (tx) => {
+      const rows = await pageOfRows(tx, vaultId, request).select(["id", "key", "type", "value_sealed"]).execute();
+      const found = cutPage(rows, request, ({ key }) => [key]);
+      for (const { id, key } of found.items) this.#record(tx, by, { action: "credential.reveal", vaultId, id, key });
+      return found;
+    });
     return { items: await Promise.all(page.items.map((row) => this.#revealed(row))), next: page.next };
   }
 
@@ -104,18 +109,22 @@ export class Credentials {
   }
 
   /**
-   * Opens the values of a vault, or that of one key.
+   * Opens the values of a vault, or that of one key. The audit log knows of each before anybody sees it.
    * @throws {NotFound} `credential_not_found` for a key that is not stored. @throws {Corrupt} when a value does not open.
    */
-  async reveal(vaultId: string, key?: CredentialKey): Promise<readonly RevealedCredential[]> {
-    if (key === undefined) return (await this.revealPage(vaultId)).items;
-    const row = await this.#options.database.db
-      .selectFrom("credentials")
-      .select(["id", "key", "type", "value_sealed"])
-      .where("vault_id", "=", vaultId)
-      .where("key", "=", key)
-      .executeTakeFirst();
-    if (row === undefined) throw credentialNotFound(key);
+  async reveal(by: Principal, vaultId: string, key?: CredentialKey): Promise<readonly RevealedCredential[]> {
+    if (key === undefined) return (await this.revealPage(by, vaultId)).items;
+    const row = await this.#options.changes.transaction(async (tx) => {
+      const found = await tx
+        .selectFrom("credentials")
+        .select(["id", "key", "type", "value_sealed"])
+        .where("vault_id", "=", vaultId)
+        .where("key", "=", key)
+        .executeTakeFirst();
+      if (found === undefined) throw credentialNotFound(key);
+      this.#record(tx, by, { action: "credential.reveal", vaultId, id: found.id, key });
+      return found;
+    });
     return [await this.#revealed(row)];
   }
 
@@ -125,32 +134,40 @@ export class Credentials {
    * @throws {InvalidInput} `invalid_credential_key`. @throws {Conflict} `external_credential_store`.
    */
   async set(
+    by: Principal,
     vaultId: string,
     values: ReadonlyMap<CredentialKey, Secret>,
     options: SetOptions = {},
   ): Promise<readonly CredentialKey[]> {
     const keys = [...values.keys()].sort();
-    await this.#options.writer.change(vaultId, (change) => this.setIn(change, vaultId, values, options));
+    await this.#options.writer.change(vaultId, (change) => this.setIn(by, change, { vaultId, values, options }));
     return keys;
   }
 
   /** As `set`, within a change of the vault that does more. @throws as `set`. */
   async setIn(
+    by: Principal,
     { tx, now }: VaultWrite,
-    vaultId: string,
-    values: ReadonlyMap<CredentialKey, Secret>,
-    options: SetOptions = {},
+    write: {
+      readonly vaultId: string;
+      readonly values: ReadonlyMap<CredentialKey, Secret>;
+      readonly options?: SetOptions;
+    },
   ): Promise<void> {
+    const { vaultId, values, options = {} } = write;
     const keys = [...values.keys()].sort();
     await refuseExternalStore(tx, vaultId);
     const bad = keys.find((key) => !isCredentialKey(key));
     if (bad !== undefined) throw invalidCredentialKey(bad);
-    const existing = await idsByKey(tx, vaultId, keys);
+    const existing = await storedByKey(tx, vaultId, keys);
     for (const [key, value] of values) {
-      const id = existing.get(key) ?? (await insertEmpty(tx, vaultId, key, now));
-      await this.#write(tx, id, value, { by: options.by, now });
+      const stored = existing.get(key);
+      const id = stored?.id ?? (await insertEmpty(tx, vaultId, key, now));
+      const version = await this.#write(tx, id, value, { by, now });
       const details = options.details?.get(key);
       if (details !== undefined) await writeDetails(tx, id, details, now);
+      const after = { type: "static", version, ...formatDetails(details) };
+      this.#record(tx, by, { action: "credential.set", vaultId, id, key, before: versionOf(stored), after });
     }
   }
 
@@ -160,17 +177,21 @@ export class Credentials {
    * @throws {NotFound} `credential_not_found` for the first key that is not stored.
    * @throws {Conflict} `external_credential_store`.
    */
-  async delete(vaultId: string, keys: readonly CredentialKey[]): Promise<readonly CredentialKey[]> {
+  async delete(by: Principal, vaultId: string, keys: readonly CredentialKey[]): Promise<readonly CredentialKey[]> {
     const wanted = [...new Set(keys)];
     await this.#options.writer.change(vaultId, async ({ tx }) => {
       await refuseExternalStore(tx, vaultId);
-      const existing = await idsByKey(tx, vaultId, wanted);
+      const existing = await storedByKey(tx, vaultId, wanted);
       const missing = wanted.find((key) => !existing.has(key));
       if (missing !== undefined) throw credentialNotFound(missing);
-      const ids = [...existing.values()];
+      const ids = [...existing.values()].map(({ id }) => id);
       for (let from = 0; from < ids.length; from += rowsPerStatement) {
         const some = ids.slice(from, from + rowsPerStatement);
         await tx.deleteFrom("credentials").where("id", "in", some).execute();
+      }
+      for (const [key, stored] of existing) {
+        const before = versionOf(stored);
+        this.#record(tx, by, { action: "credential.delete", vaultId, id: stored.id, key, before });
       }
     });
     return wanted;
@@ -180,12 +201,21 @@ export class Credentials {
    * Changes what is said about a credential.
    * @throws {NotFound} `credential_not_found`. @throws {Conflict} `external_credential_store`.
    */
-  async annotate(vaultId: string, key: CredentialKey, details: CredentialDetails): Promise<void> {
+  async annotate(by: Principal, vaultId: string, key: CredentialKey, details: CredentialDetails): Promise<void> {
     await this.#options.writer.change(vaultId, async ({ tx, now }) => {
       await refuseExternalStore(tx, vaultId);
-      const id = (await idsByKey(tx, vaultId, [key])).get(key);
-      if (id === undefined) throw credentialNotFound(key);
+      const row = await tx
+        .selectFrom("credentials")
+        .select(["id", "description", "expires_at"])
+        .where("vault_id", "=", vaultId)
+        .where("key", "=", key)
+        .executeTakeFirst();
+      if (row === undefined) throw credentialNotFound(key);
+      const { id, description, expires_at: expiresAt } = row;
       await writeDetails(tx, id, details, now);
+      const before = formatDetails({ description, expiresAt });
+      const after = formatDetails(details);
+      this.#record(tx, by, { action: "credential.annotate", vaultId, id, key, before, after });
     });
   }
 
@@ -207,18 +237,30 @@ export class Credentials {
    * @throws {NotFound} `credential_not_found`, `credential_version_not_found`.
    * @throws {Conflict} `external_credential_store`.
    */
-  async restore(vaultId: string, key: CredentialKey, version: number, by: ActorRef): Promise<number> {
+  async restore(by: Principal, vaultId: string, key: CredentialKey, version: number): Promise<number> {
     return this.#options.writer.change(vaultId, async ({ tx, now }) => {
       await refuseExternalStore(tx, vaultId);
-      const id = (await idsByKey(tx, vaultId, [key])).get(key);
-      if (id === undefined) throw credentialNotFound(key);
+      const stored = (await storedByKey(tx, vaultId, [key])).get(key);
+      if (stored === undefined) throw credentialNotFound(key);
+      const { id } = stored;
       const value = await this.#versions.open(tx, id, key, version);
-      return this.#write(tx, id, value, { by, now });
+      const written = await this.#write(tx, id, value, { by, now });
+      const after = { type: "static", version: written, restored: version };
+      this.#record(tx, by, { action: "credential.restore", vaultId, id, key, before: versionOf(stored), after });
+      return written;
     });
   }
 
   async #open(id: string, sealed: Uint8Array): Promise<Secret> {
     return new Secret(await this.#options.keyring.unsealText(valueRecord(id), sealed));
+  }
+
+  #record(
+    tx: Transaction<Schema>,
+    by: Principal,
+    { id, key, ...entry }: Omit<AuditEntry, "target"> & { readonly id: string; readonly key: string },
+  ): void {
+    this.#options.audit.record(tx, by, { ...entry, target: { type: "credential", id, name: key } });
   }
 
   async #revealed(row: {
@@ -236,7 +278,7 @@ export class Credentials {
     tx: Transaction<Schema>,
     id: string,
     value: Secret,
-    { by, now }: { readonly by: ActorRef | undefined; readonly now: string },
+    { by, now }: { readonly by: Principal; readonly now: string },
   ): Promise<number> {
     const sealed = await this.#options.keyring.seal(valueRecord(id), value.reveal());
     // A refresh of the old connection must not replace what was set by hand.
@@ -254,7 +296,7 @@ export class Credentials {
       .where("id", "=", id)
       .returning("version")
       .executeTakeFirstOrThrow();
-    await this.#versions.record(tx, { id, version, value, by, now });
+    await this.#versions.record(tx, { id, version, value, by: actorRefOf(by), now });
     return version;
   }
 }
@@ -306,14 +348,37 @@ export function invalidCredentialKey(key: string): InvalidInput {
   );
 }
 
-async function idsByKey(
+interface Stored {
+  readonly id: string;
+  readonly type: string;
+  readonly version: number;
+}
+
+/** What the audit log has of a credential: never its value, nor anything made from it. */
+function versionOf(stored: Stored | undefined): object | undefined {
+  return stored && { type: stored.type, version: stored.version };
+}
+
+/** As the audit log has them; what was not said is left out. */
+function formatDetails({ description, expiresAt }: CredentialDetails = {}): object {
+  return {
+    ...(description !== undefined && { description }),
+    ...(expiresAt !== undefined && { expires_at: expiresAt }),
+  };
+}
+
+async function storedByKey(
   tx: Transaction<Schema>,
   vaultId: string,
   keys: readonly string[],
-): Promise<ReadonlyMap<string, string>> {
-  const rows = await tx.selectFrom("credentials").select(["id", "key"]).where("vault_id", "=", vaultId).execute();
+): Promise<ReadonlyMap<string, Stored>> {
+  const rows = await tx
+    .selectFrom("credentials")
+    .select(["id", "key", "type", "version"])
+    .where("vault_id", "=", vaultId)
+    .execute();
   const wanted = new Set(keys);
-  return new Map(rows.filter(({ key }) => wanted.has(key)).map(({ key, id }) => [key, id]));
+  return new Map(rows.filter(({ key }) => wanted.has(key)).map(({ key, ...stored }) => [key, stored]));
 }
 
 /** By key, ascending; both engines compare bytes. */

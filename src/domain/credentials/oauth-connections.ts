@@ -7,7 +7,10 @@ import type { Logger } from "../../log.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
 import type { Access } from "../actors/access.ts";
-import type { ActorRef } from "../actors/principal.ts";
+import { type ActorRef, actorRefOf, type Principal } from "../actors/principal.ts";
+import type { AuditEntry } from "../audit/append.ts";
+import type { Audit } from "../audit/audit.ts";
+import type { By } from "../audit/author.ts";
 import type { Clock } from "../clock.ts";
 import { quote } from "../input.ts";
 import type { CredentialKey } from "../services/service.ts";
@@ -23,7 +26,6 @@ export interface ConnectRequest {
   readonly key: CredentialKey;
   readonly settings: OAuthSettings & { readonly authorizationUrl: string };
   readonly clientSecret: SecretChange;
-  readonly startedBy: ActorRef;
   /** Where a browser began: the value of a cookie that only this browser has. */
   readonly browserToken: string | undefined;
 }
@@ -34,6 +36,8 @@ export interface Callback {
   readonly browserToken: string | undefined;
   /** It was a browser that was sent here. Only in a browser can somebody be led to consent unaware. */
   readonly isBrowser: boolean;
+  /** Where it came from, for the audit log. */
+  readonly clientIp: string;
 }
 
 export type CallbackOutcome =
@@ -71,6 +75,7 @@ export interface OAuthConnectionsOptions {
   readonly database: Database;
   readonly keyring: Keyring;
   readonly writer: VaultWriter;
+  readonly audit: Audit;
   readonly access: Access;
   readonly tokenEndpoint: TokenEndpoint;
   readonly clock: Clock;
@@ -95,14 +100,21 @@ export class OAuthConnections {
    * @returns where the person goes to consent.
    * @throws {Conflict} `external_credential_store`.
    */
-  async connect(request: ConnectRequest): Promise<string> {
+  async connect(by: Principal, request: ConnectRequest): Promise<string> {
     const { vaultId, key, settings, clientSecret } = request;
     const redirectUri = `${this.#options.baseUrl}/v1/oauth/callback`;
     const flow = await this.#options.writer.change(vaultId, async ({ tx, now }) => {
       await refuseExternalStore(tx, vaultId);
+      const before = await findOAuth(tx, { vaultId, key });
       const id = await this.#store.saveSettings(tx, { vaultId, key, settings, clientSecret, now });
       const row = await mustFind(tx, id);
-      const { startedBy, browserToken } = request;
+      this.#record(tx, by, row, {
+        action: "credential.connect",
+        before: before && settingsForm(before.settings),
+        after: { ...settingsForm(settings), client_secret: clientSecret.kind },
+      });
+      const { browserToken } = request;
+      const startedBy = actorRefOf(by);
       return this.#flows.begin(tx, { row, startedBy, browserToken, redirectUri, nowMs: Date.parse(now) });
     });
     const url = new URL(settings.authorizationUrl);
@@ -123,7 +135,7 @@ export class OAuthConnections {
    * The person is back from the provider. A state is used up by this, whatever comes of it.
    * @throws {AppError} with a sentence for the person; nothing of what was sent, or of what the provider said, is in it.
    */
-  async callback({ state, code, browserToken, isBrowser }: Callback): Promise<CallbackOutcome> {
+  async callback({ state, code, browserToken, isBrowser, clientIp }: Callback): Promise<CallbackOutcome> {
     const flow = await this.#flows.take(state);
     const nowMs = this.#options.clock.now();
     if (flow === undefined) throw new NotFound("oauth_state_unknown", "Unknown or used state parameter; connect again");
@@ -140,7 +152,9 @@ export class OAuthConnections {
       const confirmation = await this.#flows.park(flow, new Secret(code), nowMs);
       return { kind: "confirm", vaultName, key: row.key, startedBy: await this.#nameOf(flow.startedBy), confirmation };
     }
-    await this.#complete(flow, row, new Secret(code));
+    // No token comes with it; whoever began has consented.
+    const author = { ...flow.startedBy, name: await this.#nameOf(flow.startedBy), sessionId: "", clientIp };
+    await this.#complete(author, flow, row, new Secret(code));
     return { kind: "connected", vaultName, key: row.key };
   }
 
@@ -148,9 +162,9 @@ export class OAuthConnections {
    * Completes a connection that waits for the one who began it.
    * @throws {InvalidInput} `oauth_confirmation_wrong`, also when there is nothing to confirm.
    */
-  async confirm(by: ActorRef, vaultId: string, key: CredentialKey, confirmation: string): Promise<void> {
+  async confirm(by: Principal, vaultId: string, key: CredentialKey, confirmation: string): Promise<void> {
     const row = await this.#get(vaultId, key);
-    const found = await this.#flows.confirm(row.id, by, confirmation);
+    const found = await this.#flows.confirm(row.id, actorRefOf(by), confirmation);
     if (found === undefined) {
       throw new InvalidInput(
         "oauth_confirmation_wrong",
@@ -158,7 +172,7 @@ export class OAuthConnections {
       );
     }
     if (this.#options.clock.now() > Date.parse(found.flow.expiresAt)) throw flowExpired();
-    await this.#complete(found.flow, await this.#checkFlow(found.flow), found.code);
+    await this.#complete(by, found.flow, await this.#checkFlow(found.flow), found.code);
   }
 
   /** @throws {NotFound} `oauth_credential_not_found`. */
@@ -173,7 +187,7 @@ export class OAuthConnections {
    * @throws {InvalidInput} `oauth_refresh_token_refused`, `invalid_oauth_settings`, `oauth_no_token_to_keep`.
    * @throws {Conflict} `external_credential_store`, `oauth_changed_meanwhile`.
    */
-  async upload(upload: TokenUpload): Promise<string> {
+  async upload(by: Principal, upload: TokenUpload): Promise<string> {
     const { vaultId, key } = upload;
     const { db } = this.#options.database;
     await refuseExternalStore(db, vaultId);
@@ -186,6 +200,21 @@ export class OAuthConnections {
       if (current?.revision !== before?.revision) throw changedMeanwhile();
       const clientSecret = upload.clientSecret;
       const id = await this.#store.saveSettings(tx, { vaultId, key, settings, clientSecret, now });
+      this.#record(
+        tx,
+        by,
+        { id, vaultId, key },
+        {
+          action: "credential.upload_tokens",
+          before: before && settingsForm(before.settings),
+          after: {
+            ...settingsForm(settings),
+            client_secret: clientSecret.kind,
+            access_token: upload.accessToken.kind,
+            refresh_token: upload.refreshToken.kind,
+          },
+        },
+      );
       if (tokens.kind === "fresh") {
         await this.#store.saveTokens(tx, id, tokens.tokens, { now, isConnection: true });
         return now;
@@ -212,11 +241,16 @@ export class OAuthConnections {
    * Forgets the tokens and keeps the settings. The provider is not told: revoke the consent there.
    * @throws {NotFound} `oauth_credential_not_found`. @throws {Conflict} `external_credential_store`.
    */
-  async disconnect(vaultId: string, key: CredentialKey): Promise<void> {
+  async disconnect(by: Principal, vaultId: string, key: CredentialKey): Promise<void> {
     await this.#options.writer.change(vaultId, async ({ tx, now }) => {
       await refuseExternalStore(tx, vaultId);
       const row = await findOAuth(tx, { vaultId, key });
       if (row === undefined) throw oauthNotFound(key);
+      this.#record(tx, by, row, {
+        action: "credential.disconnect",
+        before: { connected: row.connectedAt !== null },
+        after: { connected: false },
+      });
       await tx
         .updateTable("credentials")
         .set({ value_sealed: null, updated_at: now })
@@ -247,7 +281,7 @@ export class OAuthConnections {
     return row;
   }
 
-  async #complete(flow: Flow, row: OAuthRow, code: Secret): Promise<void> {
+  async #complete(by: By, flow: Flow, row: OAuthRow, code: Secret): Promise<void> {
     const { tokenEndpoint, writer, log } = this.#options;
     const client = await this.#store.openClient(row);
     const { verifier, redirectUri } = flow;
@@ -261,8 +295,22 @@ export class OAuthConnections {
       // Tokens of one client must never be stored beside the settings of another.
       if (current === undefined || settingsTag(current) !== flow.settings) throw changedMeanwhile();
       await this.#store.saveTokens(tx, row.id, tokens, { now, isConnection: true });
+      this.#record(tx, by, row, {
+        action: "credential.connected",
+        before: { connected: current.connectedAt !== null },
+        after: { connected: true },
+      });
     });
     log.info("an OAuth credential was connected", { vaultId: row.vaultId, key: row.key });
+  }
+
+  #record(
+    tx: Transaction<Schema>,
+    by: By,
+    { id, vaultId, key }: Pick<OAuthRow, "id" | "vaultId" | "key">,
+    change: Pick<AuditEntry, "action" | "before" | "after">,
+  ): void {
+    this.#options.audit.record(tx, by, { ...change, vaultId, target: { type: "credential", id, name: key } });
   }
 
   /** Where the person looks who waits for the connection. */
@@ -344,6 +392,11 @@ export class OAuthConnections {
         : await db.selectFrom("agents").select("name").where("id", "=", id).executeTakeFirst();
     return row?.name ?? "";
   }
+}
+
+/** What the audit log has of a provider and our client there: nothing secret. */
+function settingsForm({ tokenUrl, clientId, scopes }: OAuthSettings): object {
+  return { type: "oauth", token_url: tokenUrl, client_id: clientId, scopes };
 }
 
 /** What a failed token call may leave in the log. */

@@ -102,3 +102,17 @@ export function nameOfService(proposed: ProposedService): string {
 export function patternOf(proposed: ProposedService): Pattern {
   return proposed.action === "set" ? proposed.service.pattern : proposed.pattern;
 }
+
+/** What it is about, for the audit log: names and keys, never values. */
+export function namesIn({
+  services,
+  slots,
+}: {
+  readonly services: readonly ProposedService[];
+  readonly slots: readonly Slot[];
+}): { readonly services: readonly object[]; readonly credentials: readonly object[] } {
+  return {
+    services: services.map((service) => ({ action: service.action, name: nameOfService(service) })),
+    credentials: slots.map(({ action, key }) => ({ action, key })),
+  };
+}

@@ -8,6 +8,7 @@ import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
 import { responsibleFor, type VaultRef, vaultNotFound } from "../actors/access.ts";
 import type { Principal } from "../actors/principal.ts";
+import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import { refuseExternalStore } from "../credentials/credential.ts";
 import { type InputObject, quote } from "../input.ts";
@@ -18,7 +19,14 @@ import { type Consequence, consequencesOf } from "./consequences.ts";
 import { planMerge } from "./merge.ts";
 import type { ProposalEvents } from "./notify.ts";
 import { plainText } from "./plain-text.ts";
-import { approvalTokenLifetimeMs, maxPending, type Proposal, type ProposedService, type Slot } from "./proposal.ts";
+import {
+  approvalTokenLifetimeMs,
+  maxPending,
+  namesIn,
+  type Proposal,
+  type ProposedService,
+  type Slot,
+} from "./proposal.ts";
 import {
   countSuperseded,
   endProposal,
@@ -39,6 +47,7 @@ export interface ProposalsOptions {
   readonly keyring: Keyring;
   readonly clock: Clock;
   readonly events: ProposalEvents;
+  readonly audit: Audit;
   /** Where people reach the API. */
   readonly baseUrl: string;
   /** AGENT_VAULT_DEV_MODE. */
@@ -86,7 +95,7 @@ export class Proposals {
    * `external_credential_store`.
    */
   async create(principal: Principal, vault: VaultRef, body: InputObject): Promise<CreatedProposal> {
-    const { changes, database, keyring, clock } = this.#options;
+    const { changes, database, keyring, clock, audit } = this.#options;
     const services = body.list("services") ?? [];
     const slots = body.list("credentials") ?? [];
     refuseSizes(services, slots);
@@ -115,6 +124,12 @@ export class Proposals {
         createdAt: new Date(nowMs).toISOString(),
       };
       await insertProposal(tx, keyring, proposal, parsed.values);
+      audit.record(tx, principal, {
+        action: "proposal.create",
+        target: { type: "proposal", id: proposal.id, name: String(number) },
+        vaultId: vault.id,
+        after: { ...namesIn(proposal), ...(superseded !== undefined && { supersedes: superseded }) },
+      });
       announce({ kind: "proposal", vaultId: vault.id, number });
       if (superseded !== undefined) announce({ kind: "proposal", vaultId: vault.id, number: superseded });
       return { number, superseded };

@@ -2,17 +2,20 @@
 
 import type { Keyring } from "../../crypto/keyring.ts";
 import type { Secret } from "../../crypto/secret.ts";
+import { uuidv7 } from "../../crypto/token.ts";
 import { Conflict, InvalidInput, messageOf } from "../../errors.ts";
 import type { Logger } from "../../log.ts";
 import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
 import { type Access, responsibleFor, type VaultRef } from "../actors/access.ts";
-import type { ActorRef, Principal } from "../actors/principal.ts";
+import type { Principal } from "../actors/principal.ts";
+import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import { type Credentials, refuseExternalStore } from "../credentials/credential.ts";
 import type { OAuthSettings } from "../credentials/oauth-settings.ts";
 import { OAuthStore } from "../credentials/oauth-store.ts";
 import { quote } from "../input.ts";
+import { auditForm } from "../services/audit-form.ts";
 import { referencedKeys } from "../services/definition.ts";
 import type { CredentialKey } from "../services/service.ts";
 import { readServices } from "../services/service-store.ts";
@@ -23,6 +26,7 @@ import type { ProposalEvents } from "./notify.ts";
 import { plainText } from "./plain-text.ts";
 import {
   nameOfService,
+  namesIn,
   type OAuthRequest,
   type Proposal,
   type ProposedService,
@@ -43,6 +47,7 @@ export interface ReviewOptions {
   readonly access: Access;
   readonly credentials: Credentials;
   readonly events: ProposalEvents;
+  readonly audit: Audit;
 }
 
 export interface Approval {
@@ -79,7 +84,7 @@ export class Reviews {
     number: number,
     approval: Approval,
   ): Promise<Selection | undefined> {
-    const { writer, clock, access, changes, events } = this.#options;
+    const { writer, clock, access, changes, events, audit } = this.#options;
     const declined = await writer.change(vault.id, async (change) => {
       const proposal = await findProposal(change.tx, vault.id, number, clock.now());
       if (proposal === undefined) throw proposalNotFound(number);
@@ -89,9 +94,15 @@ export class Reviews {
       const chosen = choose(proposal, approval.only);
       if (chosen.slots.length > 0) await refuseExternalStore(change.tx, vault.id);
       const values = await this.#resolveValues(change, proposal.id, chosen.slots, approval.values);
-      await this.#applyServices(change, vault.id, chosen);
+      const steps = await this.#applyServices(change, vault.id, chosen);
       const by = responsibleFor(reviewer);
-      await this.#applySlots(change, vault.id, chosen.slots, { values, by });
+      await this.#applySlots(change, vault.id, chosen.slots, { values, by: reviewer });
+      audit.record(change.tx, reviewer, {
+        action: "proposal.approve",
+        target: { type: "proposal", id: proposal.id, name: String(number) },
+        vaultId: vault.id,
+        after: { ...namesIn(chosen), services: steps.flatMap(stepForAudit) },
+      });
       const ending = { status: "applied", review: { at: change.now, by }, declined: chosen.declined } as const;
       if (!(await endProposal(change.tx, proposal.id, ending))) throw alreadyEnded(number, "ended");
       changes.announce(change.tx, { kind: "proposal", vaultId: vault.id, number });
@@ -105,7 +116,7 @@ export class Reviews {
    * @throws {NotFound} `proposal_not_found`. @throws {Conflict} `proposal_ended`. @throws {InvalidInput} an endless reason.
    */
   async reject(reviewer: Principal, vault: VaultRef, number: number, reason: string): Promise<void> {
-    const { database, changes, clock, events } = this.#options;
+    const { database, changes, clock, events, audit } = this.#options;
     const note = plainText(reason, "reason", maxReasonBytes);
     await changes.transaction(async (tx, announce) => {
       await database.lockVault(tx, vault.id);
@@ -116,6 +127,11 @@ export class Reviews {
       if (!(await endProposal(tx, proposal.id, { status: "rejected", review, note }))) {
         throw alreadyEnded(number, "ended");
       }
+      audit.record(tx, reviewer, {
+        action: "proposal.reject",
+        target: { type: "proposal", id: proposal.id, name: String(number) },
+        vaultId: vault.id,
+      });
       announce({ kind: "proposal", vaultId: vault.id, number });
     });
     events.tell({ event: "rejected", vault, number });
@@ -178,8 +194,8 @@ export class Reviews {
     return values;
   }
 
-  async #applyServices(change: VaultWrite, vaultId: string, { services, slots }: Chosen): Promise<void> {
-    if (services.length === 0) return;
+  async #applyServices(change: VaultWrite, vaultId: string, { services, slots }: Chosen): Promise<readonly Step[]> {
+    if (services.length === 0) return [];
     const stored = await readServices(change.tx, vaultId);
     const existing = stored.map(({ service }) => service);
     const tied = outdated(() => tieToExisting(services, existing));
@@ -189,18 +205,19 @@ export class Reviews {
     for (const step of steps) await applyStep(change, step, rows);
     const next = (stored.at(-1)?.position ?? -1) + 1;
     const added = steps.flatMap((step) => (step.kind === "add" ? [step.after] : []));
-    const newRows = added.map((service, index) => ({ service, position: next + index }));
+    const newRows = added.map((service, index) => ({ id: uuidv7(), service, position: next + index }));
     await insertServices(change.tx, vaultId, newRows, change.now);
+    return steps;
   }
 
   async #applySlots(
     change: VaultWrite,
     vaultId: string,
     slots: readonly Slot[],
-    { values, by }: { readonly values: ReadonlyMap<CredentialKey, Secret>; readonly by: ActorRef },
+    { values, by }: { readonly values: ReadonlyMap<CredentialKey, Secret>; readonly by: Principal },
   ): Promise<void> {
     const oauth = new OAuthStore({ keyring: this.#options.keyring });
-    if (values.size > 0) await this.#options.credentials.setIn(change, vaultId, values, { by });
+    if (values.size > 0) await this.#options.credentials.setIn(by, change, { vaultId, values });
     for (const slot of slots) {
       if (slot.action === "delete") {
         await change.tx.deleteFrom("credentials").where("vault_id", "=", vaultId).where("key", "=", slot.key).execute();
@@ -209,6 +226,24 @@ export class Reviews {
         await oauth.saveSettings(change.tx, { ...write, clientSecret: { kind: "keep" } });
       }
     }
+  }
+}
+
+/** A step of an approval as the audit log shows it. */
+function stepForAudit(step: Step): object[] {
+  switch (step.kind) {
+    case "add":
+      return [{ action: "add", name: step.after.name, after: auditForm(step.after) }];
+    case "replace":
+    case "switch":
+      return [
+        { action: step.kind, name: step.after.name, before: auditForm(step.before), after: auditForm(step.after) },
+      ];
+    case "remove":
+      return [{ action: "remove", name: step.before.name, before: auditForm(step.before) }];
+    case "impossible":
+    case "nothing":
+      return [];
   }
 }
 

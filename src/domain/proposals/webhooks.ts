@@ -11,11 +11,16 @@ import { AppError, InvalidInput, NotFound, Unavailable } from "../../errors.ts";
 import type { Logger } from "../../log.ts";
 import type { Outbound } from "../../net/outbound.ts";
 import { post } from "../../net/post.ts";
+import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
+import type { Audit } from "../audit/audit.ts";
+import type { By } from "../audit/author.ts";
 import type { Clock } from "../clock.ts";
 
 export interface WebhooksOptions {
   readonly database: Database;
+  readonly changes: Changes;
+  readonly audit: Audit;
   readonly keyring: Keyring;
   readonly clock: Clock;
   readonly log: Logger;
@@ -61,8 +66,8 @@ export class Webhooks {
    * @returns the secret with which deliveries are signed; it is shown this once.
    * @throws {InvalidInput} `invalid_webhook`. @throws {Unavailable} `webhooks_off`.
    */
-  async set(vaultId: string, address: string): Promise<Secret> {
-    const { database, keyring, clock, outbound } = this.#options;
+  async set(by: By, vaultId: string, address: string): Promise<Secret> {
+    const { changes, audit, keyring, clock, outbound } = this.#options;
     if (outbound === undefined) throw new Unavailable("webhooks_off", "This server cannot call webhooks");
     const { href } = this.#parse(address);
     const secret = `whsec_${randomBytes(32).toString("base64")}`;
@@ -74,11 +79,16 @@ export class Webhooks {
       last_result: null,
       updated_at: now,
     };
-    await database.db
-      .insertInto("proposal_webhooks")
-      .values({ vault_id: vaultId, ...row, created_at: now })
-      .onConflict((conflict) => conflict.column("vault_id").doUpdateSet(row))
-      .execute();
+    await changes.transaction(async (tx) => {
+      await tx
+        .insertInto("proposal_webhooks")
+        .values({ vault_id: vaultId, ...row, created_at: now })
+        .onConflict((conflict) => conflict.column("vault_id").doUpdateSet(row))
+        .execute();
+      // Paths of chat webhooks are secrets.
+      const after = { origin: new URL(href).origin };
+      audit.record(tx, by, { action: "webhook.set", target: { type: "vault", id: vaultId }, vaultId, after });
+    });
     return new Secret(secret);
   }
 
@@ -96,12 +106,13 @@ export class Webhooks {
   }
 
   /** @throws {NotFound} `webhook_not_found`. */
-  async remove(vaultId: string): Promise<void> {
-    const removed = await this.#options.database.db
-      .deleteFrom("proposal_webhooks")
-      .where("vault_id", "=", vaultId)
-      .executeTakeFirst();
-    if (removed.numDeletedRows === 0n) throw notFound();
+  async remove(by: By, vaultId: string): Promise<void> {
+    const { changes, audit } = this.#options;
+    await changes.transaction(async (tx) => {
+      const removed = await tx.deleteFrom("proposal_webhooks").where("vault_id", "=", vaultId).executeTakeFirst();
+      if (removed.numDeletedRows === 0n) throw notFound();
+      audit.record(tx, by, { action: "webhook.remove", target: { type: "vault", id: vaultId }, vaultId });
+    });
   }
 
   /** Begins a delivery where the vault has a webhook; its outcome is logged and kept for `get`. */

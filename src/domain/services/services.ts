@@ -5,9 +5,12 @@ import { uuidv7 } from "../../crypto/token.ts";
 import { Conflict, InvalidInput, NotFound, PreconditionFailed } from "../../errors.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
+import type { Principal } from "../actors/principal.ts";
+import type { Audit } from "../audit/audit.ts";
 import { quote } from "../input.ts";
 import { mapPage, type Page, type PageRequest } from "../page.ts";
 import type { VaultWriter } from "../vaults/vault-writer.ts";
+import { auditForm } from "./audit-form.ts";
 import { formatService, parseServices, referencedKeys, refuseDescriptions } from "./definition.ts";
 import { formatPattern, isSamePattern } from "./pattern.ts";
 import type { CredentialKey, Pattern, Service } from "./service.ts";
@@ -16,6 +19,7 @@ import { readNamedServices, readServicePage, readServices, type StoredService } 
 export interface ServicesOptions {
   readonly database: Database;
   readonly writer: VaultWriter;
+  readonly audit: Audit;
   /** AGENT_VAULT_DEV_MODE. */
   readonly allowsInternalNames: boolean;
 }
@@ -57,7 +61,7 @@ export class Services {
    * with the same host, path and port; a given name is never changed.
    * @throws {InvalidInput} `invalid_service`.
    */
-  async upsert(vaultId: string, entries: readonly unknown[]): Promise<Upserted> {
+  async upsert(by: Principal, vaultId: string, entries: readonly unknown[]): Promise<Upserted> {
     refuseDescriptions(entries);
     return this.#options.writer.change(vaultId, async ({ tx, now }) => {
       const incoming = await this.#parseUpsert(tx, vaultId, entries);
@@ -67,9 +71,12 @@ export class Services {
       let next = last + 1;
       const rows = incoming.map((service) => {
         const replaces = stored.get(service.name);
-        return { service, position: replaces?.position ?? next++, replaces };
+        return { id: replaces?.id ?? uuidv7(), service, position: replaces?.position ?? next++, replaces };
       });
       await insertServices(tx, vaultId, rows, now);
+      for (const { id, service, replaces } of rows) {
+        this.#recordSet(tx, by, { vaultId, id, before: replaces?.service, after: service });
+      }
       return { names, count: count + incoming.length - stored.size };
     });
   }
@@ -99,41 +106,111 @@ export class Services {
    * @returns how many services there are now.
    * @throws {InvalidInput} `invalid_service`. @throws {PreconditionFailed} `services_changed`.
    */
-  async replace(vaultId: string, entries: readonly unknown[], expected?: readonly string[]): Promise<number> {
+  async replace(
+    by: Principal,
+    vaultId: string,
+    entries: readonly unknown[],
+    expected?: readonly string[],
+  ): Promise<number> {
     const incoming = this.#parse(entries);
     await this.#options.writer.change(vaultId, async ({ tx, now }) => {
       const stored = await readServices(tx, vaultId);
       if (expected?.includes(tagOf(stored.map(({ service }) => service))) === false) throw listChanged();
       const byName = new Map(stored.map((row) => [row.service.name, row]));
       await tx.deleteFrom("services").where("vault_id", "=", vaultId).execute();
-      const rows = incoming.map((service, position) => ({ service, position, replaces: byName.get(service.name) }));
+      const rows = incoming.map((service, position) => {
+        const replaces = byName.get(service.name);
+        return { id: replaces?.id ?? uuidv7(), service, position, replaces };
+      });
       await insertServices(tx, vaultId, rows, now);
+      this.#recordReplaced(tx, by, { vaultId, stored, rows });
     });
     return incoming.length;
   }
 
   /** @throws {NotFound} @throws {Conflict} when the reference fits several services. */
-  async setEnabled(vaultId: string, reference: string, isEnabled: boolean): Promise<Service> {
+  async setEnabled(
+    by: Principal,
+    vaultId: string,
+    reference: string,
+    { isEnabled }: { readonly isEnabled: boolean },
+  ): Promise<Service> {
     return this.#options.writer.change(vaultId, async ({ tx, now }) => {
       const { id, service } = await resolveReference(tx, vaultId, reference);
       const changed = { ...service, enabled: isEnabled };
       await updateDefinition(tx, id, changed, now);
+      this.#options.audit.record(tx, by, {
+        action: isEnabled ? "service.enable" : "service.disable",
+        target: { type: "service", id, name: service.name },
+        vaultId,
+        before: { enabled: service.enabled ?? true },
+        after: { enabled: isEnabled },
+      });
       return changed;
     });
   }
 
   /** @throws {NotFound} @throws {Conflict} when the reference fits several services. */
-  async remove(vaultId: string, reference: string): Promise<{ readonly removed: Service; readonly count: number }> {
+  async remove(
+    by: Principal,
+    vaultId: string,
+    reference: string,
+  ): Promise<{ readonly removed: Service; readonly count: number }> {
     return this.#options.writer.change(vaultId, async ({ tx }) => {
       const { id, service } = await resolveReference(tx, vaultId, reference);
       await tx.deleteFrom("services").where("id", "=", id).execute();
+      this.#recordRemoved(tx, by, { vaultId, id, service });
       return { removed: service, count: (await sizeOf(tx, vaultId)).count };
     });
   }
 
-  async clear(vaultId: string): Promise<void> {
+  async clear(by: Principal, vaultId: string): Promise<void> {
     await this.#options.writer.change(vaultId, async ({ tx }) => {
+      const stored = await readServices(tx, vaultId);
       await tx.deleteFrom("services").where("vault_id", "=", vaultId).execute();
+      for (const { id, service } of stored) this.#recordRemoved(tx, by, { vaultId, id, service });
+    });
+  }
+
+  /** An entry for each service that differs afterwards, and one for the order where that is all that changed. */
+  #recordReplaced(tx: Transaction<Schema>, by: Principal, { vaultId, stored, rows }: Replacement): void {
+    const kept = new Set(rows.map(({ id }) => id));
+    for (const { id, service } of stored) if (!kept.has(id)) this.#recordRemoved(tx, by, { vaultId, id, service });
+    for (const { id, service, replaces } of rows) {
+      this.#recordSet(tx, by, { vaultId, id, before: replaces?.service, after: service });
+    }
+    const before = stored.filter(({ id }) => kept.has(id)).map(({ service }) => service.name);
+    const after = rows.filter(({ replaces }) => replaces !== undefined).map(({ service }) => service.name);
+    if (before.join() === after.join()) return;
+    const target = { type: "vault", id: vaultId };
+    this.#options.audit.record(tx, by, { action: "service.reorder", target, vaultId, before, after });
+  }
+
+  #recordSet(
+    tx: Transaction<Schema>,
+    by: Principal,
+    { vaultId, id, before, after }: { vaultId: string; id: string; before: Service | undefined; after: Service },
+  ): void {
+    if (before !== undefined && isSame(before, after)) return;
+    this.#options.audit.record(tx, by, {
+      action: "service.set",
+      target: { type: "service", id, name: after.name },
+      vaultId,
+      before: before && auditForm(before),
+      after: auditForm(after),
+    });
+  }
+
+  #recordRemoved(
+    tx: Transaction<Schema>,
+    by: Principal,
+    { vaultId, id, service }: { vaultId: string; id: string; service: Service },
+  ): void {
+    this.#options.audit.record(tx, by, {
+      action: "service.remove",
+      target: { type: "service", id, name: service.name },
+      vaultId,
+      before: auditForm(service),
     });
   }
 
@@ -197,10 +274,21 @@ export async function updateDefinition(
   await tx.updateTable("services").set({ definition, updated_at: now }).where("id", "=", id).execute();
 }
 
+function isSame(one: Service, other: Service): boolean {
+  return JSON.stringify(formatService(one)) === JSON.stringify(formatService(other));
+}
+
+interface Replacement {
+  readonly vaultId: string;
+  readonly stored: readonly StoredService[];
+  readonly rows: readonly NewRow[];
+}
+
 export interface NewRow {
+  readonly id: string;
   readonly service: Service;
   readonly position: number;
-  /** The row whose identity and age it takes over. */
+  /** The row whose identity (`id` is its id then) and age it takes over. */
   readonly replaces?: StoredService | undefined;
 }
 
@@ -226,8 +314,8 @@ export async function insertServices(
   now: string,
 ): Promise<void> {
   for (let from = 0; from < rows.length; from += rowsPerInsert) {
-    const values = rows.slice(from, from + rowsPerInsert).map(({ service, position, replaces }) => ({
-      id: replaces?.id ?? uuidv7(),
+    const values = rows.slice(from, from + rowsPerInsert).map(({ id, service, position, replaces }) => ({
+      id,
       vault_id: vaultId,
       name: service.name,
       position,

@@ -7,8 +7,9 @@ import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
 import { agentNotFound } from "../actors/agent-rows.ts";
 import { normalizeEmail } from "../actors/email.ts";
-import type { VaultRole } from "../actors/principal.ts";
+import type { Actor, Principal, VaultRole } from "../actors/principal.ts";
 import { userNotFound } from "../actors/user.ts";
+import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import { cutPage, isBehind, keyAfter, mapPage, type Page, type PageRequest, rowsToRead } from "../page.ts";
 
@@ -30,18 +31,29 @@ export interface VaultAgent {
 const grantedPart = "0";
 const invitedPart = "1";
 
-/** Whose grant it is. */
-export type Grantee = { readonly type: "user" | "agent"; readonly id: string };
+/** Whose grant it is; the name is for the audit log. */
+export type Grantee = { readonly type: "user" | "agent"; readonly id: string; readonly name: string };
+
+export function granteeOf(actor: Actor): Grantee {
+  return { type: actor.kind, id: actor.id, name: actor.kind === "user" ? actor.email : actor.name };
+}
 
 export class Members {
   readonly #database: Database;
   readonly #changes: Changes;
   readonly #clock: Clock;
+  readonly #audit: Audit;
 
-  constructor(options: { readonly database: Database; readonly changes: Changes; readonly clock: Clock }) {
+  constructor(options: {
+    readonly database: Database;
+    readonly changes: Changes;
+    readonly clock: Clock;
+    readonly audit: Audit;
+  }) {
     this.#database = options.database;
     this.#changes = options.changes;
     this.#clock = options.clock;
+    this.#audit = options.audit;
   }
 
   /** People with a grant, oldest first, then those invited. */
@@ -110,46 +122,53 @@ export class Members {
   }
 
   /** @throws {NotFound} @throws {Conflict} `already_member`. @returns the address as stored. */
-  async addUser(vaultId: string, address: string, role: VaultRole): Promise<string> {
+  async addUser(by: Principal, vaultId: string, address: string, role: VaultRole): Promise<string> {
     const { id, email } = await this.#findUser(address);
-    await this.grant(vaultId, { type: "user", id }, role);
+    await this.#grant({ by, vaultId, grantee: { type: "user", id, name: email }, role, action: "member.add" });
     return email;
   }
 
   /** @throws {NotFound} @throws {Conflict} when it is revoked or has a grant already. */
-  async addAgent(vaultId: string, name: string, role: VaultRole): Promise<void> {
+  async addAgent(by: Principal, vaultId: string, name: string, role: VaultRole): Promise<void> {
     const agent = await this.#findAgent(name);
     if (agent.status !== "active") throw new Conflict("agent_revoked", `Agent "${name}" is revoked`);
-    await this.grant(vaultId, { type: "agent", id: agent.id }, role);
+    await this.#grant({ by, vaultId, grantee: { type: "agent", id: agent.id, name }, role, action: "member.add" });
   }
 
   /** @throws {NotFound} @throws {Conflict} `last_admin`. */
-  async removeUser(vaultId: string, address: string): Promise<void> {
-    const { id } = await this.#findUser(address);
-    await this.leave(vaultId, { type: "user", id });
+  async removeUser(by: Principal, vaultId: string, address: string): Promise<void> {
+    const { id, email } = await this.#findUser(address);
+    const grantee = { type: "user", id, name: email } as const;
+    await this.#remove({ by, vaultId, grantee, action: "member.remove", guardsLastAdmin: true });
   }
 
   /** Not guarded by the last-admin rule: an owner can always join the vault. @throws {NotFound} */
-  async removeAgent(vaultId: string, name: string): Promise<void> {
+  async removeAgent(by: Principal, vaultId: string, name: string): Promise<void> {
     const { id } = await this.#findAgent(name);
-    await this.#remove(vaultId, { type: "agent", id }, { guardsLastAdmin: false });
+    const grantee = { type: "agent", id, name } as const;
+    await this.#remove({ by, vaultId, grantee, action: "member.remove", guardsLastAdmin: false });
   }
 
   /** @throws {NotFound} @throws {Conflict} `last_admin`. @returns the address as stored. */
-  async setUserRole(vaultId: string, address: string, role: VaultRole): Promise<string> {
+  async setUserRole(by: Principal, vaultId: string, address: string, role: VaultRole): Promise<string> {
     const { id, email } = await this.#findUser(address);
-    await this.#setRole(vaultId, { type: "user", id }, role, { guardsLastAdmin: true });
+    const grantee = { type: "user", id, name: email } as const;
+    await this.#setRole({ by, vaultId, grantee, role, guardsLastAdmin: true });
     return email;
   }
 
   /** @throws {NotFound} @returns the role before. */
-  async setAgentRole(vaultId: string, name: string, role: VaultRole): Promise<VaultRole> {
+  async setAgentRole(by: Principal, vaultId: string, name: string, role: VaultRole): Promise<VaultRole> {
     const { id } = await this.#findAgent(name);
-    return this.#setRole(vaultId, { type: "agent", id }, role, { guardsLastAdmin: false });
+    return this.#setRole({ by, vaultId, grantee: { type: "agent", id, name }, role, guardsLastAdmin: false });
   }
 
-  /** @throws {Conflict} `already_member`. */
-  async grant(vaultId: string, grantee: Grantee, role: VaultRole): Promise<void> {
+  /** An owner becomes an admin. @throws {Conflict} `already_member`. */
+  async join(actor: Actor, vaultId: string): Promise<void> {
+    await this.#grant({ by: actor, vaultId, grantee: granteeOf(actor), role: "admin", action: "vault.join" });
+  }
+
+  async #grant({ by, vaultId, grantee, role, action }: Grant): Promise<void> {
     await this.#changes.transaction(async (tx, announce) => {
       await this.#database.lockVault(tx, vaultId);
       if ((await findGrant(tx, vaultId, grantee)) !== undefined) {
@@ -167,40 +186,45 @@ export class Members {
         })
         .execute();
       announce({ kind: "actor", actorId: grantee.id });
+      this.#audit.record(tx, by, { action, target: grantee, vaultId, after: { role } });
     });
   }
 
   /** Gives a grant up. @throws {NotFound} without one. @throws {Conflict} `last_admin`. */
-  async leave(vaultId: string, grantee: Grantee): Promise<void> {
-    await this.#remove(vaultId, grantee, { guardsLastAdmin: true });
+  async leave(actor: Actor, vaultId: string): Promise<void> {
+    const grantee = granteeOf(actor);
+    await this.#remove({ by: actor, vaultId, grantee, action: "vault.leave", guardsLastAdmin: true });
   }
 
-  async #remove(vaultId: string, grantee: Grantee, options: { readonly guardsLastAdmin: boolean }): Promise<void> {
+  async #remove({ by, vaultId, grantee, action, guardsLastAdmin }: Removal): Promise<void> {
     await this.#changes.transaction(async (tx, announce) => {
       await this.#database.lockVault(tx, vaultId);
       const grant = await findGrant(tx, vaultId, grantee);
       if (grant === undefined) throw noGrant();
-      if (options.guardsLastAdmin && grant.role === "admin") await requireAnotherAdmin(tx, vaultId, grant.id);
+      if (guardsLastAdmin && grant.role === "admin") await requireAnotherAdmin(tx, vaultId, grant.id);
       await tx.deleteFrom("vault_grants").where("id", "=", grant.id).execute();
       announce({ kind: "actor", actorId: grantee.id });
+      this.#audit.record(tx, by, { action, target: grantee, vaultId, before: { role: grant.role } });
     });
   }
 
-  async #setRole(
-    vaultId: string,
-    grantee: Grantee,
-    role: VaultRole,
-    options: { readonly guardsLastAdmin: boolean },
-  ): Promise<VaultRole> {
+  async #setRole({ by, vaultId, grantee, role, guardsLastAdmin }: RoleChange): Promise<VaultRole> {
     return this.#changes.transaction(async (tx, announce) => {
       await this.#database.lockVault(tx, vaultId);
       const grant = await findGrant(tx, vaultId, grantee);
       if (grant === undefined) throw noGrant();
-      if (options.guardsLastAdmin && grant.role === "admin" && role !== "admin") {
+      if (guardsLastAdmin && grant.role === "admin" && role !== "admin") {
         await requireAnotherAdmin(tx, vaultId, grant.id);
       }
       await tx.updateTable("vault_grants").set({ role }).where("id", "=", grant.id).execute();
       announce({ kind: "actor", actorId: grantee.id });
+      this.#audit.record(tx, by, {
+        action: "member.set_role",
+        target: grantee,
+        vaultId,
+        before: { role: grant.role },
+        after: { role },
+      });
       return grant.role as VaultRole;
     });
   }
@@ -224,6 +248,28 @@ export class Members {
     if (agent === undefined) throw agentNotFound(name);
     return agent;
   }
+}
+
+/** A change to somebody's grant, and who makes it. */
+interface GrantChange {
+  readonly by: Principal;
+  readonly vaultId: string;
+  readonly grantee: Grantee;
+}
+
+interface Grant extends GrantChange {
+  readonly role: VaultRole;
+  readonly action: "member.add" | "vault.join";
+}
+
+interface Removal extends GrantChange {
+  readonly action: "member.remove" | "vault.leave";
+  readonly guardsLastAdmin: boolean;
+}
+
+interface RoleChange extends GrantChange {
+  readonly role: VaultRole;
+  readonly guardsLastAdmin: boolean;
 }
 
 async function findGrant(tx: Transaction<Schema>, vaultId: string, grantee: Grantee) {

@@ -1,10 +1,15 @@
 /** Where a vault may reach and whom it trusts, as its admins set it, within what the instance offers. */
 import { X509Certificate } from "node:crypto";
+import type { Transaction } from "kysely";
 import { InvalidInput } from "../../errors.ts";
 import { cidr, parseCidr } from "../../net/address.ts";
 import { listCertificates } from "../../net/trust.ts";
 import type { VaultNetwork } from "../../net/vault-network.ts";
 import type { Database } from "../../storage/database.ts";
+import type { Schema } from "../../storage/schema.ts";
+import type { VaultRef } from "../actors/access.ts";
+import type { Principal } from "../actors/principal.ts";
+import type { Audit } from "../audit/audit.ts";
 import { quote } from "../input.ts";
 import type { VaultWriter } from "./vault-writer.ts";
 
@@ -30,6 +35,7 @@ export interface NetworkSettingsPatch {
 export interface NetworkSettingsOptions {
   readonly database: Database;
   readonly writer: VaultWriter;
+  readonly audit: Audit;
   /** May a vault open this network? Asked when it is set; the policy asks again at each dial. */
   readonly mayOpen: (network: string) => boolean;
 }
@@ -41,14 +47,8 @@ export class VaultNetworkSettings {
     this.#options = options;
   }
 
-  async read(vaultId: string): Promise<NetworkSettings> {
-    const rows = await this.#options.database.db
-      .selectFrom("vault_settings")
-      .select(["key", "value"])
-      .where("vault_id", "=", vaultId)
-      .where("key", "in", Object.values(networkSettingKeys))
-      .execute();
-    return parseStored(new Map(rows.map((row) => [row.key, row.value])));
+  read(vaultId: string): Promise<NetworkSettings> {
+    return readSettings(this.#options.database.db, vaultId);
   }
 
   /**
@@ -63,8 +63,21 @@ export class VaultNetworkSettings {
   }
 
   /** Stores what `check` returned, all of it or nothing. @throws {NotFound} when the vault is gone. */
-  async write(vaultId: string, { allowlist, upstreamCa }: NetworkSettingsPatch): Promise<void> {
+  async write(by: Principal, vault: VaultRef, patch: NetworkSettingsPatch): Promise<void> {
+    const { id: vaultId } = vault;
+    const { allowlist, upstreamCa } = patch;
     await this.#options.writer.change(vaultId, async ({ tx, now }) => {
+      const stored = await readSettings(tx, vaultId);
+      this.#options.audit.record(tx, by, {
+        action: "vault.set_network",
+        target: { type: "vault", id: vaultId, name: vault.name },
+        vaultId,
+        before: auditForm({
+          ...(allowlist !== undefined && { allowlist: stored.allowlist ?? null }),
+          ...(upstreamCa !== undefined && { upstreamCa: stored.upstreamCa ?? null }),
+        }),
+        after: auditForm(patch),
+      });
       for (const [key, value] of [
         [networkSettingKeys.allowlist, allowlist && JSON.stringify(allowlist)],
         [networkSettingKeys.upstreamCa, upstreamCa],
@@ -106,6 +119,24 @@ export class VaultNetworkSettings {
 export function readVaultNetwork(rows: ReadonlyMap<string, string>): VaultNetwork {
   const { allowlist, upstreamCa } = parseStored(rows);
   return { networks: allowlist?.map(cidr), roots: upstreamCa };
+}
+
+async function readSettings(db: Pick<Transaction<Schema>, "selectFrom">, vaultId: string): Promise<NetworkSettings> {
+  const rows = await db
+    .selectFrom("vault_settings")
+    .select(["key", "value"])
+    .where("vault_id", "=", vaultId)
+    .where("key", "in", Object.values(networkSettingKeys))
+    .execute();
+  return parseStored(new Map(rows.map((row) => [row.key, row.value])));
+}
+
+/** As the audit log has it: what the patch names. Null is the instance's own. */
+function auditForm({ allowlist, upstreamCa }: NetworkSettingsPatch): object {
+  return {
+    ...(allowlist !== undefined && { network_allowlist: allowlist }),
+    ...(upstreamCa !== undefined && { upstream_ca: upstreamCa }),
+  };
 }
 
 function parseStored(rows: ReadonlyMap<string, string>): NetworkSettings {

@@ -3,6 +3,9 @@ import type { Kysely } from "kysely";
 import { InvalidInput } from "../../errors.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
+import type { VaultRef } from "../actors/access.ts";
+import type { Principal } from "../actors/principal.ts";
+import type { Audit } from "../audit/audit.ts";
 import { quote } from "../input.ts";
 import { type ScrubMode, scrubModes } from "../services/service.ts";
 import type { VaultWriter } from "./vault-writer.ts";
@@ -37,10 +40,12 @@ export async function readVaultSettings(db: Kysely<Schema>, vaultId: string): Pr
 export class VaultSettingsStore {
   readonly #database: Database;
   readonly #writer: VaultWriter;
+  readonly #audit: Audit;
 
-  constructor(options: { readonly database: Database; readonly writer: VaultWriter }) {
+  constructor(options: { readonly database: Database; readonly writer: VaultWriter; readonly audit: Audit }) {
     this.#database = options.database;
     this.#writer = options.writer;
+    this.#audit = options.audit;
   }
 
   async read(vaultId: string): Promise<VaultSettings> {
@@ -48,13 +53,22 @@ export class VaultSettingsStore {
   }
 
   /** Writes what is present in `patch`, all of it or nothing. */
-  async write(vaultId: string, patch: Partial<VaultSettings>): Promise<void> {
+  async write(by: Principal, vault: VaultRef, patch: Partial<VaultSettings>): Promise<void> {
+    const vaultId = vault.id;
     const rows = Object.entries(keys).flatMap(([name, key]) => {
       const value = patch[name as keyof typeof keys];
       return value === undefined ? [] : [{ vault_id: vaultId, key, value }];
     });
     if (rows.length === 0) return;
     await this.#writer.change(vaultId, async ({ tx, now }) => {
+      const stored = await readVaultSettings(tx, vaultId);
+      this.#audit.record(tx, by, {
+        action: "vault.set_policy",
+        target: { type: "vault", id: vaultId, name: vault.name },
+        vaultId,
+        before: auditForm(stored, patch),
+        after: auditForm({ ...stored, ...patch }, patch),
+      });
       for (const row of rows) {
         await tx
           .insertInto("vault_settings")
@@ -66,6 +80,14 @@ export class VaultSettingsStore {
       }
     });
   }
+}
+
+/** Those of the settings that `patch` names, as the API calls them. */
+function auditForm(settings: VaultSettings, patch: Partial<VaultSettings>): object {
+  return {
+    ...(patch.unmatchedHostPolicy !== undefined && { unmatched_host_policy: settings.unmatchedHostPolicy }),
+    ...(patch.scrubMode !== undefined && { scrub: settings.scrubMode }),
+  };
 }
 
 /** An empty text stands for the default. @throws {InvalidInput} `invalid_policy`. */

@@ -1,10 +1,13 @@
 /** Vaults: create, list, rename, delete, and what a vault does with hosts that no service covers. */
+import type { Transaction } from "kysely";
 import { uuidv4, uuidv7 } from "../../crypto/token.ts";
 import { Conflict, InvalidInput } from "../../errors.ts";
 import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
-import { vaultNotFound } from "../actors/access.ts";
-import type { Actor, VaultRole } from "../actors/principal.ts";
+import type { Schema } from "../../storage/schema.ts";
+import { type VaultRef, vaultNotFound } from "../actors/access.ts";
+import type { Actor, Principal, VaultRole } from "../actors/principal.ts";
+import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import { quote } from "../input.ts";
 import { cutPage, isBehind, keyAfter, mapPage, type Page, type PageRequest, rowsToRead } from "../page.ts";
@@ -37,6 +40,7 @@ export interface VaultsOptions {
   readonly changes: Changes;
   readonly clock: Clock;
   readonly writer: VaultWriter;
+  readonly audit: Audit;
 }
 
 export class Vaults {
@@ -74,6 +78,12 @@ export class Vaults {
           })
           .execute();
         announce({ kind: "actor", actorId: actor.id });
+        this.#options.audit.record(tx, actor, {
+          action: "vault.create",
+          target: { type: "vault", id: vault.id, name },
+          vaultId: vault.id,
+          after: { name },
+        });
       });
     } catch (error) {
       throw database.isUniqueViolation(error)
@@ -163,13 +173,20 @@ export class Vaults {
   }
 
   /** @throws {InvalidInput} for a bad name. @throws {Conflict} `vault_exists`, also for the name it has. */
-  async rename(vaultId: string, oldName: string, name: string): Promise<void> {
+  async rename(by: Principal, { id: vaultId, name: oldName }: VaultRef, name: string): Promise<void> {
     checkName(name);
     const taken = () => new Conflict("vault_exists", `A vault named ${quote(name)} already exists`);
     if (name === oldName) throw taken();
     try {
       await this.#options.writer.change(vaultId, async ({ tx }) => {
         await tx.updateTable("vaults").set({ name }).where("id", "=", vaultId).execute();
+        this.#options.audit.record(tx, by, {
+          action: "vault.rename",
+          target: { type: "vault", id: vaultId, name },
+          vaultId,
+          before: { name: oldName },
+          after: { name },
+        });
       });
     } catch (error) {
       throw this.#options.database.isUniqueViolation(error) ? taken() : error;
@@ -177,17 +194,37 @@ export class Vaults {
   }
 
   /** Deletes a vault with everything in it. @throws {NotFound} when it is gone already. */
-  async delete(vaultId: string): Promise<void> {
+  async delete(by: Principal, vaultId: string): Promise<void> {
     const { database, changes } = this.#options;
     await changes.transaction(async (tx, announce) => {
       await database.lockVault(tx, vaultId);
       const sessions = await tx.selectFrom("sessions").select("public_id").where("vault_id", "=", vaultId).execute();
+      const name = await nameOf(tx, vaultId);
+      const contents = await contentsOf(tx, vaultId);
       const deleted = await tx.deleteFrom("vaults").where("id", "=", vaultId).executeTakeFirst();
       if (deleted.numDeletedRows === 0n) throw vaultNotFound(vaultId);
       for (const { public_id } of sessions) announce({ kind: "session", publicId: public_id });
       announce({ kind: "vault", vaultId });
+      this.#options.audit.record(tx, by, {
+        action: "vault.delete",
+        target: { type: "vault", id: vaultId, name },
+        vaultId,
+        before: { name, ...contents, tokens: sessions.map(({ public_id }) => public_id) },
+      });
     });
   }
+}
+
+export async function nameOf(tx: Transaction<Schema>, vaultId: string): Promise<string> {
+  const vault = await tx.selectFrom("vaults").select("name").where("id", "=", vaultId).executeTakeFirst();
+  return vault?.name ?? "";
+}
+
+/** What goes with a vault, by name. */
+async function contentsOf(tx: Transaction<Schema>, vaultId: string) {
+  const services = await tx.selectFrom("services").select("name").where("vault_id", "=", vaultId).execute();
+  const credentials = await tx.selectFrom("credentials").select("key").where("vault_id", "=", vaultId).execute();
+  return { services: services.map(({ name }) => name), credentials: credentials.map(({ key }) => key) };
 }
 
 /** @throws {InvalidInput} for the default vault. */

@@ -1,7 +1,7 @@
 /** Register, verify, sign in and out, and what people do with their own account (spec of accounts, 6.2 and 6.3). */
 import type { Access } from "../../domain/actors/access.ts";
 import type { Accounts } from "../../domain/actors/account.ts";
-import type { Caller, Sessions } from "../../domain/actors/session.ts";
+import type { Sessions } from "../../domain/actors/session.ts";
 import { type Limits, tooManyRequests } from "../../domain/limits/tiers.ts";
 import type { Mail } from "../../domain/mail.ts";
 import { InvalidInput, Unauthenticated } from "../../errors.ts";
@@ -9,7 +9,7 @@ import { limitKeyOf } from "../../net/address.ts";
 import { json, secretJson, wireTime } from "../answer.ts";
 import type { SessionCookie, SetupCookie } from "../authenticate.ts";
 import { Fields } from "../fields.ts";
-import type { ApiRequest, ApiRouter } from "../router.ts";
+import { type ApiRouter, callerOf } from "../router.ts";
 
 export interface AccountDependencies {
   readonly access: Access;
@@ -92,7 +92,7 @@ function registerRegistration(router: ApiRouter, { accounts, mail, cookie, setup
 
   router.on("POST", "/v1/auth/resend-verification", anonymous, async (request) => {
     const { email } = required(new Fields(await request.json()), ["email"], "Email is required");
-    await accounts.resendVerification(email);
+    await accounts.resendVerification(email, callerOf(request));
     return json({
       message: "If an unverified account exists for this email, a new verification code has been sent.",
       email_sent: mail.isConfigured,
@@ -103,7 +103,7 @@ function registerRegistration(router: ApiRouter, { accounts, mail, cookie, setup
 function registerPasswordReset(router: ApiRouter, { accounts, mail, cookie }: AccountDependencies): void {
   router.on("POST", "/v1/auth/forgot-password", anonymous, async (request) => {
     const { email } = required(new Fields(await request.json()), ["email"], "Email is required");
-    await accounts.forgotPassword(email);
+    await accounts.forgotPassword(email, callerOf(request));
     return json({
       message: "If an account exists for this email, a password reset code has been sent.",
       email_sent: mail.isConfigured,
@@ -145,7 +145,7 @@ function registerLogin(router: ApiRouter, { accounts, sessions, limits, cookie }
 
   const logout = { access: "public", tier: "auth-ip", checksOrigin: true } as const;
   router.on("POST", "/v1/auth/logout", logout, async (request) => {
-    if (request.token !== undefined) await sessions.logout(request.token);
+    if (request.token !== undefined) await sessions.logout(request.token, callerOf(request));
     return json({ status: "ok" }, { headers: cookie.clear() });
   });
 }
@@ -215,14 +215,10 @@ function registerLoginSessions(router: ApiRouter, { access, sessions, cookie }: 
   router.on("DELETE", "/v1/auth/sessions/{id}", personal, async (request) => {
     const person = access.userSession(request.principal);
     const id = request.params.id ?? "";
-    await sessions.revoke(person.id, id);
+    await sessions.revoke(person, id);
     const isCurrent = id === person.sessionId;
     return json({ status: "revoked", current: isCurrent }, isCurrent ? { headers: cookie.clear() } : {});
   });
-}
-
-function callerOf(request: ApiRequest): Caller {
-  return { ip: request.clientIp, userAgent: request.headers.get("user-agent") ?? "" };
 }
 
 /** @throws {InvalidInput} with the route's own sentence when one is missing or empty. */

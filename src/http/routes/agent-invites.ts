@@ -7,7 +7,7 @@ import type { AgentInvites, CreatedAgentInvite, RedeemedAgent } from "../../doma
 import { AppError } from "../../errors.ts";
 import { json, secretJson, text, wireTime } from "../answer.ts";
 import { Fields } from "../fields.ts";
-import type { ApiRequest, ApiRouter } from "../router.ts";
+import { type ApiRequest, type ApiRouter, callerOf } from "../router.ts";
 import { requireText } from "./agents.ts";
 import { readVaults } from "./invites.ts";
 import { formatGrant } from "./users.ts";
@@ -84,7 +84,7 @@ export function registerAgentInviteRoutes(
       return text("Method Not Allowed", { status: 405, headers: { allow: "GET, HEAD" } });
     }
     try {
-      return answerRedeemed(await agentInvites.redeem(token, await readName(request)), baseUrl);
+      return answerRedeemed(await agentInvites.redeem(token, await readName(request), callerOf(request)), baseUrl);
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error;
       return json({ error: error.code, message: error.message }, { status: error.status });

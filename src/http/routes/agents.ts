@@ -90,10 +90,10 @@ export function registerAgentRoutes(router: ApiRouter, { access, agents }: Agent
   });
 
   router.on("POST", "/v1/agents/{name}/role", withBody, async (request) => {
-    access.owner(request.principal);
+    const owner = access.owner(request.principal);
     const name = request.params.name ?? "";
     const role = parseInstanceRole(requireText(new Fields(await request.json()), "role"));
-    const oldRole = await agents.setRole(name, role);
+    const oldRole = await agents.setRole(owner, name, role);
     return json({ agent: name, old_role: oldRole, new_role: role });
   });
 }

@@ -1,7 +1,7 @@
 /** Credentials of a vault (spec of the API, section 5). The only route that answers with values says so by `reveal()`. */
 import { Secret } from "../../crypto/secret.ts";
 import type { Access, VaultAccess, VaultNeed } from "../../domain/actors/access.ts";
-import { actorRefOf, hasVaultRole } from "../../domain/actors/principal.ts";
+import { hasVaultRole } from "../../domain/actors/principal.ts";
 import type { Credentials, RevealedCredential } from "../../domain/credentials/credential.ts";
 import {
   type CredentialDescription,
@@ -37,13 +37,13 @@ function registerValues(router: ApiRouter, { access, credentials }: CredentialDe
     const { vault, role } = await vaultOf(access, request, request.query("vault"), isRevealing ? "member" : "access");
     const key = request.query("key");
     if (isRevealing && key) {
-      const [revealed] = await credentials.reveal(vault.id, key);
+      const [revealed] = await credentials.reveal(request.principal, vault.id, key);
       const described = await credentials.describe(vault.id, key);
       return secretJson(listing(revealed === undefined ? [] : [formatRevealed(revealed, described)]));
     }
     const wanted = parsePage(request);
     if (isRevealing) {
-      const page = await credentials.revealPage(vault.id, wanted);
+      const page = await credentials.revealPage(request.principal, vault.id, wanted);
       const described = await credentials.describePage(vault.id, wanted);
       const byKey = new Map(described.items.map((one) => [one.key, one]));
       const entries = page.items.map((one) => formatRevealed(one, byKey.get(one.key)));
@@ -64,8 +64,7 @@ function registerValues(router: ApiRouter, { access, credentials }: CredentialDe
     const details = readDetailsMap(body.object("details"), Object.keys(given));
     const { vault } = await vaultOf(access, request, body.string("vault"), "member");
     const values = new Map(Object.entries(given).map(([key, value]) => [key, new Secret(value)]));
-    const by = actorRefOf(request.principal);
-    return json({ set: await credentials.set(vault.id, values, { by, details }) });
+    return json({ set: await credentials.set(request.principal, vault.id, values, { details }) });
   });
 
   router.on("DELETE", "/v1/credentials", withBody, async (request) => {
@@ -73,7 +72,7 @@ function registerValues(router: ApiRouter, { access, credentials }: CredentialDe
     const keys = body.strings("keys") ?? [];
     if (keys.length === 0) throw new InvalidInput("keys_required", "Keys list is required");
     const { vault } = await vaultOf(access, request, body.string("vault"), "member");
-    return json({ deleted: await credentials.delete(vault.id, keys) });
+    return json({ deleted: await credentials.delete(request.principal, vault.id, keys) });
   });
 
   router.on("PATCH", "/v1/credentials/{key}", withBody, async (request) => {
@@ -84,7 +83,7 @@ function registerValues(router: ApiRouter, { access, credentials }: CredentialDe
     }
     const { vault } = await vaultOf(access, request, body.string("vault"), "member");
     const key = request.params.key ?? "";
-    await credentials.annotate(vault.id, key, details);
+    await credentials.annotate(request.principal, vault.id, key, details);
     return json(formatCredential(await credentials.describe(vault.id, key)));
   });
 }
@@ -113,7 +112,7 @@ function registerHistory(router: ApiRouter, { access, credentials }: CredentialD
     }
     const { vault } = await vaultOf(access, request, body.string("vault"), "member");
     const key = request.params.key ?? "";
-    const restored = await credentials.restore(vault.id, key, version, actorRefOf(request.principal));
+    const restored = await credentials.restore(request.principal, vault.id, key, version);
     return json({ key, restored: version, version: restored });
   });
 }

@@ -6,7 +6,7 @@ import { Gone } from "../../errors.ts";
 import { json, secretJson, wireTime } from "../answer.ts";
 import { Fields } from "../fields.ts";
 import { nextCursor, parsePage } from "../page.ts";
-import type { ApiRequest, ApiRouter } from "../router.ts";
+import { type ApiRequest, type ApiRouter, callerOf } from "../router.ts";
 import { formatGrant } from "./users.ts";
 
 export interface InviteDependencies {
@@ -79,7 +79,8 @@ export function registerInviteRoutes(router: ApiRouter, { access, invites }: Inv
   });
 
   router.on("POST", "/v1/users/invites/{token}/accept", { ...byToken, body: true }, async (request) => {
-    const email = await invites.accept(request.params.token ?? "", await readPassword(request));
+    const password = await readPassword(request);
+    const email = await invites.accept(request.params.token ?? "", password, callerOf(request));
     return json({ email, message: "Invite accepted. Sign in to continue." });
   });
 }

@@ -2,7 +2,6 @@
 import { Secret } from "../../crypto/secret.ts";
 import { randomHex } from "../../crypto/token.ts";
 import type { Access } from "../../domain/actors/access.ts";
-import { actorRefOf } from "../../domain/actors/principal.ts";
 import { invalidCredentialKey } from "../../domain/credentials/credential.ts";
 import { isCredentialKey } from "../../domain/credentials/key.ts";
 import type { OAuthConnections, UploadedToken } from "../../domain/credentials/oauth-connections.ts";
@@ -63,12 +62,11 @@ function registerConnect(router: ApiRouter, { access, oauth, baseUrl }: OAuthDep
     const settings = readSettings(body);
     const { vault } = await vaultOf(access, request, body.string("vault"), "member");
     const browserToken = browsers.forConnect(request);
-    const url = await oauth.connect({
+    const url = await oauth.connect(request.principal, {
       vaultId: vault.id,
       key,
       settings,
       clientSecret: readClientSecret(body.string("client_secret"), "clear"),
-      startedBy: actorRefOf(request.principal),
       browserToken,
     });
     return json({ authorization_url: url }, { headers: browsers.setHeader(browserToken) });
@@ -80,7 +78,7 @@ function registerConnect(router: ApiRouter, { access, oauth, baseUrl }: OAuthDep
     const code = body.string("code") ?? "";
     if (code === "") throw refused('"code" is required: the one that the page showed');
     const { vault } = await vaultOf(access, request, body.string("vault"), "member");
-    await oauth.confirm(actorRefOf(request.principal), vault.id, key, code);
+    await oauth.confirm(request.principal, vault.id, key, code);
     return json(await statusOf(oauth, vault.id, key));
   });
 }
@@ -96,6 +94,7 @@ function registerCallback(router: ApiRouter, { oauth, baseUrl }: OAuthDependenci
         state,
         browserToken: browsers.read(request.headers),
         isBrowser: isBrowser(request.headers),
+        clientIp: request.clientIp,
       });
       if (outcome.kind === "confirm") return confirmationPage(outcome);
       return toCompletion(baseUrl, { status: "success", vault: outcome.vaultName, key: outcome.key });
@@ -130,7 +129,7 @@ function registerTokens(router: ApiRouter, { access, oauth }: OAuthDependencies)
     const method = body.string("token_auth_method") || undefined;
     const clientId = body.string("client_id") || undefined;
     const { vault } = await vaultOf(access, request, body.string("vault"), "member");
-    const connectedAt = await oauth.upload({
+    const connectedAt = await oauth.upload(request.principal, {
       vaultId: vault.id,
       key,
       accessToken,
@@ -148,7 +147,7 @@ function registerTokens(router: ApiRouter, { access, oauth }: OAuthDependencies)
     const body = new Fields(await request.json());
     const key = requireKey(body.string("key"));
     const { vault } = await vaultOf(access, request, body.string("vault"), "member");
-    await oauth.disconnect(vault.id, key);
+    await oauth.disconnect(request.principal, vault.id, key);
     return json({ connected: false });
   });
 }

@@ -7,7 +7,7 @@ import { Unauthenticated } from "../../errors.ts";
 import { json } from "../answer.ts";
 import { presentedToken } from "../authenticate.ts";
 import { formatForPage, formatForReviewerOfPage } from "../proposal-form.ts";
-import type { ApiRouter } from "../router.ts";
+import type { ApiRequest, ApiRouter } from "../router.ts";
 
 export interface ProposalPageDependencies {
   readonly access: Access;
@@ -34,7 +34,7 @@ export function registerProposalPageRoutes(
             : `This request was replaced by proposal ${proposal.supersededBy}.`,
       });
     }
-    const person = await personOfCookie(sessions, request.headers);
+    const person = await personOfCookie(sessions, request);
     const role = person && (await access.roleIn(person, vault.id));
     const canApprove = role !== undefined && hasVaultRole(role, "member");
     return json({
@@ -51,13 +51,13 @@ export function registerProposalPageRoutes(
 /** Only the cookie is looked at: the page is for browsers. */
 async function personOfCookie(
   sessions: Pick<Sessions, "authenticate">,
-  headers: Headers,
+  { headers, clientIp }: ApiRequest,
 ): Promise<UserPrincipal | undefined> {
   const presented = presentedToken(new Headers({ cookie: headers.get("cookie") ?? "" }));
   if (presented === undefined) return undefined;
   let principal: Principal;
   try {
-    principal = await sessions.authenticate(presented.token);
+    principal = await sessions.authenticate(presented.token, clientIp);
   } catch (error) {
     if (error instanceof Unauthenticated) return undefined;
     throw error;

@@ -27,13 +27,13 @@ export function registerProposalWebhookRoutes(
   router.on("PUT", path, { ...authed, body: true }, async (request) => {
     const { vault } = await vaultOf(request);
     const url = new Fields(await request.json()).string("url") ?? "";
-    const secret = await webhooks.set(vault.id, url);
+    const secret = await webhooks.set(request.principal, vault.id, url);
     return secretJson({ vault: vault.name, ...formatWebhook(await webhooks.get(vault.id)), secret: secret.reveal() });
   });
 
   router.on("DELETE", path, authed, async (request) => {
     const { vault } = await vaultOf(request);
-    await webhooks.remove(vault.id);
+    await webhooks.remove(request.principal, vault.id);
     return json({ vault: vault.name, deleted: true });
   });
 }

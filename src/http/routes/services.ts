@@ -52,7 +52,7 @@ function registerListWrites(router: ApiRouter, { access, services }: ServiceDepe
     if (entries === undefined || entries.length === 0) {
       throw new InvalidInput("services_required", "At least one service is required");
     }
-    const { names, count } = await services.upsert(vault.id, entries);
+    const { names, count } = await services.upsert(request.principal, vault.id, entries);
     return json({ vault: vault.name, upserted: names, services_count: count });
   });
 
@@ -65,13 +65,18 @@ function registerListWrites(router: ApiRouter, { access, services }: ServiceDepe
         'Invalid services: "services" is missing; send [] to remove them all',
       );
     }
-    const count = await services.replace(vault.id, input.list("services") ?? [], expectedTags(request));
+    const count = await services.replace(
+      request.principal,
+      vault.id,
+      input.list("services") ?? [],
+      expectedTags(request),
+    );
     return json({ vault: vault.name, services_count: count });
   });
 
   router.on("DELETE", path, authed, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "admin");
-    await services.clear(vault.id);
+    await services.clear(request.principal, vault.id);
     return json({ vault: vault.name, cleared: true });
   });
 }
@@ -83,13 +88,13 @@ function registerSingleWrites(router: ApiRouter, { access, services }: ServiceDe
     if (isEnabled === undefined) {
       throw new InvalidInput("nothing_to_change", "At least one patchable field is required (enabled)");
     }
-    const service = await services.setEnabled(vault.id, request.params.ref ?? "", isEnabled);
+    const service = await services.setEnabled(request.principal, vault.id, request.params.ref ?? "", { isEnabled });
     return json({ vault: vault.name, ...nameAndHost(service), enabled: isEnabled });
   });
 
   router.on("DELETE", `${path}/{ref}`, authed, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "admin");
-    const { removed, count } = await services.remove(vault.id, request.params.ref ?? "");
+    const { removed, count } = await services.remove(request.principal, vault.id, request.params.ref ?? "");
     return json({
       vault: vault.name,
       removed: removed.name,

@@ -57,7 +57,7 @@ export function registerSessionRoutes(router: ApiRouter, dependencies: SessionDe
 
   router.on("DELETE", "/v1/sessions/{id}", authed, async (request) => {
     const { vault } = await access.vault(request.principal, vaultQuery(request), "member");
-    await scopedTokens.revoke(vault.id, request.params.id ?? "");
+    await scopedTokens.revoke(request.principal, vault.id, request.params.id ?? "");
     return json({ status: "revoked" });
   });
 }

@@ -36,7 +36,7 @@ export function registerSettingsRoutes(router: ApiRouter, dependencies: Settings
   });
 
   router.on("PUT", "/v1/admin/settings", withBody, async (request) => {
-    access.owner(request.principal);
+    const owner = access.owner(request.principal);
     const fields = new Fields(await request.json());
     const isInviteOnly = fields.boolean("invite_only");
     const domains = fields.strings("allowed_email_domains");
@@ -51,7 +51,7 @@ export function registerSettingsRoutes(router: ApiRouter, dependencies: Settings
       ...(domains !== undefined && { allowedEmailDomains: parseEmailDomains(domains) }),
       ...(rateLimit !== undefined && { rateLimit }),
     };
-    await settings.write(patch);
+    await settings.write(owner, patch);
     if (rateLimit !== undefined) limits.configure(toStored(rateLimit));
     return json(await describe(dependencies));
   });

@@ -40,17 +40,17 @@ export function registerUserRoutes(router: ApiRouter, { access, users }: UserDep
   });
 
   router.on("DELETE", "/v1/admin/users/{email}", authed, async (request) => {
-    access.owner(request.principal);
+    const owner = access.owner(request.principal);
     const email = request.params.email ?? "";
-    const agents = await users.remove(email);
+    const agents = await users.remove(owner, email);
     return json({ status: "removed", email, ...(agents.length > 0 && { agents }) });
   });
 
   router.on("POST", "/v1/admin/users/{email}/role", { ...authed, body: true }, async (request) => {
-    access.owner(request.principal);
+    const owner = access.owner(request.principal);
     const role = parseInstanceRole(new Fields(await request.json()).string("role") ?? "");
     const email = request.params.email ?? "";
-    await users.setRole(email, role);
+    await users.setRole(owner, email, role);
     return json({ email, role });
   });
 }

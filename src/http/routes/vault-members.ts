@@ -35,21 +35,21 @@ function registerVaultUsers(router: ApiRouter, { access, members }: VaultMemberD
     const fields = new Fields(await request.json());
     const address = parseEmail(fields.string("email"));
     const role = parseUserVaultRole(fields.string("role") || "member");
-    const email = await members.addUser(vault.id, address, role);
+    const email = await members.addUser(request.principal, vault.id, address, role);
     return json({ email, role }, { status: 201 });
   });
 
   router.on("DELETE", "/v1/vaults/{name}/users/{email}", authed, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "admin");
     const email = request.params.email ?? "";
-    await members.removeUser(vault.id, email);
+    await members.removeUser(request.principal, vault.id, email);
     return json({ message: `Removed ${email} from vault "${vault.name}"` });
   });
 
   router.on("POST", "/v1/vaults/{name}/users/{email}/role", withBody, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "admin");
     const role = parseUserVaultRole(new Fields(await request.json()).string("role") ?? "");
-    const email = await members.setUserRole(vault.id, request.params.email ?? "", role);
+    const email = await members.setUserRole(request.principal, vault.id, request.params.email ?? "", role);
     return json({ email, role, message: `${email} is now ${role} of vault "${vault.name}"` });
   });
 }
@@ -75,14 +75,14 @@ function registerVaultAgents(router: ApiRouter, { access, members }: VaultMember
     const fields = new Fields(await request.json());
     const agent = requireText(fields, "name");
     const role = parseVaultRole(fields.string("role") || "proxy");
-    await members.addAgent(vault.id, agent, role);
+    await members.addAgent(request.principal, vault.id, agent, role);
     return json({ message: `Agent "${agent}" added to vault "${vault.name}" as ${role}` }, { status: 201 });
   });
 
   router.on("DELETE", "/v1/vaults/{name}/agents/{agentName}", authed, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "admin");
     const agent = request.params.agentName ?? "";
-    await members.removeAgent(vault.id, agent);
+    await members.removeAgent(request.principal, vault.id, agent);
     return json({ message: `Agent "${agent}" removed from vault "${vault.name}"` });
   });
 
@@ -90,7 +90,7 @@ function registerVaultAgents(router: ApiRouter, { access, members }: VaultMember
     const { vault } = await access.vault(request.principal, nameOf(request), "admin");
     const role = parseVaultRole(requireText(new Fields(await request.json()), "role"));
     const agent = request.params.agentName ?? "";
-    const oldRole = await members.setAgentRole(vault.id, agent, role);
+    const oldRole = await members.setAgentRole(request.principal, vault.id, agent, role);
     return json({ message: `Agent "${agent}" is now ${role}`, old_role: oldRole, new_role: role });
   });
 }

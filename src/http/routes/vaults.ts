@@ -88,7 +88,7 @@ function registerVaultLife(router: ApiRouter, { access, vaults }: VaultDependenc
   router.on("DELETE", "/v1/vaults/{name}", authed, async (request) => {
     refuseDefaultVault(nameOf(request), "delete");
     const { vault } = await access.vault(request.principal, nameOf(request), "admin-or-owner");
-    await vaults.delete(vault.id);
+    await vaults.delete(request.principal, vault.id);
     return json({ name: vault.name, deleted: true });
   });
 
@@ -97,7 +97,7 @@ function registerVaultLife(router: ApiRouter, { access, vaults }: VaultDependenc
     const { vault } = await access.vault(request.principal, nameOf(request), "admin-or-owner");
     const name = new Fields(await request.json()).string("name") ?? "";
     if (name === "") throw new InvalidInput("name_required", 'Request body must include {"name": "new-name"}');
-    await vaults.rename(vault.id, vault.name, name);
+    await vaults.rename(request.principal, vault, name);
     return json({
       message: `vault renamed from "${vault.name}" to "${name}"`,
       old_name: vault.name,
@@ -110,14 +110,14 @@ function registerOwnMembership(router: ApiRouter, { access, members }: VaultDepe
   router.on("POST", "/v1/vaults/{name}/join", authed, async (request) => {
     const owner = access.owner(request.principal);
     const { vault } = await access.vault(owner, nameOf(request), "admin-or-owner");
-    await members.grant(vault.id, { type: owner.kind, id: owner.id }, "admin");
+    await members.join(owner, vault.id);
     return json({ vault: vault.name, role: "admin", joined: true });
   });
 
   router.on("POST", "/v1/vaults/{name}/leave", authed, async (request) => {
     const { vault, actor } = await access.vault(request.principal, nameOf(request), "access");
     if (actor === undefined) throw new Forbidden("actor_required", "Scoped sessions cannot leave a vault");
-    await members.leave(vault.id, { type: actor.kind, id: actor.id });
+    await members.leave(actor, vault.id);
     return json({ message: `left vault ${vault.name}` });
   });
 }
@@ -143,8 +143,8 @@ function registerVaultSettings(router: ApiRouter, { access, vaultSettings, vault
     };
     // All is checked before anything is written.
     const networks = vaultNetworks.check(readNetworksPatch(body));
-    await vaultSettings.write(vault.id, settings);
-    if (Object.keys(networks).length > 0) await vaultNetworks.write(vault.id, networks);
+    await vaultSettings.write(request.principal, vault, settings);
+    if (Object.keys(networks).length > 0) await vaultNetworks.write(request.principal, vault, networks);
     return json({
       ...formatSettings(await vaultSettings.read(vault.id)),
       ...formatNetworks(await vaultNetworks.read(vault.id)),

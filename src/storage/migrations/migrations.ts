@@ -4,6 +4,7 @@ import { firstSchema } from "./0001-first-schema.ts";
 import { proposalOutcomes } from "./0002-proposals.ts";
 import { accounts } from "./0003-accounts.ts";
 import { oauth } from "./0004-oauth.ts";
+import { audit } from "./0005-audit.ts";
 import { journalIndex } from "./0006-journal.ts";
 import { journalContexts } from "./0007-journal-contexts.ts";
 
@@ -41,6 +42,7 @@ export const migrations: readonly Migration[] = [
   proposalOutcomes,
   accounts,
   oauth,
+  audit,
   journalIndex,
   journalContexts,
 ];

@@ -9,8 +9,8 @@ import {
   defaultVaultId as vault,
 } from "../../support/vault-world.ts";
 
-async function revealed({ credentials }: VaultWorld): Promise<Record<string, string | undefined>> {
-  return Object.fromEntries((await credentials.reveal(vault)).map(({ key, value }) => [key, value?.reveal()]));
+async function revealed({ credentials, owner }: VaultWorld): Promise<Record<string, string | undefined>> {
+  return Object.fromEntries((await credentials.reveal(owner, vault)).map(({ key, value }) => [key, value?.reveal()]));
 }
 
 describeEachDatabase("credentials of a vault", (open) => {
@@ -41,7 +41,7 @@ describeEachDatabase("credentials of a vault", (open) => {
       ["GOOD_ONE", new Secret("v")],
       ["bad", new Secret("v")],
     ]);
-    const attempt = here.credentials.set(vault, values);
+    const attempt = here.credentials.set(here.owner, vault, values);
     await expect(attempt).rejects.toThrow(InvalidInput);
     await expect(attempt).rejects.toThrow(
       'Invalid credential key "bad": must be SCREAMING_SNAKE_CASE (e.g. STRIPE_KEY)',
@@ -52,9 +52,9 @@ describeEachDatabase("credentials of a vault", (open) => {
   it("are deleted all or none", async () => {
     const here = await world();
     await setCredentials(here, { A: "1", B: "2" });
-    await expect(here.credentials.delete(vault, ["A", "GHOST"])).rejects.toThrow(NotFound);
+    await expect(here.credentials.delete(here.owner, vault, ["A", "GHOST"])).rejects.toThrow(NotFound);
     expect(await revealed(here)).toEqual({ A: "1", B: "2" });
-    expect(await here.credentials.delete(vault, ["A", "A"])).toEqual(["A"]);
+    expect(await here.credentials.delete(here.owner, vault, ["A", "A"])).toEqual(["A"]);
     expect(await revealed(here)).toEqual({ B: "2" });
   });
 
@@ -107,13 +107,15 @@ describeEachDatabase("credentials of a vault", (open) => {
       })
       .execute();
     await expect(setCredentials(here, { A: "1" })).rejects.toThrow(Conflict);
-    await expect(here.credentials.delete(vault, ["A"])).rejects.toMatchObject({ code: "external_credential_store" });
+    await expect(here.credentials.delete(here.owner, vault, ["A"])).rejects.toMatchObject({
+      code: "external_credential_store",
+    });
   });
 
   it("reveal one key, or say that it is not there", async () => {
     const here = await world();
     await setCredentials(here, { A: "1", B: "2" });
-    expect((await here.credentials.reveal(vault, "B")).map(({ value }) => value?.reveal())).toEqual(["2"]);
-    await expect(here.credentials.reveal(vault, "C")).rejects.toThrow('Credential "C" not found');
+    expect((await here.credentials.reveal(here.owner, vault, "B")).map(({ value }) => value?.reveal())).toEqual(["2"]);
+    await expect(here.credentials.reveal(here.owner, vault, "C")).rejects.toThrow('Credential "C" not found');
   });
 });

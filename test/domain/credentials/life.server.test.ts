@@ -12,9 +12,9 @@ const day = 86_400_000;
 
 describeEachDatabase("the life of a credential", (open) => {
   const set = async (here: VaultWorld, key: string, value: string) =>
-    here.credentials.set(vault, new Map([[key, new Secret(value)]]), { by: { type: "user", id: here.owner.id } });
-  const value = async ({ credentials }: VaultWorld, key: string) =>
-    (await credentials.reveal(vault, key))[0]?.value?.reveal();
+    here.credentials.set(here.owner, vault, new Map([[key, new Secret(value)]]));
+  const value = async ({ credentials, owner }: VaultWorld, key: string) =>
+    (await credentials.reveal(owner, vault, key))[0]?.value?.reveal();
 
   it("keeps the values before, and brings one back as a new version", async () => {
     const here = await buildVaultWorld(await open());
@@ -26,7 +26,7 @@ describeEachDatabase("the life of a credential", (open) => {
       [1, false],
     ]);
     expect(listed[0]?.createdBy).toEqual({ type: "user", name: "owner@example.com" });
-    expect(await here.credentials.restore(vault, "KEY", 1, { type: "user", id: here.owner.id })).toBe(4);
+    expect(await here.credentials.restore(here.owner, vault, "KEY", 1)).toBe(4);
     expect(await value(here, "KEY")).toBe("one");
     expect((await here.credentials.versions(vault, "KEY")).map(({ version }) => version)).toEqual([4, 3, 2, 1]);
   });
@@ -36,7 +36,7 @@ describeEachDatabase("the life of a credential", (open) => {
     await set(here, "KEY", "one");
     await set(here, "KEY", "two");
     await here.snapshots.load(vault);
-    await here.credentials.restore(vault, "KEY", 1, { type: "user", id: here.owner.id });
+    await here.credentials.restore(here.owner, vault, "KEY", 1);
     expect(here.snapshots.current(vault)).toBeUndefined();
   });
 
@@ -48,8 +48,7 @@ describeEachDatabase("the life of a credential", (open) => {
     for (const { value_sealed } of rows) {
       expect(Buffer.from(value_sealed ?? []).toString("latin1")).not.toContain("value-");
     }
-    const by = { type: "user", id: here.owner.id } as const;
-    await expect(here.credentials.restore(vault, "KEY", 3, by)).rejects.toMatchObject({
+    await expect(here.credentials.restore(here.owner, vault, "KEY", 3)).rejects.toMatchObject({
       code: "credential_version_not_found",
     });
     // Whoever can write the database cannot pass one version off as another.
@@ -58,7 +57,7 @@ describeEachDatabase("the life of a credential", (open) => {
       .set({ value_sealed: rows[0]?.value_sealed ?? null })
       .where("version", "=", 12)
       .execute();
-    await expect(here.credentials.restore(vault, "KEY", 12, by)).rejects.toMatchObject({ code: "seal_broken" });
+    await expect(here.credentials.restore(here.owner, vault, "KEY", 12)).rejects.toMatchObject({ code: "seal_broken" });
     expect(await value(here, "KEY")).toBe("value-13");
   });
 
@@ -73,7 +72,7 @@ describeEachDatabase("the life of a credential", (open) => {
   it("loses its versions with the credential", async () => {
     const here = await buildVaultWorld(await open());
     await set(here, "KEY", "one");
-    await here.credentials.delete(vault, ["KEY"]);
+    await here.credentials.delete(here.owner, vault, ["KEY"]);
     expect(await here.database.db.selectFrom("credential_versions").selectAll().execute()).toEqual([]);
     await expect(here.credentials.versions(vault, "KEY")).rejects.toMatchObject({ code: "credential_not_found" });
   });
@@ -82,15 +81,15 @@ describeEachDatabase("the life of a credential", (open) => {
     const here = await buildVaultWorld(await open());
     await set(here, "KEY", "one");
     const expiresAt = parseExpiry("2027-01-31");
-    await here.credentials.annotate(vault, "KEY", { description: "the live key", expiresAt });
+    await here.credentials.annotate(here.owner, vault, "KEY", { description: "the live key", expiresAt });
     const [described] = (await here.credentials.describePage(vault)).items;
     expect(described).toMatchObject({ description: "the live key", expiresAt: "2027-01-31T00:00:00.000Z", version: 1 });
     await set(here, "KEY", "two");
     const [after] = (await here.credentials.describePage(vault)).items;
     expect([after?.description, after?.expiresAt]).toEqual(["the live key", undefined]);
-    await here.credentials.annotate(vault, "KEY", { description: null });
+    await here.credentials.annotate(here.owner, vault, "KEY", { description: null });
     expect((await here.credentials.describePage(vault)).items[0]?.description).toBeUndefined();
-    await expect(here.credentials.annotate(vault, "GHOST", { description: "x" })).rejects.toMatchObject({
+    await expect(here.credentials.annotate(here.owner, vault, "GHOST", { description: "x" })).rejects.toMatchObject({
       code: "credential_not_found",
     });
   });
@@ -120,7 +119,7 @@ describeEachDatabase("the life of a credential", (open) => {
     const expiresAt = new Date(clock.now() + 20 * day).toISOString();
     await set(here, "SOON", "sk_live_1");
     await set(here, "NEVER", "x");
-    await here.credentials.annotate(vault, "SOON", { expiresAt });
+    await here.credentials.annotate(here.owner, vault, "SOON", { expiresAt });
     await turn();
     expect(sent).toEqual([]);
     for (const [days, count] of [

@@ -28,9 +28,9 @@ describeEachDatabase("OAuth tokens in the data plane", (open, engine) => {
   async function connected(options: WorldOptions = {}): Promise<VaultWorld> {
     const here = await buildVaultWorld(await open(), { outbound: provider.outbound(), ...options });
     const service = { name: "api", host: "api.example.com", auth: { type: "bearer", token: key } };
-    await here.services.upsert(vaultId, [service]);
+    await here.services.upsert(here.owner, vaultId, [service]);
     const refreshToken = provider.mintRefreshToken();
-    await here.oauth.upload({
+    await here.oauth.upload(here.owner, {
       vaultId,
       key,
       accessToken: { kind: "none" },
@@ -259,7 +259,7 @@ describeEachDatabase("OAuth tokens in the data plane", (open, engine) => {
     const here = await connected();
     here.clock.advance(61 * minute);
     provider.misbehave = async () => {
-      await here.credentials.set(vaultId, new Map([[key, new Secret("by-hand")]]));
+      await here.credentials.set(here.owner, vaultId, new Map([[key, new Secret("by-hand")]]));
       return false;
     };
     await token(here).catch(() => undefined);
@@ -333,7 +333,7 @@ describeEachDatabase("OAuth tokens in the data plane", (open, engine) => {
 
   it("are not connected before there is a token", async () => {
     const here = await connected();
-    await here.oauth.disconnect(vaultId, key);
+    await here.oauth.disconnect(here.owner, vaultId, key);
     await expect(token(here)).rejects.toMatchObject({ status: 502, code: "oauth_not_connected" });
   });
 
@@ -379,7 +379,7 @@ describeEachDatabase("OAuth tokens in the data plane", (open, engine) => {
       return true;
     };
     expect(await snapshot.renewedInjection(serviceOf(snapshot), refused)).toBeUndefined();
-    await here.credentials.set(vaultId, new Map([[key, new Secret("static")]]));
+    await here.credentials.set(here.owner, vaultId, new Map([[key, new Secret("static")]]));
     const after = await here.snapshots.load(vaultId);
     expect(after.canRenew(serviceOf(after))).toBe(false);
     expect(await after.renewedInjection(serviceOf(after), refused)).toBeUndefined();
@@ -442,7 +442,7 @@ describeEachDatabase("OAuth tokens in the data plane", (open, engine) => {
     here.clock.advance(61 * minute);
     let isWritten = false;
     provider.misbehave = async () => {
-      await here.services.upsert(vaultId, [
+      await here.services.upsert(here.owner, vaultId, [
         { name: "other", host: "other.example.com", auth: { type: "passthrough" } },
       ]);
       isWritten = true;
@@ -462,7 +462,7 @@ describeEachDatabase("OAuth tokens in the data plane", (open, engine) => {
       owner: here.owner,
       outbound,
     });
-    const upload = there.oauth.upload({
+    const upload = there.oauth.upload(here.owner, {
       vaultId,
       key: "OTHER",
       accessToken: { kind: "none" },

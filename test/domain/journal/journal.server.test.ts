@@ -220,7 +220,7 @@ describeEachDatabase("the journal", (open) => {
 
 describeEachDatabase("discovered hosts", (open) => {
   it("are counted over batches, without their ports, until a service covers them", async () => {
-    const { database, services } = await buildVaultWorld(await open());
+    const { database, services, owner } = await buildVaultWorld(await open());
     const journal = new Journal({ database, log: silentLogger });
     const missed = { matchedService: "", status: 403, errorCode: "no_match" };
     journal.record(entry({ ...missed, host: "api.stripe.com:443", authScheme: "bearer", authHeader: "Authorization" }));
@@ -258,7 +258,7 @@ describeEachDatabase("discovered hosts", (open) => {
     expect(await discovery.hosts(defaultVaultId, 0)).toEqual({ hosts: [], total: 2 });
 
     const auth = { type: "passthrough" };
-    await services.upsert(defaultVaultId, [{ name: "wild", host: "*.example.com:9/x", enabled: false, auth }]);
+    await services.upsert(owner, defaultVaultId, [{ name: "wild", host: "*.example.com:9/x", enabled: false, auth }]);
     expect((await discovery.hosts(defaultVaultId, 5)).hosts.map(({ host }) => host)).toEqual(["api.stripe.com"]);
   });
 });
@@ -273,7 +273,7 @@ describeEachDatabase("retention", (open) => {
     }
     journal.record(entry({ vaultId: id, startedAtMs: startedAtMs - 60_000 }));
     await journal.close();
-    return { database, journal, other: id, vaults };
+    return { database, journal, other: id, vaults, owner };
   }
 
   it("keeps what is young enough", async () => {
@@ -290,10 +290,10 @@ describeEachDatabase("retention", (open) => {
   });
 
   it("keeps everything when both limits are off, except what a deleted vault left behind", async () => {
-    const { database, vaults, other } = await filled();
+    const { database, vaults, other, owner } = await filled();
     const off = { maxAgeHours: 0, maxRowsPerVault: 0 };
     expect(await pruneJournal(database, off, startedAtMs)).toBe(0);
-    await vaults.delete(other);
+    await vaults.delete(owner, other);
     const late = new Journal({ database, log: silentLogger });
     late.record(entry({ vaultId: other }));
     await late.close();

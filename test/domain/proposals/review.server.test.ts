@@ -25,6 +25,7 @@ const agent: AgentPrincipal = {
   name: "ag",
   role: "no-access",
   sessionId: "s-agent",
+  clientIp: "127.0.0.1",
 };
 const person: UserPrincipal = {
   kind: "user",
@@ -32,12 +33,14 @@ const person: UserPrincipal = {
   email: "p@example.com",
   role: "owner",
   sessionId: "s-p",
+  clientIp: "127.0.0.1",
 };
 const token = (sessionId: string): ScopedPrincipal => ({
   kind: "scoped",
   vaultId: defaultVaultId,
   vaultRole: "proxy",
   sessionId,
+  clientIp: "127.0.0.1",
   createdBy: { type: "user", id: person.id },
 });
 const github = { action: "set", name: "github", host: "api.github.com", auth: { type: "bearer", token: "TOK" } };
@@ -86,7 +89,7 @@ describeEachDatabase("proposals", (open, engine) => {
       (error: unknown) => (error instanceof AppError ? error.code : String(error)),
     );
   const heldValues = () => database.db.selectFrom("proposal_credentials").selectAll().execute();
-  const secretOf = async (key: string) => (await domain.credentials.reveal(vault.id, key))[0]?.value?.reveal();
+  const secretOf = async (key: string) => (await domain.credentials.reveal(person, vault.id, key))[0]?.value?.reveal();
   const servicesNow = async () => (await domain.services.list(vault.id)).map(({ name }) => name);
 
   it("are numbered one by one, also when many come at once", async () => {
@@ -231,16 +234,18 @@ describeEachDatabase("proposals", (open, engine) => {
     const proposal = await domain.proposals.find(vault.id, 1);
     if (!proposal) throw new Error("it is gone");
     const { vaultVersion } = await domain.proposals.outlook(proposal);
-    await domain.services.upsert(vault.id, [{ name: "other", host: "o.example.com", auth: { type: "passthrough" } }]);
+    await domain.services.upsert(person, vault.id, [
+      { name: "other", host: "o.example.com", auth: { type: "passthrough" } },
+    ]);
     expect(await outcomeOf(approve(1, { vaultVersion }))).toBe("vault_changed");
     await approve(1, { vaultVersion: vaultVersion + 1 });
     expect(await servicesNow()).toEqual(["other", "github"]);
   });
 
   it("are not applied once a credential that they build on is gone", async () => {
-    await domain.credentials.set(vault.id, values({ TOK: "v" }));
+    await domain.credentials.set(person, vault.id, values({ TOK: "v" }));
     await propose({ services: [github] });
-    await domain.credentials.delete(vault.id, ["TOK"]);
+    await domain.credentials.delete(person, vault.id, ["TOK"]);
     expect(await outcomeOf(approve(1))).toBe("proposal_outdated");
     expect(await servicesNow()).toEqual([]);
   });
@@ -325,7 +330,7 @@ describeEachDatabase("proposals", (open, engine) => {
 
   it("go with their vault", async () => {
     await propose({ credentials: [{ action: "set", key: "TOK", value: "v" }] });
-    await domain.vaults.delete(vault.id);
+    await domain.vaults.delete(person, vault.id);
     expect(await heldValues()).toEqual([]);
     expect(await outcomeOf(propose({ credentials: [{ action: "set", key: "TOK" }] }))).toBe("vault_not_found");
   });

@@ -3,11 +3,14 @@ import { createServer } from "node:net";
 import { createSecureContext } from "node:tls";
 import { afterEach, beforeAll, expect, it } from "vitest";
 import { Keyring } from "../../../src/crypto/keyring.ts";
+import { Audit } from "../../../src/domain/audit/audit.ts";
+import { operator } from "../../../src/domain/audit/author.ts";
 import { Webhooks } from "../../../src/domain/proposals/webhooks.ts";
 import { AppError } from "../../../src/errors.ts";
 import { silentLogger } from "../../../src/log.ts";
 import { Outbound } from "../../../src/net/outbound.ts";
 import { NetworkPolicy } from "../../../src/net/policy.ts";
+import { Changes } from "../../../src/storage/changes.ts";
 import type { Database } from "../../../src/storage/database.ts";
 import { ManualClock } from "../../support/api-server.ts";
 import { describeEachDatabase } from "../../support/database.ts";
@@ -40,8 +43,11 @@ describeEachDatabase("webhooks", (open) => {
     const outbound = new Outbound({ policy, trust, ...(resolve && { resolve }) });
     const keyring = await Keyring.open([{ number: 1, raw: crypto.getRandomValues(new Uint8Array(32)) }]);
     const clock = new ManualClock();
+    const changes = new Changes(database, silentLogger);
     const webhooks = new Webhooks({
       database,
+      changes,
+      audit: new Audit({ changes, clock }),
       keyring,
       clock,
       log: silentLogger,
@@ -79,7 +85,7 @@ describeEachDatabase("webhooks", (open) => {
   it("are called with a signature that the receiver can check, and with the body as it was signed", async () => {
     const upstream = await receive();
     const { webhooks } = await start();
-    const secret = await webhooks.set(defaultVaultId, `https://localhost:${upstream.port}/hook?team=a%20b`);
+    const secret = await webhooks.set(operator, defaultVaultId, `https://localhost:${upstream.port}/hook?team=a%20b`);
     await webhooks.deliver(defaultVaultId, "proposal.created", { proposal: { id: 1, message: "ä\r\nX-Evil: 1" } });
     await expect.poll(() => resultOf(webhooks)).toBe("ok");
     await webhooks.close();
@@ -102,7 +108,7 @@ describeEachDatabase("webhooks", (open) => {
   it("are tried again under the same id until they succeed, and no longer", async () => {
     const upstream = await receive([500, 302]);
     const { webhooks } = await start({ retryDelaysMs: [1, 1, 1, 1] });
-    await webhooks.set(defaultVaultId, `https://localhost:${upstream.port}/`);
+    await webhooks.set(operator, defaultVaultId, `https://localhost:${upstream.port}/`);
     await webhooks.deliver(defaultVaultId, "proposal.created", {});
     await expect.poll(() => resultOf(webhooks)).toBe("ok");
     await webhooks.close();
@@ -116,7 +122,7 @@ describeEachDatabase("webhooks", (open) => {
     const redirect = `HTTP/1.1 307 X\r\nLocation: https://localhost:${inside.port}/\r\nContent-Length: 0\r\n\r\n`;
     const upstream = await receive([redirect, redirect, redirect, redirect]);
     const { webhooks } = await start({ retryDelaysMs: [1, 1] });
-    await webhooks.set(defaultVaultId, `https://localhost:${upstream.port}/`);
+    await webhooks.set(operator, defaultVaultId, `https://localhost:${upstream.port}/`);
     await webhooks.deliver(defaultVaultId, "proposal.created", {});
     await expect.poll(() => upstream.connections).toBe(3);
     await expect.poll(() => resultOf(webhooks)).toBe("it answered with status 307");
@@ -131,7 +137,7 @@ describeEachDatabase("webhooks", (open) => {
   ])("fail calmly when the receiver answers nonsense: $says", async ({ answer, says }) => {
     const upstream = await receive([answer]);
     const { webhooks } = await start({ retryDelaysMs: [] });
-    await webhooks.set(defaultVaultId, `https://localhost:${upstream.port}/`);
+    await webhooks.set(operator, defaultVaultId, `https://localhost:${upstream.port}/`);
     await webhooks.deliver(defaultVaultId, "proposal.created", {});
     await expect.poll(() => resultOf(webhooks)).toMatch(says);
     await webhooks.close();
@@ -155,7 +161,7 @@ describeEachDatabase("webhooks", (open) => {
       "0x7f.1",
       "2130706433",
     ]) {
-      await webhooks.set(defaultVaultId, `https://${host}:${upstream.port}/latest/meta-data`);
+      await webhooks.set(operator, defaultVaultId, `https://${host}:${upstream.port}/latest/meta-data`);
       await webhooks.deliver(defaultVaultId, "proposal.created", {});
       await expect.poll(() => resultOf(webhooks)).toMatch(/network policy does not allow/);
     }
@@ -167,7 +173,7 @@ describeEachDatabase("webhooks", (open) => {
     const { webhooks, policy } = await start({ retryDelaysMs: [] });
     policy.protect({ host: "127.0.0.1", port: upstream.port });
     for (const authority of [`127.0.0.1:${upstream.port}`, "169.254.169.254"]) {
-      await webhooks.set(defaultVaultId, `https://${authority}/`);
+      await webhooks.set(operator, defaultVaultId, `https://${authority}/`);
       await webhooks.deliver(defaultVaultId, "proposal.created", {});
       await expect.poll(() => resultOf(webhooks)).toMatch(/network policy does not allow/);
     }
@@ -179,7 +185,7 @@ describeEachDatabase("webhooks", (open) => {
     const upstream = await startRawUpstream({ authority: stranger, names: ["localhost"], script: () => undefined });
     running.push(upstream);
     const { webhooks } = await start({ retryDelaysMs: [] });
-    await webhooks.set(defaultVaultId, `https://localhost:${upstream.port}/`);
+    await webhooks.set(operator, defaultVaultId, `https://localhost:${upstream.port}/`);
     await webhooks.deliver(defaultVaultId, "proposal.created", {});
     await expect.poll(() => resultOf(webhooks)).toMatch(/certificate of localhost/);
     await webhooks.close();
@@ -197,13 +203,13 @@ describeEachDatabase("webhooks", (open) => {
     `https://hooks.example.com/${"x".repeat(2_000)}`,
   ])("refuse the address %j", async (address) => {
     const { webhooks } = await start();
-    expect(await codeOf(webhooks.set(defaultVaultId, address))).toBe("invalid_webhook");
+    expect(await codeOf(webhooks.set(operator, defaultVaultId, address))).toBe("invalid_webhook");
     expect(await codeOf(webhooks.get(defaultVaultId))).toBe("webhook_not_found");
   });
 
   it("keep address and secret sealed, and show the origin alone", async () => {
     const { webhooks, database } = await start();
-    const secret = await webhooks.set(defaultVaultId, "https://hooks.example.com/services/T000/SECRETPATH");
+    const secret = await webhooks.set(operator, defaultVaultId, "https://hooks.example.com/services/T000/SECRETPATH");
     const row = await database.db.selectFrom("proposal_webhooks").selectAll().executeTakeFirstOrThrow();
     const written = Buffer.from(row.target_sealed).toString("latin1") + JSON.stringify({ ...row, target_sealed: null });
     expect(written).not.toContain("SECRETPATH");
@@ -216,21 +222,21 @@ describeEachDatabase("webhooks", (open) => {
   it("hear nothing more once they are replaced or removed, not even another try", async () => {
     const upstream = await receive([500, 500, 500, 500]);
     const { webhooks } = await start({ retryDelaysMs: [50, 50, 50] });
-    await webhooks.set(defaultVaultId, `https://localhost:${upstream.port}/`);
+    await webhooks.set(operator, defaultVaultId, `https://localhost:${upstream.port}/`);
     await webhooks.deliver(defaultVaultId, "proposal.created", {});
     await expect.poll(() => upstream.connections).toBe(1);
-    await webhooks.remove(defaultVaultId);
+    await webhooks.remove(operator, defaultVaultId);
     await webhooks.deliver(defaultVaultId, "proposal.created", {});
     await new Promise((resolve) => setTimeout(resolve, 200));
     await webhooks.close();
     expect(upstream.connections).toBe(1);
-    expect(await codeOf(webhooks.remove(defaultVaultId))).toBe("webhook_not_found");
+    expect(await codeOf(webhooks.remove(operator, defaultVaultId))).toBe("webhook_not_found");
   });
 
   it("do not keep the server from stopping while they wait for another try", async () => {
     const upstream = await receive([500]);
     const { webhooks } = await start({ retryDelaysMs: [3_600_000] });
-    await webhooks.set(defaultVaultId, `https://localhost:${upstream.port}/`);
+    await webhooks.set(operator, defaultVaultId, `https://localhost:${upstream.port}/`);
     await webhooks.deliver(defaultVaultId, "proposal.created", {});
     await expect.poll(() => resultOf(webhooks)).toMatch(/status 500/);
     await webhooks.close();
@@ -240,7 +246,7 @@ describeEachDatabase("webhooks", (open) => {
     const silent = await startRawUpstream({ authority, names: ["localhost"], script: () => undefined });
     running.push(silent);
     const { webhooks } = await start();
-    await webhooks.set(defaultVaultId, `https://localhost:${silent.port}/`);
+    await webhooks.set(operator, defaultVaultId, `https://localhost:${silent.port}/`);
     await webhooks.deliver(defaultVaultId, "proposal.created", {});
     await expect.poll(() => silent.received.join("")).toContain("proposal.created");
     await webhooks.close();
@@ -259,7 +265,7 @@ describeEachDatabase("webhooks", (open) => {
     const address = server.address();
     const port = typeof address === "object" ? address?.port : 0;
     const { webhooks } = await start({ allowsPlainHttp: true });
-    await webhooks.set(defaultVaultId, `http://127.0.0.1:${port}/`);
+    await webhooks.set(operator, defaultVaultId, `http://127.0.0.1:${port}/`);
     await webhooks.deliver(defaultVaultId, "proposal.created", {});
     await expect.poll(() => resultOf(webhooks)).toBe("ok");
     await webhooks.close();

@@ -1,5 +1,6 @@
 import { beforeAll, expect, it } from "vitest";
-import { VaultNetworkSettings } from "../../../src/domain/vaults/network-settings.ts";
+import { Audit } from "../../../src/domain/audit/audit.ts";
+import { type NetworkSettingsPatch, VaultNetworkSettings } from "../../../src/domain/vaults/network-settings.ts";
 import { VaultWriter } from "../../../src/domain/vaults/vault-writer.ts";
 import { formatIp } from "../../../src/net/address.ts";
 import { describeEachDatabase } from "../../support/database.ts";
@@ -16,29 +17,32 @@ describeEachDatabase("the networks of a vault", (open) => {
     const here = await buildVaultWorld(await open());
     const writer = new VaultWriter(here);
     const mayOpen = (network: string) => network.startsWith("10.");
-    return { ...here, networks: new VaultNetworkSettings({ database: here.database, writer, mayOpen }) };
+    const networks = new VaultNetworkSettings({ database: here.database, writer, audit: new Audit(here), mayOpen });
+    const write = (patch: NetworkSettingsPatch) =>
+      networks.write(here.owner, { id: defaultVaultId, name: "default" }, patch);
+    return { ...here, networks, write };
   }
 
   it("are as the instance has them until they are set, and again when they are taken away", async () => {
-    const { networks } = await world();
+    const { networks, write } = await world();
     const unset = { allowlist: undefined, upstreamCa: undefined };
     expect(await networks.read(defaultVaultId)).toEqual(unset);
     const patch = networks.check({ allowlist: [" 10.1.0.0/16", "10.2.0.1"], upstreamCa: authority.pem });
-    await networks.write(defaultVaultId, patch);
+    await write(patch);
     const set = await networks.read(defaultVaultId);
     expect(set.allowlist).toEqual(["10.1.0.0/16", "10.2.0.1"]);
     expect(set.upstreamCa?.trim()).toBe(authority.pem.trim());
-    await networks.write(defaultVaultId, { allowlist: [] });
+    await write({ allowlist: [] });
     expect(await networks.read(defaultVaultId)).toEqual({ ...set, allowlist: [] });
-    await networks.write(defaultVaultId, { allowlist: null, upstreamCa: null });
+    await write({ allowlist: null, upstreamCa: null });
     expect(await networks.read(defaultVaultId)).toEqual(unset);
   });
 
   it("are in the picture that requests are decided from, of that vault alone", async () => {
-    const { networks, snapshots, vaults, owner } = await world();
+    const { write, snapshots, vaults, owner } = await world();
     const other = await vaults.create(owner, "other");
     expect((await snapshots.load(defaultVaultId)).network).toEqual({ networks: undefined, roots: undefined });
-    await networks.write(defaultVaultId, { allowlist: ["10.1.0.0/16"], upstreamCa: authority.pem });
+    await write({ allowlist: ["10.1.0.0/16"], upstreamCa: authority.pem });
     const { network } = await snapshots.load(defaultVaultId);
     expect(network?.networks?.map(({ bytes, bits }) => `${formatIp(bytes)}/${bits}`)).toEqual(["10.1.0.0/16"]);
     expect(network?.roots).toBe(authority.pem);
@@ -46,9 +50,9 @@ describeEachDatabase("the networks of a vault", (open) => {
   });
 
   it("open nothing when what is stored cannot be read", async () => {
-    const { networks, snapshots, database } = await world();
+    const { write, snapshots, database } = await world();
     for (const value of ["nonsense", "{}", '["10.0.0.0/99"]', '["10.0.0.0/8", 7]', '"10.0.0.0/8"']) {
-      await networks.write(defaultVaultId, { allowlist: ["10.1.0.0/16"] });
+      await write({ allowlist: ["10.1.0.0/16"] });
       await database.db
         .updateTable("vault_settings")
         .set({ value })

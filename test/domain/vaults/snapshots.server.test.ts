@@ -39,18 +39,19 @@ describeEachDatabase("snapshots", (open) => {
 
   it("end with every kind of change to their vault", async () => {
     const here = await world();
-    const { snapshots, services, vaultSettings, credentials } = here;
+    const { snapshots, services, vaultSettings, credentials, owner } = here;
+    const vault = { id: defaultVaultId, name: "default" };
     const edits: (() => Promise<unknown>)[] = [
-      () => services.upsert(defaultVaultId, [github]),
-      () => services.setEnabled(defaultVaultId, "github", false),
-      () => services.replace(defaultVaultId, [github]),
+      () => services.upsert(owner, defaultVaultId, [github]),
+      () => services.setEnabled(owner, defaultVaultId, "github", { isEnabled: false }),
+      () => services.replace(owner, defaultVaultId, [github]),
       () => setCredentials(here, { TOK: "one" }),
       () => setCredentials(here, { TOK: "two" }),
-      () => credentials.delete(defaultVaultId, ["TOK"]),
-      () => vaultSettings.write(defaultVaultId, { unmatchedHostPolicy: "deny" }),
-      () => vaultSettings.write(defaultVaultId, { scrubMode: "block" }),
-      () => services.remove(defaultVaultId, "github"),
-      () => services.clear(defaultVaultId),
+      () => credentials.delete(owner, defaultVaultId, ["TOK"]),
+      () => vaultSettings.write(owner, vault, { unmatchedHostPolicy: "deny" }),
+      () => vaultSettings.write(owner, vault, { scrubMode: "block" }),
+      () => services.remove(owner, defaultVaultId, "github"),
+      () => services.clear(owner, defaultVaultId),
     ];
     for (const edit of edits) {
       const before = await snapshots.load(defaultVaultId);
@@ -65,16 +66,16 @@ describeEachDatabase("snapshots", (open) => {
     const { snapshots, vaults, services, owner } = await world();
     const kept = await snapshots.load(defaultVaultId);
     const other = await vaults.create(owner, "other");
-    await services.upsert(other.id, [github]);
+    await services.upsert(owner, other.id, [github]);
     expect(snapshots.current(defaultVaultId)).toBe(kept);
     expect((await snapshots.load(other.id)).match(target)).toMatchObject({ kind: "service" });
     expect(kept.match(target)).toEqual({ kind: "none" });
   });
 
   it("are not kept when their vault changed while they were read", async () => {
-    const { snapshots, services } = await world();
+    const { snapshots, services, owner } = await world();
     const early = snapshots.load(defaultVaultId);
-    await services.upsert(defaultVaultId, [github]);
+    await services.upsert(owner, defaultVaultId, [github]);
     await early;
     const later = snapshots.current(defaultVaultId) ?? (await snapshots.load(defaultVaultId));
     expect(later.match(target)).toMatchObject({ kind: "service" });
@@ -84,14 +85,14 @@ describeEachDatabase("snapshots", (open) => {
     const { snapshots, vaults, owner } = await world();
     const { id } = await vaults.create(owner, "short-lived");
     await snapshots.load(id);
-    await vaults.delete(id);
+    await vaults.delete(owner, id);
     expect(snapshots.current(id)).toBeUndefined();
     await expect(snapshots.load(id)).rejects.toThrow(NotFound);
   });
 
   it("render headers once, then answer without waiting for a minute", async () => {
     const here = await world();
-    await here.services.upsert(defaultVaultId, [github]);
+    await here.services.upsert(here.owner, defaultVaultId, [github]);
     await setCredentials(here, { TOK: "sk_live_1" });
     const snapshot = await here.snapshots.load(defaultVaultId);
     const found = snapshot.match(target);
@@ -112,14 +113,16 @@ describeEachDatabase("snapshots", (open) => {
 
   it("need no credential for a passthrough service", async () => {
     const here = await world();
-    await here.services.upsert(defaultVaultId, [{ ...github, auth: { type: "passthrough" } }]);
+    await here.services.upsert(here.owner, defaultVaultId, [{ ...github, auth: { type: "passthrough" } }]);
     expect(await injected(await here.snapshots.load(defaultVaultId))).toEqual([]);
   });
 
   it("hand over what a substitution needs, of passthrough services as well", async () => {
     const here = await world();
     const substitutions = [{ key: "SID", placeholder: "__sid__", in: ["path"] }];
-    await here.services.upsert(defaultVaultId, [{ ...github, auth: { type: "passthrough" }, substitutions }]);
+    await here.services.upsert(here.owner, defaultVaultId, [
+      { ...github, auth: { type: "passthrough" }, substitutions },
+    ]);
     await setCredentials(here, { SID: "AC123", OTHER: "not asked for" });
     const snapshot = await here.snapshots.load(defaultVaultId);
     const found = snapshot.match(target);
@@ -130,7 +133,7 @@ describeEachDatabase("snapshots", (open) => {
   it("name the missing credentials and nothing else", async () => {
     const here = await world();
     const auth = { type: "basic", username: "USR", password: "PWD" };
-    await here.services.upsert(defaultVaultId, [{ ...github, auth }]);
+    await here.services.upsert(here.owner, defaultVaultId, [{ ...github, auth }]);
     await setCredentials(here, { USR: "ann" });
     const error = await failure(injected(await here.snapshots.load(defaultVaultId)));
     expect(error).toMatchObject({ status: 502, code: "credential_not_found", details: { credential_keys: ["PWD"] } });
@@ -143,7 +146,7 @@ describeEachDatabase("snapshots", (open) => {
     { value: "nul\u0000byte", because: "NUL cuts the value for some servers" },
   ])("refuse a value with control characters: $because", async ({ value }) => {
     const here = await world();
-    await here.services.upsert(defaultVaultId, [github]);
+    await here.services.upsert(here.owner, defaultVaultId, [github]);
     await setCredentials(here, { TOK: value });
     const error = await failure(injected(await here.snapshots.load(defaultVaultId)));
     expect(error).toMatchObject({ status: 502, code: "credential_unusable", details: { credential_keys: ["TOK"] } });
@@ -152,7 +155,7 @@ describeEachDatabase("snapshots", (open) => {
 
   it("write text beyond ASCII as UTF-8 bytes, one character each", async () => {
     const here = await world();
-    await here.services.upsert(defaultVaultId, [github]);
+    await here.services.upsert(here.owner, defaultVaultId, [github]);
     await setCredentials(here, { TOK: "pä" });
     expect(await injected(await here.snapshots.load(defaultVaultId))).toEqual([
       { name: "Authorization", value: "Bearer p\u00c3\u00a4" },
@@ -161,7 +164,7 @@ describeEachDatabase("snapshots", (open) => {
 
   it("do not open a value that was moved from another credential", async () => {
     const here = await world();
-    await here.services.upsert(defaultVaultId, [github]);
+    await here.services.upsert(here.owner, defaultVaultId, [github]);
     await setCredentials(here, { TOK: "mine", STOLEN: "theirs" });
     const { db } = here.database;
     const stolen = await db

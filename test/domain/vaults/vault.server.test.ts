@@ -31,17 +31,17 @@ describeEachDatabase("vaults", (open) => {
     const attempts = await Promise.allSettled([vaults.create(owner, "alpha"), vaults.create(owner, "alpha")]);
     expect(attempts.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
     const { id } = await vaults.create(owner, "beta");
-    await expect(vaults.rename(id, "beta", "alpha")).rejects.toThrow(Conflict);
-    await vaults.rename(id, "beta", "gamma");
+    await expect(vaults.rename(owner, { id, name: "beta" }, "alpha")).rejects.toThrow(Conflict);
+    await vaults.rename(owner, { id, name: "beta" }, "gamma");
     expect((await vaults.listAll()).map(({ name }) => name)).toEqual(["alpha", "default", "gamma"]);
   });
 
   it("take everything in them along when they go", async () => {
     const here = await world();
     const { id } = await here.vaults.create(here.owner, "alpha");
-    await here.services.upsert(id, [{ name: "svc", host: "a.example.com", auth: { type: "passthrough" } }]);
+    await here.services.upsert(here.owner, id, [{ name: "svc", host: "a.example.com", auth: { type: "passthrough" } }]);
     await setCredentials(here, { KEPT: "in the default vault" });
-    await here.vaults.delete(id);
+    await here.vaults.delete(here.owner, id);
     const { db } = here.database;
     expect(await db.selectFrom("services").selectAll().execute()).toEqual([]);
     expect(await db.selectFrom("vault_grants").selectAll().where("vault_id", "=", id).execute()).toEqual([]);

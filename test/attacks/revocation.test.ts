@@ -104,7 +104,7 @@ describe("a tunnel that stays open", () => {
 
   it("does not outlive its token as a WebSocket", async () => {
     stage.secure.script = (connection) => {
-      if (!connection.received.endsWith("\r\n\r\n")) return connection.send("echo");
+      if (!connection.received.endsWith("\r\n\r\n")) return connection.send("\x81\x04echo");
       const key = /^Sec-WebSocket-Key: (.*)$/im.exec(connection.received)?.[1]?.trim() ?? "";
       const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
       const lines = ["Upgrade: websocket", "Connection: Upgrade", `Sec-WebSocket-Accept: ${accept}`];
@@ -118,8 +118,8 @@ describe("a tunnel that stays open", () => {
     await newAgent("bystander");
     await stage.server.api("DELETE", "/v1/agents/bystander");
     await new Promise((resolve) => setTimeout(resolve, 2_500));
-    wire.send("frame");
-    expect(await wire.next(4)).toBe("echo");
+    wire.send("\x81\x85\0\0\0\0frame");
+    expect(await wire.next(6)).toBe("\x81\x04echo");
 
     await stage.server.api("DELETE", "/v1/agents/talker");
     await wire.untilClosed();

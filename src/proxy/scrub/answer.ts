@@ -67,8 +67,9 @@ export class AnswerScrubber {
     // The answer to HEAD keeps what it says of a body that it does not have.
     if (framing.kind === "none" || (framing.kind === "length" && framing.length === 0))
       return { head: clean, framing, body: undefined };
+    const { mode, needles } = this.plan;
     const contentEncodings = head.fields.valuesOf(Field.contentEncoding);
-    const body = new BodyScrubber({ ...this.plan, status: head.status, contentEncodings }, sink);
+    const body = new BodyScrubber({ mode, needles, status: head.status, contentEncodings }, sink);
     this.#body = body;
     if (body.keepsLength) return { head: clean, framing, body };
     return {

@@ -42,7 +42,7 @@ export class BodyScrubber {
   readonly #sink: ScrubbedBodySink;
   readonly #codings: readonly Coding[];
   readonly #keepsLength: boolean;
-  #decoders: Transform[] = [];
+  #decoders: readonly Transform[] = noDecoders;
   #encodedBytes = 0;
   #decodedBytes = 0;
   #isFull = false;
@@ -200,6 +200,7 @@ export class BodyScrubber {
 }
 
 const zlibHeader = Buffer.of(0x78, 0x9c);
+const noDecoders: readonly Transform[] = [];
 
 /** What speaks of the exact bytes, which change (RFC 9530, RFC 3230, RFC 1864). */
 const ofTheBytes: readonly string[] = [

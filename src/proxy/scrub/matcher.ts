@@ -27,17 +27,22 @@ const spareSteps = 4096;
  * reports nothing.
  */
 export function mayHoldNeedle(set: NeedleSet, data: Buffer): boolean {
+  try {
+    return matcherFor(set).matches(data).length > 0;
+  } catch (error) {
+    if (error instanceof TooIntricate) return true;
+    throw error;
+  }
+}
+
+/** One for all who look for the same: what it knows of a piece of data is good until it is given the next one. */
+export function matcherFor(set: NeedleSet): Matcher {
   let matcher = matchers.get(set);
   if (matcher === undefined) {
     matcher = new Matcher(set);
     matchers.set(set, matcher);
   }
-  try {
-    return matcher.matches(data).length > 0;
-  } catch (error) {
-    if (error instanceof TooIntricate) return true;
-    throw error;
-  }
+  return matcher;
 }
 
 const matchers = new WeakMap<NeedleSet, Matcher>();

@@ -1,6 +1,6 @@
 import type { CredentialKey, ScrubMode } from "../../domain/services/service.ts";
 import { UpstreamFailed } from "../../errors.ts";
-import { type Match, Matcher, TooIntricate } from "./matcher.ts";
+import { type Match, type Matcher, matcherFor, TooIntricate } from "./matcher.ts";
 import type { NeedleSet } from "./needles.ts";
 
 /** What is done about a value that is found; with `off` there is no scanner. */
@@ -10,6 +10,7 @@ const marker = Buffer.from("[redacted]");
 const filler = 0x2a;
 const neverInUtf8 = Buffer.of(0xff);
 const nothing: readonly Match[] = [];
+const noKeys: ReadonlySet<CredentialKey> = new Set();
 const empty = Buffer.alloc(0);
 
 /**
@@ -21,8 +22,7 @@ const empty = Buffer.alloc(0);
  * stay true.
  */
 export class Scanner {
-  /** The credentials whose values were found so far. */
-  readonly found = new Set<CredentialKey>();
+  #found: Set<CredentialKey> | undefined;
   /** How many values were found. */
   count = 0;
   readonly #set: NeedleSet;
@@ -37,7 +37,12 @@ export class Scanner {
   constructor(set: NeedleSet, mode: ActiveScrubMode) {
     this.#set = set;
     this.#mode = mode;
-    this.#matcher = new Matcher(set);
+    this.#matcher = matcherFor(set);
+  }
+
+  /** The credentials whose values were found so far. */
+  get found(): ReadonlySet<CredentialKey> {
+    return this.#found ?? noKeys;
   }
 
   /** How many bytes wait for what comes next. */
@@ -135,7 +140,8 @@ export class Scanner {
       const key = this.#set.needles[needle]?.key;
       if (key === undefined) continue;
       this.count += 1;
-      this.found.add(key);
+      this.#found ??= new Set();
+      this.#found.add(key);
     }
     if (this.#mode === "block" && matches.length > 0) throw credentialInAnswer([...this.found]);
   }

@@ -13,7 +13,7 @@ export interface MessageRewriters {
   readonly toUpstream: FrameRewriter | undefined;
   readonly toAgent: FrameRewriter | undefined;
   /** The credentials whose values were found so far in messages of the upstream. */
-  readonly found: ReadonlySet<CredentialKey>;
+  readonly found: () => ReadonlySet<CredentialKey>;
 }
 
 /** The upgrade of a service whose messages are looked into. */
@@ -46,7 +46,7 @@ export class MessageInspection {
     return {
       toUpstream: substitutions && substitutingRewriter(substitutions, options),
       toAgent: scrubbing?.rewriter,
-      found: scrubbing?.scanner.found ?? new Set(),
+      found: () => scrubbing?.scanner.found ?? new Set(),
     };
   }
 }

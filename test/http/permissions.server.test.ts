@@ -254,8 +254,8 @@ const table: readonly Row[] = [
   { route: "PATCH /v1/vaults/{name}/services/{ref}", needs: "admin", at: ["none"], body: { enabled: true } },
   { route: "DELETE /v1/vaults/{name}/services/{ref}", needs: "admin", at: ["none"] },
   { route: "GET /v1/vaults/{name}/logs", needs: "member" },
-  // A position that is none: else the answer would not end.
-  { route: "GET /v1/vaults/{name}/logs/tail", needs: "member", query: "?after=nothing" },
+  // A time that is none: else the answer would not end.
+  { route: "GET /v1/vaults/{name}/logs/tail", needs: "member", query: "?since=never" },
   { route: "GET /v1/vaults/{name}/logs/export", needs: "member" },
   { route: "GET /v1/vaults/{name}/discovered-hosts", needs: "member" },
 

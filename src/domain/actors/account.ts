@@ -1,7 +1,7 @@
 /** People's own accounts: register, verify, sign in, change or reset the password, delete. */
 import type { Transaction } from "kysely";
 import { uuidv7 } from "../../crypto/token.ts";
-import { Conflict, Forbidden, InvalidInput, NotFound, RateLimited, Unauthenticated } from "../../errors.ts";
+import { Conflict, Forbidden, NotFound, Unauthenticated } from "../../errors.ts";
 import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
@@ -11,7 +11,8 @@ import { anonymous, person as authorOfPerson, type By } from "../audit/author.ts
 import type { Clock } from "../clock.ts";
 import type { Mail } from "../mail.ts";
 import type { Settings } from "../settings.ts";
-import type { Codes } from "./codes.ts";
+import { findUser, hasUsers, type Named } from "./account-rows.ts";
+import { type Codes, requireAccepted, wrongCode } from "./codes.ts";
 import { domainOf, findEmail, normalizeEmail, parseEmail } from "./email.ts";
 import { grantDefaultVault } from "./first-owner.ts";
 import { recordLostGrants } from "./grant-trail.ts";
@@ -394,29 +395,5 @@ export class Accounts {
   ): void {
     const target = { type: "user", id: user?.id ?? "", name: user?.email ?? "" };
     this.#audit.record(tx, by, { action, target, ...change });
-  }
-}
-
-interface Named {
-  readonly id: string;
-  readonly email: string;
-}
-
-async function hasUsers(db: Pick<Transaction<Schema>, "selectFrom">): Promise<boolean> {
-  return (await db.selectFrom("users").select("id").limit(1).executeTakeFirst()) !== undefined;
-}
-
-async function findUser(tx: Transaction<Schema>, email: string) {
-  return tx.selectFrom("users").select(["id", "email", "is_active"]).where("email", "=", email).executeTakeFirst();
-}
-
-function wrongCode(what: string): InvalidInput {
-  return new InvalidInput("invalid_code", `Invalid or expired ${what} code`);
-}
-
-function requireAccepted(outcome: "accepted" | "wrong" | "blocked", what: string): void {
-  if (outcome === "wrong") throw wrongCode(what);
-  if (outcome === "blocked") {
-    throw new RateLimited("too_many_codes", "Too many failed attempts; request a new code in 15 minutes");
   }
 }

@@ -2,23 +2,28 @@
  * Invitations of agents: a token that lives for minutes stands in a prompt or a script, and the agent exchanges it for
  * its own. The own token is then known to the agent alone.
  */
-import type { Selectable, Transaction } from "kysely";
 import { mintToken, tokenDigest, uuidv7 } from "../../crypto/token.ts";
-import { Conflict, Forbidden, Gone, InvalidInput, NotFound, RateLimited } from "../../errors.ts";
+import { Conflict, Forbidden, Gone, InvalidInput, NotFound } from "../../errors.ts";
 import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
-import type { Schema } from "../../storage/schema.ts";
 import type { Audit } from "../audit/audit.ts";
 import { anonymous } from "../audit/author.ts";
 import type { Clock } from "../clock.ts";
 import { parseSlug } from "../slug.ts";
 import type { Agents } from "./agent.ts";
+import {
+  type AgentInviteRow,
+  claimAgentInvite,
+  existingVaults,
+  managedStill,
+  requireRoom,
+  vaultsOf,
+} from "./agent-invite-rows.ts";
 import { findAgent, insertAgent, issueAgentToken, nameTaken, replaceAgentToken } from "./agent-rows.ts";
 import { recordNewGrant } from "./grant-trail.ts";
 import {
   type AssignedVault,
   describeAssigned,
-  instanceRoleOf,
   parseAssignments,
   type RequestedVault,
   stillAssignable,
@@ -30,7 +35,6 @@ import type { Caller } from "./session.ts";
 const minTtlSeconds = 60;
 const maxTtlSeconds = 7 * 86_400;
 const maxTokenTtlSeconds = 365 * 86_400;
-const maxPending = 100;
 const suffixLength = 8;
 
 export type AgentInviteStatus = "pending" | "redeemed" | "revoked" | "expired";
@@ -73,8 +77,6 @@ export interface RedeemedAgent {
   readonly name: string;
   readonly vaults: readonly AssignedVault[];
 }
-
-type Row = Selectable<Schema["agent_invites"]>;
 
 export class AgentInvites {
   readonly #database: Database;
@@ -249,7 +251,7 @@ export class AgentInvites {
     const nowMs = this.#clock.now();
     return this.#changes
       .transaction(async (tx, announce) => {
-        if (!(await claim(tx, row.id, this.#now()))) throw gone("redeemed");
+        if (!(await claimAgentInvite(tx, row.id, this.#now()))) throw gone("redeemed");
         const ttlSeconds = row.session_ttl_seconds ?? undefined;
         // Whoever has the link redeems it: nobody has proved to be anybody.
         const by = anonymous(caller);
@@ -272,7 +274,7 @@ export class AgentInvites {
           const rotated = await replaceAgentToken(tx, row.agent_id, { nowMs, ttlSeconds });
           return { token: rotated, name: agentToRotate.name, vaults: [] };
         }
-        const vaults = await stillAssignable(tx, row.created_by_id, await existing(tx, vaultsOf(row)));
+        const vaults = await stillAssignable(tx, row.created_by_id, await existingVaults(tx, vaultsOf(row)));
         const createdBy = { type: row.created_by_type, id: row.created_by_id };
         const role = row.role as InstanceRole;
         const id = await insertAgent(tx, { name: agentName, role, vaults, createdBy, nowMs });
@@ -294,7 +296,7 @@ export class AgentInvites {
       });
   }
 
-  async #findOpen(token: string): Promise<Row> {
+  async #findOpen(token: string): Promise<AgentInviteRow> {
     const row = await this.#database.db
       .selectFrom("agent_invites")
       .selectAll()
@@ -311,59 +313,7 @@ export class AgentInvites {
   }
 }
 
-async function requireRoom(tx: Transaction<Schema>, now: string): Promise<void> {
-  const pending = await tx
-    .selectFrom("agent_invites")
-    .select((on) => on.fn.countAll<number>().as("count"))
-    .where("status", "=", "pending")
-    .where("expires_at", ">", now)
-    .executeTakeFirstOrThrow();
-  if (Number(pending.count) < maxPending) return;
-  throw new RateLimited("too_many_invites", `There are ${maxPending} pending invitations already; revoke some first`);
-}
-
-async function claim(tx: Transaction<Schema>, id: string, now: string): Promise<boolean> {
-  const claimed = await tx
-    .updateTable("agent_invites")
-    .set({ status: "redeemed", redeemed_at: now })
-    .where("id", "=", id)
-    .where("status", "=", "pending")
-    .where("expires_at", ">", now)
-    .executeTakeFirst();
-  return claimed.numUpdatedRows > 0n;
-}
-
-/** The agent, if whoever made the invitation could still rotate its token: an owner, or a member that created it. */
-async function managedStill(tx: Transaction<Schema>, agentId: string, giverId: string | null) {
-  if (giverId === null) return undefined;
-  const giverRole = await instanceRoleOf(tx, giverId);
-  const agent = await tx
-    .selectFrom("agents")
-    .select(["name", "role", "status", "created_by_id"])
-    .where("id", "=", agentId)
-    .executeTakeFirst();
-  if (giverRole === "owner") return agent;
-  return giverRole === "member" && agent?.role !== "owner" && agent?.created_by_id === giverId ? agent : undefined;
-}
-
-/** A vault may have been deleted or renamed since. */
-async function existing(tx: Transaction<Schema>, vaults: readonly AssignedVault[]): Promise<readonly AssignedVault[]> {
-  if (vaults.length === 0) return [];
-  const ids = vaults.map(({ vaultId }) => vaultId);
-  const rows = await tx.selectFrom("vaults").select(["id", "name"]).where("id", "in", ids).execute();
-  const names = new Map(rows.map((row) => [row.id, row.name]));
-  return vaults.flatMap((vault) => {
-    const vaultName = names.get(vault.vaultId);
-    return vaultName === undefined ? [] : [{ ...vault, vaultName }];
-  });
-}
-
-/** Only `create` writes that column, as AssignedVault[]. */
-function vaultsOf(row: Row): readonly AssignedVault[] {
-  return JSON.parse(row.vaults) as AssignedVault[];
-}
-
-function describe(row: Row, now: string): AgentInvite {
+function describe(row: AgentInviteRow, now: string): AgentInvite {
   const isOverdue = row.status === "pending" && row.expires_at <= now;
   return {
     id: row.id,

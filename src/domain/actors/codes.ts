@@ -3,6 +3,7 @@ import { randomInt } from "node:crypto";
 import type { Transaction } from "kysely";
 import type { Keyring } from "../../crypto/keyring.ts";
 import { uuidv7 } from "../../crypto/token.ts";
+import { InvalidInput, RateLimited } from "../../errors.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
 import type { Clock } from "../clock.ts";
@@ -121,5 +122,17 @@ export class Codes {
   /** Six digits behind a bare hash are a table of a million rows; behind a key they are not. */
   #mac(purpose: CodePurpose, email: string, code: string): Promise<string> {
     return this.#keyring.mac("one-time-code", `${purpose}\n${email}\n${code}`);
+  }
+}
+
+export function wrongCode(what: string): InvalidInput {
+  return new InvalidInput("invalid_code", `Invalid or expired ${what} code`);
+}
+
+/** @throws {InvalidInput} `invalid_code`. @throws {RateLimited} `too_many_codes`. */
+export function requireAccepted(outcome: CodeOutcome, what: string): void {
+  if (outcome === "wrong") throw wrongCode(what);
+  if (outcome === "blocked") {
+    throw new RateLimited("too_many_codes", "Too many failed attempts; request a new code in 15 minutes");
   }
 }

@@ -17,9 +17,10 @@ import type { CredentialKey } from "../services/service.ts";
 import type { VaultWriter } from "../vaults/vault-writer.ts";
 import { refuseExternalStore } from "./credential.ts";
 import { type Flow, isSameBrowser, OAuthFlows, settingsTag } from "./oauth-flow.ts";
-import { hasTokenEndpoint, manual, type OAuthSettings, refused, type TokenAuthMethod } from "./oauth-settings.ts";
+import type { OAuthSettings } from "./oauth-settings.ts";
 import { findOAuth, freshRevision, noTokens, type OAuthRow, OAuthStore, type SecretChange } from "./oauth-store.ts";
-import { TokenCallFailed, type TokenEndpoint, type Tokens } from "./token-endpoint.ts";
+import { settingsForUpload, type TokenUpload, tokensForUpload } from "./oauth-upload.ts";
+import { TokenCallFailed, type TokenEndpoint } from "./token-endpoint.ts";
 
 export interface ConnectRequest {
   readonly vaultId: string;
@@ -54,21 +55,6 @@ export type CallbackOutcome =
 export interface OAuthStatus {
   readonly connectedAt: string | undefined;
   readonly lastError: string | undefined;
-}
-
-/** A token field of an upload: a value, the stored one, or nothing. */
-export type UploadedToken = { readonly kind: "keep" | "none" } | { readonly kind: "set"; readonly value: Secret };
-
-export interface TokenUpload {
-  readonly vaultId: string;
-  readonly key: CredentialKey;
-  readonly accessToken: UploadedToken;
-  readonly refreshToken: UploadedToken;
-  /** Undefined is what is stored. */
-  readonly tokenUrl: string | undefined;
-  readonly clientId: string | undefined;
-  readonly clientSecret: SecretChange;
-  readonly tokenAuthMethod: TokenAuthMethod | undefined;
 }
 
 export interface OAuthConnectionsOptions {
@@ -193,7 +179,7 @@ export class OAuthConnections {
     await refuseExternalStore(db, vaultId);
     const before = await findOAuth(db, { vaultId, key });
     const settings = settingsForUpload(upload, before);
-    const tokens = await this.#tokensOf(upload, settings, before);
+    const tokens = await tokensForUpload({ ...this.#options, store: this.#store }, { upload, settings, before });
     return this.#options.writer.change(vaultId, async ({ tx, now }) => {
       await refuseExternalStore(tx, vaultId);
       const current = await findOAuth(tx, { vaultId, key });
@@ -326,52 +312,6 @@ export class OAuthConnections {
       .execute();
   }
 
-  async #tokensOf(
-    upload: TokenUpload,
-    settings: OAuthSettings,
-    before: OAuthRow | undefined,
-  ): Promise<
-    | { readonly kind: "fresh"; readonly tokens: Tokens }
-    | { readonly kind: "as-given"; readonly accessToken: Secret | undefined; readonly refreshToken: Secret | undefined }
-  > {
-    const { accessToken, refreshToken } = upload;
-    if (refreshToken.kind === "set" && hasTokenEndpoint(settings)) {
-      const secret = await this.#secretForUpload(upload, settings, before);
-      const tokens = await this.#options.tokenEndpoint
-        .refresh({ settings, secret }, refreshToken.value)
-        .catch((error: unknown) => {
-          if (!(error instanceof TokenCallFailed)) throw error;
-          throw new InvalidInput("oauth_refresh_token_refused", `Refresh token validation failed: ${error.message}`, {
-            cause: error,
-          });
-        });
-      return { kind: "fresh", tokens: { ...tokens, refreshToken: tokens.refreshToken ?? refreshToken.value } };
-    }
-    const hasStoredToken = before?.valueSealed != null;
-    if (accessToken.kind === "keep" && !hasStoredToken) {
-      throw new InvalidInput("oauth_no_token_to_keep", "No existing access token to preserve: give its value");
-    }
-    if (accessToken.kind === "none" && !hasStoredToken) {
-      throw refused('A refresh token alone needs a "token_url" where it can be used');
-    }
-    return {
-      kind: "as-given",
-      accessToken: accessToken.kind === "set" ? accessToken.value : undefined,
-      refreshToken: refreshToken.kind === "set" ? refreshToken.value : undefined,
-    };
-  }
-
-  /** The stored secret goes only to where it was stored for. */
-  async #secretForUpload(
-    { clientSecret }: TokenUpload,
-    settings: OAuthSettings,
-    before: OAuthRow | undefined,
-  ): Promise<Secret | undefined> {
-    if (clientSecret.kind === "set") return clientSecret.value;
-    if (clientSecret.kind === "clear" || before?.settings.tokenUrl !== settings.tokenUrl) return undefined;
-    return (await this.#store.openClient(before)).secret;
-  }
-
   async #get(vaultId: string, key: CredentialKey): Promise<OAuthRow> {
     const row = await findOAuth(this.#options.database.db, { vaultId, key });
     if (row === undefined) throw oauthNotFound(key);
@@ -403,20 +343,6 @@ function settingsForm({ tokenUrl, clientId, scopes }: OAuthSettings): object {
 export function failureFields({ vaultId, key }: OAuthRow, error: unknown) {
   const isPermanent = error instanceof TokenCallFailed ? error.isPermanent : undefined;
   return { vaultId, key, reason: error instanceof AppError ? error.message : messageOf(error), isPermanent };
-}
-
-/** Fields that the upload leaves out are those that are stored; without any, nothing can refresh the token. */
-function settingsForUpload(upload: TokenUpload, before: OAuthRow | undefined): OAuthSettings {
-  const stored = before?.settings;
-  return {
-    authorizationUrl: stored?.authorizationUrl,
-    tokenUrl: upload.tokenUrl ?? stored?.tokenUrl ?? manual,
-    clientId: upload.clientId ?? stored?.clientId ?? manual,
-    scopes: stored?.scopes ?? "",
-    scopeSeparator: stored?.scopeSeparator ?? " ",
-    disablePkce: stored?.disablePkce ?? false,
-    tokenAuthMethod: upload.tokenAuthMethod ?? stored?.tokenAuthMethod ?? "client_secret_post",
-  };
 }
 
 async function mustFind(tx: Transaction<Schema>, id: string): Promise<OAuthRow> {

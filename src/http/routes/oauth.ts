@@ -4,7 +4,7 @@ import { randomHex } from "../../crypto/token.ts";
 import type { Access } from "../../domain/actors/access.ts";
 import { invalidCredentialKey } from "../../domain/credentials/credential.ts";
 import { isCredentialKey } from "../../domain/credentials/key.ts";
-import type { OAuthConnections, UploadedToken } from "../../domain/credentials/oauth-connections.ts";
+import type { OAuthConnections } from "../../domain/credentials/oauth-connections.ts";
 import { getOAuthProvider, oauthProviders } from "../../domain/credentials/oauth-providers.ts";
 import {
   parseProviderUrl,
@@ -14,6 +14,7 @@ import {
   secretMask,
 } from "../../domain/credentials/oauth-settings.ts";
 import type { SecretChange } from "../../domain/credentials/oauth-store.ts";
+import type { UploadedToken } from "../../domain/credentials/oauth-upload.ts";
 import { AppError, Conflict, InvalidInput } from "../../errors.ts";
 import { json, wireTime } from "../answer.ts";
 import { cookieValue, presentedToken } from "../authenticate.ts";

@@ -418,6 +418,59 @@ const table: readonly Row[] = [
   },
   {
     route: "PATCH /v1/vaults/{name}/settings",
+    case: "of answers with credentials",
+    writes: ["vault.set_policy"],
+    prepare: async ({ owner, vault }) => ({ token: owner, at: [await vault()], body: { scrub: "block" } }),
+  },
+  {
+    route: "POST /v1/proposals",
+    writes: ["proposal.create"],
+    prepare: async ({ owner, vault, api }) => ({
+      token: await api.mint(owner, await vault()),
+      body: { credentials: [{ action: "set", key: "TOK", value: secrets.value }] },
+      status: 201,
+      by: { type: "user", name: "" },
+    }),
+  },
+  {
+    route: "POST /v1/admin/proposals/{id}/approve",
+    writes: ["credential.set", "proposal.approve"],
+    prepare: async ({ owner, vault, api }) => {
+      const name = await vault();
+      await propose(api, owner, name);
+      return { token: owner, at: ["1"], body: { vault: name, credentials: { TOK: secrets.value } } };
+    },
+  },
+  {
+    route: "POST /v1/admin/proposals/{id}/reject",
+    writes: ["proposal.reject"],
+    prepare: async ({ owner, vault, api }) => {
+      const name = await vault();
+      await propose(api, owner, name);
+      return { token: owner, at: ["1"], body: { vault: name, reason: "no" } };
+    },
+  },
+  {
+    route: "PUT /v1/vaults/{name}/proposal-webhook",
+    writes: ["webhook.set"],
+    prepare: async ({ owner, vault }) => ({
+      token: owner,
+      at: [await vault()],
+      body: { url: `https://hooks.example.com/${secrets.header}` },
+    }),
+  },
+  {
+    route: "DELETE /v1/vaults/{name}/proposal-webhook",
+    writes: ["webhook.remove"],
+    prepare: async ({ owner, vault, api }) => {
+      const name = await vault();
+      const body = { url: "https://hooks.example.com/x" };
+      await api.expect(200, "PUT", `/v1/vaults/${name}/proposal-webhook`, { token: owner, body });
+      return { token: owner, at: [name] };
+    },
+  },
+  {
+    route: "PATCH /v1/vaults/{name}/settings",
     case: "of its networks",
     writes: ["vault.set_network"],
     prepare: async ({ owner, vault }) => ({ token: owner, at: [await vault()], body: { network_allowlist: [] } }),
@@ -804,7 +857,7 @@ describeOnEachEngine("the audit trail of the API", (openScratch) => {
   });
 
   it("names the vault of everything that happened in one", async () => {
-    const inVaults = /^(vault|member|service|credential|token)\./;
+    const inVaults = /^(vault|member|service|credential|token|proposal|webhook)\./;
     const entries = await entriesAfter(0);
     expect(entries.filter((entry) => (entry.vault_id !== null) !== inVaults.test(entry.action))).toEqual([]);
   });
@@ -822,6 +875,12 @@ describeOnEachEngine("the audit trail of the API", (openScratch) => {
     expect(codes.filter((code) => new RegExp(`"[^"]*(?<![0-9a-f])${code}(?![0-9a-f])`).test(text))).toEqual([]);
   });
 });
+
+/** A proposal, number 1, of a fresh vault. */
+async function propose(api: ApiServer, owner: string, vault: string): Promise<void> {
+  const body = { credentials: [{ action: "set", key: "TOK" }] };
+  await api.expect(201, "POST", "/v1/proposals", { token: await api.mint(owner, vault), body });
+}
 
 function oauthSettings(provider: OAuthProvider, vault: string) {
   return {

@@ -147,10 +147,6 @@ export interface VaultContext {
   readonly credential_store?: CredentialStore | null;
 }
 
-export interface VaultSettings {
-  readonly unmatched_host_policy: string;
-}
-
 export interface VaultUser {
   readonly email: string;
   readonly role: string;
@@ -282,6 +278,12 @@ export interface Template {
   readonly prefix?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly substitutions?: readonly unknown[];
+}
+
+export interface VaultSettings {
+  readonly unmatched_host_policy: string;
+  /** Absent on servers that do not look into answers. */
+  readonly scrub?: string;
 }
 
 export interface InstanceSettings {

@@ -63,7 +63,7 @@ export class JournalBacklog {
   }
 
   #coalesce(entry: JournalEntry): void {
-    const kind = `${entry.vaultId}\n${entry.sessionId}\n${entry.host}\n${entry.matchedService}\n${entry.status}\n${entry.errorCode}`;
+    const kind = `${entry.vaultId}\n${entry.sessionId}\n${entry.host}\n${entry.matchedService}\n${entry.status}\n${entry.errorCode}\n${entry.scrubbed?.found.join() ?? ""}`;
     const known = this.#coalesced.get(kind) ?? this.#coalesced.get(otherKinds);
     if (known !== undefined) {
       known.count++;

@@ -294,9 +294,15 @@ export class AgentConnection implements Expiring {
         return;
       } else {
         at += this.#body.push(at === 0 ? chunk : chunk.subarray(at));
-        if (this.#body.done) this.#handler?.onRequestEnd();
+        if (this.#body.done) this.#onBodyEnd();
       }
     }
+  }
+
+  #onBodyEnd(): void {
+    // A refusal in the middle of the body, whose end was in the same bytes: there is nothing left to wait for.
+    if (this.#state === "lingering") this.socket.end();
+    else this.#handler?.onRequestEnd();
   }
 
   #start(): void {

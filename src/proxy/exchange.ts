@@ -1,6 +1,5 @@
 import { uuidv7 } from "../crypto/token.ts";
 import type { ScopeLease } from "../domain/actors/scope.ts";
-import type { ScrubFinding } from "../domain/journal-entry.ts";
 import { ProxyLimited } from "../domain/limits/proxy-budget.ts";
 import type { Injection, VaultSnapshot } from "../domain/vaults/snapshot.ts";
 import { AppError, Forbidden, TooLarge, UpstreamFailed } from "../errors.ts";
@@ -8,6 +7,7 @@ import { Admission } from "./admission.ts";
 import type { AgentConnection, RequestHandler } from "./agent-connection.ts";
 import { AnswerScrubbing, type ScrubbedAnswerTarget } from "./answer-scrubbing.ts";
 import type { ProxyContext } from "./context.ts";
+import { findingOf, journalCodeOf, recordExchange } from "./exchange-record.ts";
 import { outgoingTrailers, sniffAuthentication } from "./headers.ts";
 import { Field } from "./http1/field-names.ts";
 import type { HeaderList } from "./http1/fields.ts";
@@ -613,61 +613,39 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   }
 
   #touch(idleMs: number): void {
+    // Once it is answered the connection has a deadline of its own.
+    if (this.#isOver) return;
     this.#connection.deadlineMs = this.#context.deadlines.now + idleMs;
   }
 
   #finish(status: number, code: string): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    this.#scrubbing?.stop();
     this.#admission.leave();
     this.#context.open.remove(this);
-    this.#scrubbing?.stop();
-    const scrubbed = this.#scrubbing && findingOf(this.#scrubbing, this.#rewriters);
     const scope = this.#lease?.scope;
     const { head, route } = this.#inbound;
-    const { log } = this.#context;
     const latencyMs = Math.round(performance.now() - this.#startedAt);
-    const errorCode = code === "" ? "" : (journalCodes[code] ?? code);
-    const service = this.#plan?.service?.name;
-    const outcome = { status, code: errorCode, latencyMs, upstreamMs: this.#upstreamMs };
-    this.#context.metrics.request(scope, this.#plan, outcome);
-    if (log.enabled("debug")) {
-      log.debug("proxy_request", {
-        requestId: this.requestId,
-        vault: scope?.vaultName,
-        method: head.method,
-        scheme: route.scheme,
-        host: route.authority,
-        path: this.#path,
-        service,
-        status,
-        code: errorCode === "" ? undefined : errorCode,
-        latencyMs,
-      });
-    }
-    if (scrubbed !== undefined && scrubbed.found.length > 0) {
-      log.warn("credential_in_answer", {
-        requestId: this.requestId,
-        vault: scope?.vaultName,
-        service,
-        credentialKeys: scrubbed.found,
-        mode: scrubbed.mode,
-      });
-    }
-    // Without a vault there is no journal to write to.
-    if (!scope) return;
+    const errorCode = journalCodeOf(code);
+    this.#context.metrics.request(scope, this.#plan, {
+      status,
+      code: errorCode,
+      latencyMs,
+      upstreamMs: this.#upstreamMs,
+    });
     const authentication = sniffAuthentication(head.fields);
-    this.#context.journal.record({
+    recordExchange(this.#context, scope, {
       requestId: this.requestId,
-      vaultId: scope.vaultId,
-      actorType: scope.actorType,
-      actorId: scope.actorId,
-      sessionId: scope.sessionId,
+      vaultId: scope?.vaultId ?? "",
+      actorType: scope?.actorType ?? "",
+      actorId: scope?.actorId ?? "",
+      sessionId: scope?.sessionId ?? "",
       method: head.method,
       scheme: route.scheme,
       host: route.authority,
       path: this.#path,
-      matchedService: service ?? "",
+      matchedService: this.#plan?.service?.name ?? "",
       credentialKeys: this.#plan?.credentialKeys ?? noKeys,
       status,
       errorCode,
@@ -679,24 +657,15 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       startedAtMs: this.#startedAtMs,
       latencyMs,
       upstreamMs: this.#upstreamMs === null ? null : Math.round(this.#upstreamMs),
-      scrubbed,
+      scrubbed: this.#scrubbing && findingOf(this.#scrubbing, this.#rewriters),
     });
   }
 }
 
-/** Codes that the readers of the journal know by another name (spec of the proxy, section 22.1). */
-const journalCodes: Readonly<Record<string, string>> = { forbidden: "no_match" };
 const noKeys: readonly string[] = [];
 /** The code of a WebSocket's Close frame (RFC 6455, section 7.4.1). */
 const policyViolation = 1008;
 const ordinaryMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
-
-/** Undefined when there is nothing to tell. */
-function findingOf(scrubbing: AnswerScrubbing, messages: MessageRewriters | undefined): ScrubFinding | undefined {
-  const { plan, found: inAnswer, isBlind } = scrubbing;
-  const found = messages === undefined ? inAnswer : new Set([...inAnswer, ...messages.found]);
-  return found.size === 0 && !isBlind ? undefined : { mode: plan.mode, found: [...found], isBlind };
-}
 
 function withoutQuery(target: string): string {
   const query = target.indexOf("?");

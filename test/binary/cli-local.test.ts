@@ -139,7 +139,7 @@ describe("settings and stores of a vault", () => {
   it("are shown and changed, and a mistake changes nothing", async () => {
     await using server = await startBinaryServer();
     await server.cli(register("owner@example.com"), { stdin: `${password}\n` });
-    expect(await server.cli(["vault", "settings", "get"])).toBe("unmatched_host_policy: passthrough\n");
+    expect(await server.cli(["vault", "settings", "get"])).toBe("unmatched_host_policy: passthrough\nscrub: redact\n");
     await server.cli(["vault", "settings", "set", "--unmatched-host-policy", "deny"]);
     expect(JSON.parse(await server.cli(["vault", "settings", "get", "--json"]))).toMatchObject({
       unmatched_host_policy: "deny",

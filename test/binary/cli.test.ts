@@ -78,6 +78,25 @@ describe("the command line of the binary", () => {
     expect(await server.cli(["vault", "service", "list"])).toBe(listed);
   });
 
+  it("shows the settings of a vault and changes the ones that are named", async () => {
+    expect(await server.cli(["vault", "settings", "get"])).toMatch(/passthrough\nscrub: redact/);
+    await server.cli(["vault", "settings", "set", "--scrub", "block"]);
+    await server.cli(["vault", "settings", "set", "--unmatched-host-policy", "deny"]);
+    const settings = JSON.parse(await server.cli(["vault", "settings", "get", "--json"])) as object;
+    expect(settings).toMatchObject({ scrub: "block", unmatched_host_policy: "deny" });
+    await server.cli(["vault", "settings", "set", "--scrub", "redact", "--unmatched-host-policy", "passthrough"]);
+    const nothing = await server.run(["vault", "settings", "set"]);
+    expect(nothing).toMatchObject({ code: 2 });
+    expect(nothing.stderr).toContain("No setting is named");
+  });
+
+  it("stores what a service does with credentials in answers, and lists it", async () => {
+    const service = ["--name", "scrubbed", "--host", "s.example.com", "--auth-type", "bearer", "--token-key", "K"];
+    await server.cli(["vault", "service", "add", ...service, "--scrub", "block"]);
+    expect(await server.cli(["vault", "service", "list"])).toContain("scrub: block");
+    await server.cli(["vault", "service", "remove", "scrubbed", "--yes"]);
+  });
+
   it("finds the vault by flag, variable, project file and choice, in this order", async () => {
     for (const name of ["by-flag", "by-variable", "by-project", "by-choice"])
       await server.cli(["vault", "create", name]);

@@ -430,3 +430,35 @@ describe("the request log over the wire", () => {
     expect(counted.body).toEqual({ hosts: [], total: 1 });
   });
 });
+
+describe("the settings of a vault", () => {
+  const path = "/v1/vaults/alpha/settings";
+  const change = (status: number, body: object, token = tokens.admin) =>
+    api.expect(status, "PATCH", path, { token, body });
+
+  it("are the defaults, until an admin changes one, which leaves the other alone", async () => {
+    const defaults = { unmatched_host_policy: "passthrough", scrub: "redact" };
+    expect(await api.expect(200, "GET", path, { token: tokens.member })).toMatchObject(defaults);
+    expect(await change(200, { scrub: "block" })).toEqual({ ...defaults, scrub: "block" });
+    expect(await change(200, { unmatched_host_policy: "deny" })).toEqual({
+      unmatched_host_policy: "deny",
+      scrub: "block",
+    });
+    expect(await change(200, {})).toEqual({ unmatched_host_policy: "deny", scrub: "block" });
+    expect(await change(200, { scrub: "", unmatched_host_policy: "" })).toEqual(defaults);
+  });
+
+  it("refuse what they do not know, all of it or nothing, and whoever is no admin", async () => {
+    expect(await change(400, { scrub: "loud", unmatched_host_policy: "deny" })).toMatchObject({
+      code: "invalid_scrub",
+    });
+    expect(await change(400, { scrub: "off", unmatched_host_policy: "x" })).toMatchObject({ code: "invalid_policy" });
+    await change(403, { scrub: "off" }, tokens.member);
+    await change(403, { scrub: "off" }, tokens.agent);
+    await change(404, { scrub: "off" }, tokens.stranger);
+    expect(await api.expect(200, "GET", path, { token: tokens.admin })).toMatchObject({
+      unmatched_host_policy: "passthrough",
+      scrub: "redact",
+    });
+  });
+});

@@ -30,12 +30,13 @@ function lines(headers: readonly string[]): string {
 interface Sent extends Partial<RequestOptions> {
   readonly injected?: readonly InjectedHeader[];
   readonly stripped?: ReadonlySet<string>;
+  readonly narrowsCodings?: boolean;
 }
 
 /** The head that goes upstream when this one arrives. */
-function forwarded(head: string, { injected = [], stripped, ...more }: Sent = {}): string {
+function forwarded(head: string, { injected = [], stripped, narrowsCodings = false, ...more }: Sent = {}): string {
   const read = parseRequestHead(Buffer.from(head, "latin1"));
-  const rules = new RequestRules(injected, stripped);
+  const rules = new RequestRules(injected, stripped, { narrowsCodings });
   const options = { target: read.target, host: "a.test", rules, isChunked: false, upgrades: false, ...more };
   return written((out) => writeRequestHead(out, read, options));
 }
@@ -114,6 +115,18 @@ describe("headers on their way upstream", () => {
     },
   ])("$sent: $because", ({ sent, arrive }) => {
     expect(outgoing(sent)).toEqual(arrive);
+  });
+
+  it.each([
+    { asked: "br, x-own", arrives: "br", because: "the other could not be looked into" },
+    { asked: "gzip, deflate, br, zstd", arrives: "gzip, deflate, br, zstd", because: "all of them can" },
+    { asked: "GZIP;q=0.5", arrives: "GZIP;q=0.5", because: "case does not matter" },
+    { asked: "dcz", arrives: "identity", because: "nothing else is left" },
+  ])("ask for $arrives instead of $asked where answers are scrubbed: $because", ({ asked, arrives }) => {
+    const sent = ["Host", "a.test", "Accept", "*/*", "accept-encoding", asked, "X-B", "b"];
+    const arrived = sent.map((part) => (part === asked ? arrives : part));
+    expect(outgoing(sent, { narrowsCodings: true })).toEqual(arrived);
+    expect(outgoing(sent)).toEqual(sent);
   });
 
   it("name both in Connection when an upgrade comes from an agent that takes trailers", () => {

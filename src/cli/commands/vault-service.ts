@@ -84,13 +84,19 @@ const add = command({
       repeatable: true,
       description: "PLACEHOLDER=KEY@SURFACES: replace a placeholder, in path and query when no surfaces are named",
     },
+    scrub: {
+      type: "string",
+      options: ["off", "detect", "redact", "block"],
+      description: "What happens to credentials in answers",
+      shownDefault: "the vault's setting",
+    },
     disabled: { type: "boolean", description: "Add it switched off" },
     description: { type: "string", description: "Accepted for compatibility; not stored" },
     json: jsonFlag,
   },
   async run({ args, given, context }) {
     const vault = await resolveVault(context, (args as VaultArgs).vault);
-    const flags = ["name", "host", "auth-type", "disabled", "substitute"].filter((name) => given.has(name));
+    const flags = ["name", "host", "auth-type", "disabled", "substitute", "scrub"].filter((name) => given.has(name));
     if (args.file !== undefined && flags.length > 0) {
       throw new UsageError("file_and_flags", `--file and --${flags[0]} exclude each other`);
     }
@@ -120,6 +126,7 @@ interface AddFlags extends AuthFlags {
   readonly host: string | undefined;
   readonly disabled: boolean;
   readonly substitute: readonly string[];
+  readonly scrub: string | undefined;
 }
 
 function serviceFromFlags(flags: AddFlags, given: ReadonlySet<string>): Record<string, unknown> {
@@ -128,6 +135,7 @@ function serviceFromFlags(flags: AddFlags, given: ReadonlySet<string>): Record<s
     host: flags.host,
     ...(flags.disabled ? { enabled: false } : {}),
     auth: authFromFlags(flags, given),
+    ...(flags.scrub === undefined ? {} : { scrub: flags.scrub }),
     ...(flags.substitute.length > 0 ? { substitutions: flags.substitute.map(parseSubstitution) } : {}),
   };
 }

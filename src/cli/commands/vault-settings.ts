@@ -1,3 +1,5 @@
+/** `vault settings`: what a vault does with hosts that no service covers, and with answers that hold a credential. */
+import type { VaultSettings } from "../../client/wire.ts";
 import { UsageError } from "../../errors.ts";
 import { command, jsonFlag } from "../command.ts";
 import { asPerson, resolveVault } from "../connect.ts";
@@ -13,15 +15,24 @@ const get = command({
     const vault = await resolveVault(context, (args as VaultArgs).vault);
     const settings = await asPerson(context, {}, (client) => client.vaultSettings(vault));
     if (args.json) return printJson(context.terminal, settings);
-    context.terminal.out(`unmatched_host_policy: ${printable(settings.unmatched_host_policy)}\n`);
+    for (const name of names) {
+      const value = settings[name];
+      if (value !== undefined) context.terminal.out(`${name}: ${printable(value)}\n`);
+    }
   },
 });
+
+/** As the API calls them. */
+const names = ["unmatched_host_policy", "scrub"] as const satisfies readonly (keyof VaultSettings)[];
 
 const set = command({
   meta: {
     name: "set",
     description: "Change settings of the vault; those that are not named stay",
-    examples: ["agent-vault vault settings set --unmatched-host-policy deny"],
+    examples: [
+      "agent-vault vault settings set --unmatched-host-policy deny",
+      "agent-vault vault settings set --scrub block",
+    ],
   },
   args: {
     "unmatched-host-policy": {
@@ -29,19 +40,29 @@ const set = command({
       options: ["passthrough", "deny"],
       description: "What happens to requests that no service covers: sent on without a credential, or refused",
     },
+    scrub: {
+      type: "string",
+      options: ["off", "detect", "redact", "block"],
+      description: "What happens to credentials in answers, for services that do not say it themselves",
+    },
     json: jsonFlag,
   },
   async run({ args, context }) {
     const policy = args["unmatched-host-policy"];
-    if (policy === undefined) {
+    const { scrub } = args;
+    if (policy === undefined && scrub === undefined) {
       throw new UsageError("nothing_to_change", "No setting is named", { hint: "--unmatched-host-policy deny" });
     }
+    const wanted = {
+      ...(policy !== undefined && { unmatched_host_policy: policy }),
+      ...(scrub !== undefined && { scrub }),
+    };
     const vault = await resolveVault(context, (args as VaultArgs).vault);
-    const answer = await asPerson(context, {}, (client) =>
-      client.changeVaultSettings(vault, { unmatched_host_policy: policy }),
-    );
+    const answer = await asPerson(context, {}, (client) => client.changeVaultSettings(vault, wanted));
     if (args.json) return printJson(context.terminal, answer);
-    success(context.terminal, `unmatched_host_policy of the vault "${vault}" is ${answer.unmatched_host_policy}`);
+    for (const name of names) {
+      if (name in wanted) success(context.terminal, `${name} of the vault "${vault}" is ${answer[name]}`);
+    }
   },
 });
 

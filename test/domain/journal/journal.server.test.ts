@@ -87,6 +87,25 @@ describeEachDatabase("the journal", (open) => {
     await journal.close();
   });
 
+  it("remembers what was found in an answer, also when entries are counted together", async () => {
+    const { database, away } = withOutages(await open());
+    const journal = new Journal({ database, log: silentLogger, maxWaiting: 1 });
+    const scrubbed = { mode: "redact", found: ["TOK"], isBlind: false } as const;
+    const blind = { mode: "redact", found: [], isBlind: true } as const;
+    away.isAway = true;
+    journal.record(entry({ path: "/blind", scrubbed: blind }));
+    for (const path of ["/plain", "/plain"]) journal.record(entry({ path }));
+    for (const path of ["/found", "/found", "/found"]) journal.record(entry({ path, scrubbed }));
+    away.isAway = false;
+    await journal.close();
+    const { rows } = await journal.list(defaultVaultId, { limit: 50 });
+    expect(rows.map(({ path, count, scrubbed: found }) => ({ path, count, found })).reverse()).toEqual([
+      { path: "/blind", count: 1, found: blind },
+      { path: "/plain", count: 2, found: undefined },
+      { path: "/found", count: 3, found: scrubbed },
+    ]);
+  });
+
   it("writes by itself, a quarter of a second later", async () => {
     const database = await open();
     const journal = new Journal({ database, log: silentLogger });

@@ -25,7 +25,14 @@ import type { Route, RouteOrigin } from "./route.ts";
 import { type Treatment, untouched } from "./treatment.ts";
 import type { UpstreamConnection, UpstreamUser } from "./upstream.ts";
 import { MessageInspection, type MessageRewriters } from "./websocket/negotiate.ts";
-import { acceptsUpgrade, type OpenWebSocket, relayUpgraded, type UpgradeEnd, wantsWebSocket } from "./websocket.ts";
+import {
+  acceptsUpgrade,
+  goingAway,
+  type OpenWebSocket,
+  relayUpgraded,
+  type UpgradeEnd,
+  wantsWebSocket,
+} from "./websocket.ts";
 
 /** A request as it was read, and where it is to go. */
 export interface Inbound {
@@ -495,6 +502,12 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     this.#end(error, "revoked");
   }
 
+  leave(): void {
+    if (!this.#webSocket?.isBetweenFrames) return;
+    this.#endCode = "server_stopped";
+    this.#webSocket.close(goingAway);
+  }
+
   /** @param code for the journal, where the answer cannot say it any more. */
   #end(error: AppError, code: string): void {
     if (this.#isOver) return;
@@ -571,7 +584,11 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     // Whoever lost the right to this tunnel does not keep it open.
     const hasLostScope = this.#inbound.lease !== undefined && !this.#inbound.lease.isCurrent(this.#context.clock.now());
     const closes =
-      !keepsAlive(head) || !this.#connection.isRequestComplete || hasLostScope || error instanceof FramingError;
+      !keepsAlive(head) ||
+      !this.#connection.isRequestComplete ||
+      hasLostScope ||
+      error instanceof FramingError ||
+      this.#connection.isDraining;
     const refusal = renderRefusal(error, {
       requestId: this.requestId,
       baseUrl: this.#context.baseUrl,

@@ -234,6 +234,7 @@ class Door {
     for (const connection of this.#connections) connection.drain();
     const end = performance.now() + graceMs;
     while (this.#sockets.size > 0 && performance.now() < end) {
+      this.#context.open.leave();
       await new Promise((resolve) => setTimeout(resolve, Math.min(50, graceMs)));
     }
     for (const connection of this.#connections) connection.destroy();
@@ -335,13 +336,14 @@ class PlainServer implements RequestServer {
   #answer(error: unknown, connection: AgentConnection, how: { closes: boolean; isHead: boolean }): void {
     const requestId = uuidv7(this.#context.clock.now());
     const { baseUrl, log } = this.#context;
-    const refusal = renderRefusal(error, { requestId, baseUrl, ...how });
+    const closes = how.closes || connection.isDraining;
+    const refusal = renderRefusal(error, { requestId, baseUrl, ...how, closes });
     this.#context.metrics.refused(refusal.code);
     if (refusal.status === 500) log.error("proxy_failure", { requestId, error });
     else if (log.enabled("debug"))
       log.debug("proxy_refusal", { requestId, status: refusal.status, code: refusal.code });
     connection.out.text(refusal.text);
-    connection.done(how.closes);
+    connection.done(closes);
   }
 }
 

@@ -12,6 +12,8 @@ export interface Leased {
   readonly lease: ScopeLease | undefined;
   /** The rules that let it in may have changed. It ends itself if these would not. */
   recheck(snapshot: VaultSnapshot): void;
+  /** The server stops. What would go on and on ends itself as soon as it can in good order; asked again and again. */
+  leave(): void;
   /** The right to be here is gone. */
   revoke(error: AppError): void;
 }
@@ -61,6 +63,11 @@ export class OpenConnections {
     ]);
     for (const { kind } of this.#all) counts.set(kind, (counts.get(kind) ?? 0) + 1);
     return counts;
+  }
+
+  /** The server stops. */
+  leave(): void {
+    for (const one of this.#all) one.leave();
   }
 
   /** A change was announced. Changes that come together are looked at together. */

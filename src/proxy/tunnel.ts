@@ -118,6 +118,10 @@ export class Tunnel implements RequestServer, Expiring, Leased {
     else this.#fail("revoked");
   }
 
+  leave(): void {
+    // Its connection drains by itself.
+  }
+
   onDeadline(): void {
     this.#fail("tls_handshake_timeout");
   }

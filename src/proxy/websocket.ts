@@ -54,11 +54,14 @@ export interface UpgradeEnd {
 }
 
 export interface OpenWebSocket {
+  /** Can both sides be told goodbye now? */
+  readonly isBetweenFrames: boolean;
   /** Says goodbye to both sides with this code (RFC 6455, section 7.4.1), where they are between two frames, and ends. */
   close(code: number): void;
 }
 
-const goingAway = 1001;
+/** RFC 6455, section 7.4.1. */
+export const goingAway = 1001;
 
 /** Answers 101 and connects the two sockets. */
 export function relayUpgraded(upgraded: Upgraded): OpenWebSocket {

@@ -125,6 +125,27 @@ describe("a tunnel that stays open", () => {
     await wire.untilClosed();
   });
 
+  it.each([
+    { what: "a download", head: "Content-Length: 1000000" },
+    { what: "an event stream", head: "Content-Type: text/event-stream" },
+  ])("does not let $what outlive its token, or its service", async ({ head }) => {
+    const start = async (token: string): Promise<Wire> => {
+      stage.secure.script = (connection) => connection.send(`HTTP/1.1 200 OK\r\n${head}\r\n\r\nfirst`);
+      const wire = await stage.tunnel({ authority: api, token });
+      wire.send(request());
+      let seen = "";
+      while (!seen.includes("first")) seen += await wire.next(1);
+      return wire;
+    };
+    const name = `reader-${head.length}`;
+    using revoked = await start(await newAgent(name));
+    using kept = await start(stage.token);
+    await stage.server.api("DELETE", `/v1/agents/${name}`);
+    await revoked.untilClosed();
+    await stage.server.api("PATCH", "/v1/vaults/default/services/upstream", { enabled: false });
+    await kept.untilClosed();
+  });
+
   it("goes on when something else is revoked, so that the refusals above mean something", async () => {
     using wire = await open({});
     const other = await newAgent("unrelated");

@@ -95,6 +95,8 @@ export interface ServerOptions {
   /** More arguments of `server`. */
   readonly args?: readonly string[];
   readonly cwd?: string;
+  /** How many files and sockets the system lets it open. */
+  readonly maxOpenFiles?: number;
 }
 
 /** Starts the built binary and waits until `/health` answers. @throws {Error} with its output if it does not. */
@@ -103,7 +105,9 @@ export async function startBinaryServer(options: ServerOptions = {}): Promise<Bi
   await mkdir(home, { recursive: true });
   const [apiPort, proxyPort] = await freePorts();
   const ports = ["--host", "127.0.0.1", "--port", String(apiPort), "--mitm-port", String(proxyPort)];
-  const child = spawn(requireBinary(), ["server", ...ports, ...(options.args ?? [])], {
+  const limit = options.maxOpenFiles === undefined ? "" : `ulimit -n ${options.maxOpenFiles}; `;
+  const command = [requireBinary(), "server", ...ports, ...(options.args ?? [])];
+  const child = spawn("sh", ["-c", `${limit}exec "$@"`, "sh", ...command], {
     cwd: options.cwd ?? home,
     env: minimalEnvironment({ HOME: home, AGENT_VAULT_MASTER_PASSWORD: "correct-horse-battery", ...options.env }),
     stdio: ["ignore", "pipe", "pipe"],

@@ -37,6 +37,11 @@ export class JoinedWebSockets {
     upstream.resume();
   }
 
+  /** Can both sides be told goodbye now? */
+  get isBetweenFrames(): boolean {
+    return this.#options.toUpstream.isBetweenFrames && this.#options.toAgent.isBetweenFrames;
+  }
+
   /**
    * Says goodbye to both sides and closes behind that, such as with 1001 when the broker goes away. The caller destroys
    * the sockets when they take too long.

@@ -59,7 +59,9 @@ export function bearerService(host: string, more: object = {}): object {
   return { name: "upstream", host, auth: { type: "bearer", token: "UPSTREAM_TOKEN" }, ...more };
 }
 
-export async function setStage(options: { readonly env?: Readonly<Record<string, string>> } = {}): Promise<Stage> {
+export async function setStage(
+  options: { readonly env?: Readonly<Record<string, string>>; readonly maxOpenFiles?: number } = {},
+): Promise<Stage> {
   const folder = await mkdtemp(join(tmpdir(), "agent-vault-stage-"));
   const authority = await TestAuthority.create();
   const trusted = join(folder, "upstream-ca.pem");
@@ -67,6 +69,7 @@ export async function setStage(options: { readonly env?: Readonly<Record<string,
   const secure = await RawUpstream.start({ certificate: await authority.issue(Object.values(hosts)) });
   const plain = await RawUpstream.start();
   const server = await startBinaryServer({
+    ...(options.maxOpenFiles !== undefined && { maxOpenFiles: options.maxOpenFiles }),
     env: {
       AGENT_VAULT_UPSTREAM_CA_FILE: trusted,
       AGENT_VAULT_NETWORK_ALLOWLIST: "127.0.0.0/8",

@@ -90,6 +90,11 @@ function rowsOf({ figures, systemCalls }: Results): readonly Row[] {
         isReached: () => (rate("warm32")("agent-vault") ?? 0) >= 10 * (rate("warm32")("mitmproxy") ?? Infinity),
       },
     },
+    {
+      what: "Processor time per warm request with scrubbing, ms",
+      value: (name) => processor(name === "agent-vault" ? "warm32Scrubbed" : "warm32")(name),
+      digits: 4,
+    },
     { what: "Requests/s, 1 tunnel", value: rate("warm1"), digits: 0 },
     {
       what: "p50 added over direct, 1 tunnel, ms",
@@ -123,6 +128,11 @@ function rowsOf({ figures, systemCalls }: Results): readonly Row[] {
       value: processor("answer64k"),
       digits: 4,
       goal: { text: "≤ 1.0 × nginx", isReached: timesNginx(processor("answer64k"), 1) },
+    },
+    {
+      what: "Processor time per 64 KiB answer with scrubbing, ms",
+      value: (name) => processor(name === "agent-vault" ? "answer64kScrubbed" : "answer64k")(name),
+      digits: 4,
     },
     {
       what: "Requests of ≥ 35 ms when head and body come in two writes",

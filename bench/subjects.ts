@@ -18,6 +18,8 @@ export interface Subject {
   readonly pid: number | undefined;
   /** Arguments of the load generator that lead this way. */
   readonly route: readonly string[];
+  /** Whether answers are searched for the credential that went out; only ours can. */
+  setScrub?(mode: "off" | "redact"): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -149,6 +151,10 @@ export async function startAgentVault({ folder, upstream }: Laboratory): Promise
     await server.cli(["vault", "credential", "set", "BENCH_TOKEN=-"], { stdin: "real-credential-of-the-bench" });
     const service = ["--name", "bench", "--host", `${name}:${upstream.port}`];
     await server.cli(["vault", "service", "add", ...service, "--auth-type", "bearer", "--token-key", "BENCH_TOKEN"]);
+    const setScrub = async (mode: "off" | "redact") =>
+      void (await server.cli(["vault", "settings", "set", "--scrub", mode]));
+    // As its peers, which search nothing; what it costs is measured by itself.
+    await setScrub("off");
     const caFile = join(folder, "agent-vault-ca.pem");
     await server.cli(["ca", "fetch", "-o", caFile]);
     const token = (await server.cli(["vault", "token"])).trim();
@@ -157,6 +163,7 @@ export async function startAgentVault({ folder, upstream }: Laboratory): Promise
       name: "agent-vault",
       pid: server.pid,
       route: [...throughProxy(upstream, server.proxyPort, caFile), "--proxy-auth", auth],
+      setScrub,
       stop: async () => void (await server.stop()),
     };
   } catch (error) {

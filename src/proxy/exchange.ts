@@ -153,6 +153,8 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
 
   async #runCold(): Promise<void> {
     try {
+      // The warm way has just decided everything, and only found no connection.
+      if (this.#request !== undefined) return await this.#dialAndSend(false);
       const { snapshots, authenticator, clock } = this.#context;
       if (!this.#lease) {
         const credentials = this.#inbound.head.fields.valueOf(Field.proxyAuthorization);

@@ -7,36 +7,12 @@ import { pruneJournal, retentionLimits } from "../../../src/domain/journal-reten
 import { silentLogger } from "../../../src/log.ts";
 import type { Database } from "../../../src/storage/database.ts";
 import { describeEachDatabase } from "../../support/database.ts";
+import { journalEntry } from "../../support/journal-entry.ts";
 import { buildVaultWorld, defaultVaultId } from "../../support/vault-world.ts";
 
 const startedAtMs = Date.parse("2026-01-31T12:00:00.250Z");
 
-function entry(change: Partial<JournalEntry> = {}): JournalEntry {
-  return {
-    requestId: "r1",
-    vaultId: defaultVaultId,
-    actorType: "user",
-    actorId: "u1",
-    sessionId: "s1",
-    method: "GET",
-    scheme: "https",
-    host: "api.github.com:443",
-    path: "/user",
-    matchedService: "github",
-    credentialKeys: ["TOK"],
-    status: 200,
-    errorCode: "",
-    authScheme: "",
-    authHeader: "",
-    clientIp: "127.0.0.1",
-    bytesIn: 10,
-    bytesOut: 20,
-    startedAtMs,
-    latencyMs: 12.4,
-    upstreamMs: 9.6,
-    ...change,
-  };
-}
+const entry = (change: Partial<JournalEntry> = {}) => journalEntry({ requestId: "r1", startedAtMs, ...change });
 
 const paths = (page: { readonly rows: readonly { readonly path: string }[] }) => page.rows.map(({ path }) => path);
 

@@ -106,6 +106,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     const exchange = new Exchange(context, connection, inbound);
     connection.deadlineMs = context.deadlines.now + context.timeouts.responseHeadMs;
     context.open.add(exchange);
+    context.outboxes.enter();
     try {
       exchange.#checkRequest();
       if (!exchange.#tryWarm()) void exchange.#runCold();
@@ -327,7 +328,8 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   }
 
   onRequestBatch(): void {
-    if (this.#upstream && !this.#upstream.out.flush() && !this.#connection.isRequestComplete) this.#connection.pause();
+    if (this.#upstream && !this.#upstream.out.flushSoon() && !this.#connection.isRequestComplete)
+      this.#connection.pause();
   }
 
   onUpstreamDrain(): void {
@@ -377,7 +379,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
 
   onAnswerBatch(): void {
     // A slow agent holds back the upstream, once it has been given something.
-    if (!this.#connection.out.flush() && !this.#isOver) this.#upstream?.socket.pause();
+    if (!this.#connection.out.flushSoon() && !this.#isOver) this.#upstream?.socket.pause();
   }
 
   onAgentDrain(): void {
@@ -626,6 +628,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     this.#scrubbing?.stop();
     this.#admission.leave();
     this.#context.open.remove(this);
+    this.#context.outboxes.leave();
     const scope = this.#lease?.scope;
     const { head, route } = this.#inbound;
     const latencyMs = Math.round(performance.now() - this.#startedAt);

@@ -9,7 +9,7 @@ import { type Plan, planFor } from "./plan.ts";
 import type { RouteOrigin } from "./route.ts";
 import { untouched } from "./treatment.ts";
 
-const noInjection: Injection = { headers: [], values: new Map() };
+const noInjection: Injection = { headers: [], values: new Map(), isRenewable: false };
 
 export interface DecisionOptions {
   /** Epoch milliseconds. */
@@ -105,8 +105,7 @@ export class Decision {
 
   /** Is a 401 of the upstream worth asking for another credential? */
   get canRenew(): boolean {
-    const service = this.plan?.service;
-    return service !== undefined && this.#snapshot?.canRenew(service) === true;
+    return this.#injection.isRenewable;
   }
 
   /**

@@ -297,7 +297,6 @@ export class TestVault implements ScopeResolver, SnapshotSource {
       version: 1,
       unmatchedHostPolicy: this.policy,
       match: (target) => matcher.match(target),
-      canRenew: () => false,
       renewedInjection: async () => undefined,
       scrubMode: this.scrubMode,
       injectionFor: (service) => {
@@ -309,6 +308,7 @@ export class TestVault implements ScopeResolver, SnapshotSource {
         return {
           headers: headerTemplates(service.auth).map(({ name, render }) => ({ name, value: render(reveal) })),
           values: new Map(referencedKeys(service).map((key) => [key, reveal(key)])),
+          isRenewable: false,
         };
       },
     };

@@ -20,7 +20,7 @@ export interface HeaderRendererOptions {
 
 /** Plaintext stays in memory no longer than this after it was last opened, whether or not anybody asks again. */
 const keepMs = 60_000;
-const nothing: Injection = { headers: [], values: new Map() };
+const nothing: Injection = { headers: [], values: new Map(), isRenewable: false };
 
 interface Rendered {
   readonly injection: Injection;
@@ -49,11 +49,6 @@ export class HeaderRenderer {
     const rendering = this.#render(service).finally(() => this.#rendering.delete(service));
     this.#rendering.set(service, rendering);
     return rendering;
-  }
-
-  /** See `VaultSnapshot.canRenew`. */
-  canRenew(service: Service): boolean {
-    return this.#renewable(service).length > 0;
   }
 
   /** See `VaultSnapshot.renewedInjection`. */
@@ -102,7 +97,7 @@ export class HeaderRenderer {
     // The values go into the request that is being prepared.
     const values = new Map([...resolved].map(([key, { value }]) => [key, value.reveal()]));
     const headers = headerTemplates(service.auth).map((template) => renderOne(template, values));
-    const injection = { headers, values };
+    const injection = { headers, values, isRenewable: this.#renewable(service).length > 0 };
     const usableUntilMs = Math.min(...[...resolved.values()].map((one) => one.usableUntilMs));
     const rendered = { injection, expiresAtMs: Math.min(this.#options.clock.now() + keepMs, usableUntilMs) };
     this.#rendered.set(service, rendered);

@@ -28,6 +28,8 @@ export interface Injection {
    * is compiled from them is held weakly on this map: plaintext lives as long as the map is kept, and no longer.
    */
   readonly values: ReadonlyMap<CredentialKey, string>;
+  /** Is it worth holding back a 401 of the upstream? Only where one of the values can be renewed. */
+  readonly isRenewable: boolean;
 }
 
 export type MatchOutcome =
@@ -58,8 +60,6 @@ export interface VaultSnapshot {
    * `oauth_refresh_failed`.
    */
   injectionFor(service: Service): Injection | Promise<Injection>;
-  /** Is it worth holding back a 401 of the upstream? Only where a credential of the service can be renewed. */
-  canRenew(service: Service): boolean;
   /**
    * Something else in place of `refused`, which the upstream answered with 401: those that came since, or new ones, for
    * which the provider is asked once however many requests were refused. Undefined when there are none to be had; then

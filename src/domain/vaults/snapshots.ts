@@ -141,7 +141,6 @@ export class Snapshots implements SnapshotSource {
       network: readVaultNetwork(settingOf),
       match: (target) => matcher.match(target),
       injectionFor: (service) => renderer.injectionFor(service),
-      canRenew: (service) => renderer.canRenew(service),
       renewedInjection: (service, refused) => renderer.renewedInjection(service, refused),
     };
   }

@@ -33,6 +33,7 @@ it("forgets the values it rendered after a minute, also when nobody asks for the
   expect(renderer.injectionFor(service)).toEqual({
     headers: [{ name: "Authorization", value: "Bearer sk_live" }],
     values: new Map([["KEY", "sk_live"]]),
+    isRenewable: false,
   });
   vi.advanceTimersByTime(1_000);
   expect(renderer.injectionFor(service)).toBeInstanceOf(Promise);

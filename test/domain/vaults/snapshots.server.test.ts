@@ -104,6 +104,7 @@ describeEachDatabase("snapshots", (open) => {
     expect(await first).toEqual({
       headers: [{ name: "Authorization", value: "Bearer sk_live_1" }],
       values: new Map([["TOK", "sk_live_1"]]),
+      isRenewable: false,
     });
     here.clock.advance(59_000);
     expect(snapshot.injectionFor(found.service)).toBe(await first);
@@ -127,7 +128,11 @@ describeEachDatabase("snapshots", (open) => {
     const snapshot = await here.snapshots.load(defaultVaultId);
     const found = snapshot.match(target);
     if (found.kind !== "service") throw new Error(found.kind);
-    expect(await snapshot.injectionFor(found.service)).toEqual({ headers: [], values: new Map([["SID", "AC123"]]) });
+    expect(await snapshot.injectionFor(found.service)).toEqual({
+      headers: [],
+      values: new Map([["SID", "AC123"]]),
+      isRenewable: false,
+    });
   });
 
   it("name the missing credentials and nothing else", async () => {

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -10,7 +11,15 @@ const secret = "sk_live_4c1d9e7b22a85f30";
 // The pinned Node 24, Bun and Deno, not the machine's.
 const path = [join(top, "node_modules", ".bin"), process.env.PATH].join(delimiter);
 
+/** The one that runs npm: often an older release than the pinned one, down to Node 20. */
+const machinesNode = (process.env.PATH ?? "")
+  .split(delimiter)
+  .filter((folder) => !folder.includes("node_modules"))
+  .map((folder) => join(folder, "node"))
+  .find((file) => existsSync(file));
+
 const runtimes = [
+  { name: "machine", command: (file: string) => [machinesNode ?? "no node on the machine", file] },
   { name: "node", command: (file: string) => ["node", file] },
   { name: "bun", command: (file: string) => ["bun", file] },
   { name: "deno", command: (file: string) => ["deno", "run", "-A", "--no-lock", file] },

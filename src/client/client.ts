@@ -71,7 +71,7 @@ export class Client {
   changePassword = (body: { current_password: string; new_password: string }) =>
     this.#post<wire.IssuedToken>("/v1/auth/change-password", body);
   deleteAccount = () => this.#delete<{ email: string }>("/v1/auth/account");
-  listLogins = () => this.#get<{ sessions: readonly wire.LoginSession[] | null }>("/v1/auth/sessions");
+  listLogins = () => this.#all<{ sessions: readonly wire.LoginSession[] | null }>("/v1/auth/sessions", ["sessions"]);
   revokeLogin = (id: string) => this.#delete<{ status: string; current: boolean }>(path`/v1/auth/sessions/${id}`);
 
   /** `me` is the caller. */
@@ -98,9 +98,7 @@ export class Client {
     rotate?: boolean;
   }) => this.#post<wire.CreatedAgentInvite>("/v1/agent-invites", body);
   listAgentInvites = (status?: string) =>
-    this.#transport.json<{ invites: readonly wire.AgentInvite[] | null }>("GET", "/v1/agent-invites", {
-      query: { status },
-    });
+    this.#all<{ invites: readonly wire.AgentInvite[] | null }>("/v1/agent-invites", ["invites"], { status });
   /** By the token, the end of it, or the id. */
   revokeAgentInvite = (token: string) => this.#delete(path`/v1/agent-invites/${token}`);
 
@@ -117,7 +115,9 @@ export class Client {
   createVault = (body: { name: string; credential_store?: unknown }) => this.#post<wire.Vault>("/v1/vaults", body);
   listVaults = () => this.#all<{ vaults: readonly wire.Vault[] | null }>("/v1/vaults", ["vaults"]);
   listAllVaults = () =>
-    this.#get<{ vaults: readonly { id: string; name: string; created_at: string }[] | null }>("/v1/admin/vaults");
+    this.#all<{ vaults: readonly { id: string; name: string; created_at: string }[] | null }>("/v1/admin/vaults", [
+      "vaults",
+    ]);
   deleteVault = (name: string) => this.#delete<{ name: string; deleted: boolean }>(path`/v1/vaults/${name}`);
   renameVault = (name: string, to: string) => this.#post(path`/v1/vaults/${name}/rename`, { name: to });
   /** The caller's role in a vault, and where its credentials are kept. */
@@ -235,10 +235,10 @@ export class Client {
 
   /** Which services use a credential. */
   credentialUsage = (vault: string, key: string) =>
-    this.#transport.json<{ services: readonly { name: string; host: string }[] | null }>(
-      "GET",
+    this.#all<{ services: readonly { name: string; host: string }[] | null }>(
       path`/v1/vaults/${vault}/services/credential-usage`,
-      { query: { key } },
+      ["services"],
+      { key },
     );
 
   /** A token for one vault. `ttl_seconds` is 300 to 604800; a day when absent. */

@@ -39,6 +39,7 @@ import { openDataDirectory } from "./runtime/files.ts";
 import { Metrics } from "./runtime/metrics.ts";
 import { openFileLimit } from "./runtime/process.ts";
 import { Spool } from "./runtime/spool.ts";
+import { Artifacts } from "./storage/artifacts.ts";
 import { type Change, Changes } from "./storage/changes.ts";
 import { type Database, openDatabase } from "./storage/database.ts";
 
@@ -125,6 +126,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       mailTransport: openMailTransport(options, trust.context),
       output: options.output,
       guardsSetup: config.guardsSetup,
+      artifacts: config.artifactsDirectory ? await Artifacts.open(config.artifactsDirectory) : undefined,
     });
     stops.push(() => domain.close());
     // After the snapshots have been told, which have watched for longer.

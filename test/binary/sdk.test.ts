@@ -97,6 +97,12 @@ describe("the package", () => {
     expect([...stdout.matchAll(/wrong\.ts\((\d+),/g)].map(([, line]) => line)).toEqual(["3", "4", "6"]);
   });
 
+  it("needs no permission of Deno but the one to reach the server", async () => {
+    const args = ["run", "--no-prompt", "--no-lock", "--allow-net", join(project, "unprivileged.js")];
+    const { stdout, stderr } = await runProgram("deno", args, { cwd: project, env: { PATH: path, HOME: folder } });
+    expect(stdout, stderr).toBe("unnamed function\n");
+  });
+
   it.each(runtimes)("drives a server from $name, and leads programs through its proxy", async ({ name, command }) => {
     const { server, upstream, host } = brokered;
     upstream.forget();
@@ -158,7 +164,7 @@ describe("the package", () => {
   });
 
   async function compile(resolution: (typeof resolutions)[number], { emits }: { readonly emits: boolean }) {
-    const { code, stdout } = await compileFiles(["consumer.ts", "existing.ts"], resolution, emits);
+    const { code, stdout } = await compileFiles(["consumer.ts", "existing.ts", "unprivileged.ts"], resolution, emits);
     expect(code, stdout).toBe(0);
   }
 

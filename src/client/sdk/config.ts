@@ -54,8 +54,12 @@ export function resolveConfig(config: ClientConfig): TransportOptions & { readon
   };
 }
 
-/** Browsers have no variables, and Deno shows them only to who may read them. */
+/** Browsers have no variables. */
 export function variable(name: string): string | undefined {
   const { process } = globalThis as { readonly process?: { readonly env?: Record<string, string | undefined> } };
-  return process?.env?.[name] || undefined;
+  try {
+    return process?.env?.[name] || undefined;
+  } catch {
+    return undefined; // Deno, without the permission to read it: then options are all there is
+  }
 }

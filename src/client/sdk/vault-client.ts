@@ -32,7 +32,10 @@ export class VaultClient {
   readonly agents: VaultAgents | undefined;
   readonly #client: Client;
 
-  /** @throws {AgentVaultError} `missing_token`, `invalid_address`. */
+  /**
+   * @param config or a client that exists, then with the name of the vault.
+   * @throws {AgentVaultError} `missing_token`, `invalid_address`.
+   */
   constructor(config: VaultClientConfig | Client = {}, name?: string) {
     const vault = config instanceof Client ? name : (config.vault ?? variable("AGENT_VAULT_VAULT"));
     const client = config instanceof Client ? config : new Client(resolveConfig(config));

@@ -2,9 +2,11 @@
  * `bun bench/journal.ts`: what the journal costs. Processor time per row, as the proxy records them (in handfuls, with
  * the event loop free in between), and the longest pause of the event loop that writing causes.
  */
+
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { systemClock } from "../src/domain/clock.ts";
 import { Journal } from "../src/domain/journal.ts";
 import type { JournalEntry } from "../src/domain/journal-entry.ts";
 import { silentLogger } from "../src/log.ts";
@@ -17,7 +19,7 @@ const folder = await mkdtemp(join(tmpdir(), "agent-vault-bench-"));
 try {
   const url = process.env.DATABASE_URL;
   const database = await openDatabase(url ? { url } : { path: join(folder, "vault.db") }, silentLogger);
-  const journal = new Journal({ database, log: silentLogger });
+  const journal = new Journal({ clock: systemClock, database, log: silentLogger });
   const costs: number[] = [];
   const pauses: number[] = [];
   for (let round = 0; round <= rounds; round++) {

@@ -73,6 +73,8 @@ export interface ServerConfig {
   readonly connections: ConnectionConfig;
   /** Who presents it may read the metrics. */
   readonly metricsToken: Secret | undefined;
+  /** Where checkpoints of the audit log are kept besides the database. */
+  readonly artifactsDirectory: string | undefined;
   readonly egress: EgressConfig;
   readonly upstreamTrust: {
     /** Added to the roots: AGENT_VAULT_UPSTREAM_CA_FILE, NODE_EXTRA_CA_CERTS. */
@@ -140,6 +142,7 @@ export function parseServerConfig(flags: ServerFlags, environment: Environment):
     network: parseNetwork(env),
     connections: parseConnections(env),
     metricsToken: parseMetricsToken(env),
+    artifactsDirectory: env.path("AGENT_VAULT_ARTIFACTS_DIR"),
     egress: parseEgress(env, environment, { host, ports: [port, proxyPort] }),
     upstreamTrust: {
       extraFiles: [env.path("AGENT_VAULT_UPSTREAM_CA_FILE"), env.path("NODE_EXTRA_CA_CERTS")].filter(

@@ -39,6 +39,8 @@ import { openDataDirectory } from "./runtime/files.ts";
 import { Metrics } from "./runtime/metrics.ts";
 import { openFileLimit } from "./runtime/process.ts";
 import { Spool } from "./runtime/spool.ts";
+import { Stops } from "./runtime/stops.ts";
+import { Artifacts } from "./storage/artifacts.ts";
 import { type Change, Changes } from "./storage/changes.ts";
 import { type Database, openDatabase } from "./storage/database.ts";
 
@@ -76,16 +78,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { config, log } = options;
   const clock = options.clock ?? systemClock;
   const { drainMs } = config.connections;
-  const stops: (() => Promise<void> | void)[] = [];
-  const stop = async () => {
-    for (const end of stops.splice(0).reverse()) {
-      try {
-        await end();
-      } catch (error) {
-        log.error("a part of the server did not stop as it should", { error: messageOf(error) });
-      }
-    }
-  };
+  const stops = new Stops(log);
   try {
     await requireFreePort(config);
     const policy = new NetworkPolicy(config.network);
@@ -125,20 +118,22 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       mailTransport: openMailTransport(options, trust.context),
       output: options.output,
       guardsSetup: config.guardsSetup,
+      artifacts: config.artifactsDirectory ? await Artifacts.open(config.artifactsDirectory) : undefined,
     });
-    stops.push(() => domain.close());
+    stops.push(() => domain.close(), { withinMs: closeWithinMs });
     // After the snapshots have been told, which have watched for longer.
     stops.push(changes.watch((change) => recheckConnections(outbound, change, log)));
     changes.start();
-    stops.push(() => changes.stop());
+    stops.push(() => changes.stop(), { withinMs: quitWithinMs });
     stops.push(await followStoredLimits({ settings: domain.settings, limits: domain.limits, changes, log }));
     const expireProposals = () => domain.reviews.expireOverdue();
-    stops.push(startHousekeeping({ database, clock, log, reminders: domain.reminders, expireProposals }));
+    const stopHousekeeping = startHousekeeping({ database, clock, log, reminders: domain.reminders, expireProposals });
+    stops.push(stopHousekeeping, { withinMs: quitWithinMs });
     await domain.checkpoints.publicKey();
-    stops.push(domain.checkpoints.start());
+    stops.push(domain.checkpoints.start(), { withinMs: signWithinMs });
     const retention = new JournalRetention({ database, clock, log, config: config.logRetention });
     retention.start();
-    stops.push(() => retention.stop());
+    stops.push(() => retention.stop(), { withinMs: quitWithinMs });
 
     const metrics = new Metrics();
     observe(metrics, domain);
@@ -202,10 +197,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       proxyPort: proxy?.port,
       isInitialized: () => domain.accounts.isInitialized(),
       domain,
-      close: stop,
+      close: () => stops.run(),
     };
   } catch (error) {
-    await stop();
+    await stops.run();
     throw error;
   }
 }
@@ -226,6 +221,11 @@ export async function withLocalDatabase<T>(
     await database.close();
   }
 }
+
+/** A database that is away must not keep the server from ending before it is killed. The journal has five seconds. */
+const closeWithinMs = 6_000;
+const signWithinMs = 2_000;
+const quitWithinMs = 1_000;
 
 /** 128 MiB: some 250,000 requests. */
 const maxSpoolBytes = 128 * 1024 * 1024;

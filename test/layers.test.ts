@@ -27,6 +27,7 @@ const doorsForLocalCommands = [
   "domain/unlock.ts",
   "domain/audit/verify.ts",
   "domain/audit/prune.ts",
+  "domain/audit/migration.ts",
   "storage/copy-database.ts",
 ];
 

@@ -1,6 +1,7 @@
 /** What would help where a server only says what is wrong: the command that shows more, or that would work. */
 
 const steps: Readonly<Record<string, string>> = {
+  actor_required: "this token is for one vault; use a login, or the token of an agent",
   agent_not_found: "agent-vault agent list",
   agent_revoked: "agent-vault agent rotate NAME brings it back",
   already_member: "agent-vault vault user set-role, or agent-vault vault agent set-role",

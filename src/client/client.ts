@@ -1,6 +1,7 @@
 /** A typed client of the management API: one method per operation. Usable on its own, in a browser too. */
-import { AppError, NotFound, Unavailable } from "../errors.ts";
+import { readAllPages } from "./all-pages.ts";
 import { readEvents } from "./event-stream.ts";
+import { statusOf } from "./failures.ts";
 import { path, Transport, type TransportOptions } from "./transport.ts";
 import type * as wire from "./wire.ts";
 
@@ -10,14 +11,10 @@ export interface ProxyAuthority {
   readonly port: number;
 }
 
-/** Items that a list is asked for at once. */
-const pageItems = 500;
+/** Undefined: the one that the token is for, else `default`. */
+type Vault = string | undefined;
 
-interface Paged {
-  readonly next_cursor?: string | null;
-}
-
-/** Every method throws the `AppError` of the server's answer; see `Transport`. */
+/** Every method throws the error of the server's answer, an `AppError` unless `failures` is given; see `Transport`. */
 export class Client {
   readonly #transport: Transport;
   readonly #options: TransportOptions;
@@ -36,6 +33,11 @@ export class Client {
     return new Client({ ...this.#options, token });
   }
 
+  /** The same server, with headers that go with every request. */
+  withHeaders(headers: Readonly<Record<string, string>>): Client {
+    return new Client({ ...this.#options, headers: { ...this.#options.headers, ...headers } });
+  }
+
   health = () => this.#get<{ status: string }>("/health");
   status = () => this.#get<wire.Status>("/v1/status");
   /** Told to whoever has a token. */
@@ -48,7 +50,7 @@ export class Client {
       const { text, headers } = await this.#transport.send("GET", "/v1/mitm/ca.pem", { headers: { accept: "*/*" } });
       return { pem: text, port: Number(headers.get("x-mitm-port")) || 14322 };
     } catch (error) {
-      if (error instanceof NotFound) return undefined;
+      if (statusOf(error) === 404) return undefined;
       throw error;
     }
   }
@@ -69,7 +71,7 @@ export class Client {
   changePassword = (body: { current_password: string; new_password: string }) =>
     this.#post<wire.IssuedToken>("/v1/auth/change-password", body);
   deleteAccount = () => this.#delete<{ email: string }>("/v1/auth/account");
-  listLogins = () => this.#get<{ sessions: readonly wire.LoginSession[] | null }>("/v1/auth/sessions");
+  listLogins = () => this.#all<{ sessions: readonly wire.LoginSession[] | null }>("/v1/auth/sessions", ["sessions"]);
   revokeLogin = (id: string) => this.#delete<{ status: string; current: boolean }>(path`/v1/auth/sessions/${id}`);
 
   /** `me` is the caller. */
@@ -96,9 +98,7 @@ export class Client {
     rotate?: boolean;
   }) => this.#post<wire.CreatedAgentInvite>("/v1/agent-invites", body);
   listAgentInvites = (status?: string) =>
-    this.#transport.json<{ invites: readonly wire.AgentInvite[] | null }>("GET", "/v1/agent-invites", {
-      query: { status },
-    });
+    this.#all<{ invites: readonly wire.AgentInvite[] | null }>("/v1/agent-invites", ["invites"], { status });
   /** By the token, the end of it, or the id. */
   revokeAgentInvite = (token: string) => this.#delete(path`/v1/agent-invites/${token}`);
 
@@ -115,7 +115,9 @@ export class Client {
   createVault = (body: { name: string; credential_store?: unknown }) => this.#post<wire.Vault>("/v1/vaults", body);
   listVaults = () => this.#all<{ vaults: readonly wire.Vault[] | null }>("/v1/vaults", ["vaults"]);
   listAllVaults = () =>
-    this.#get<{ vaults: readonly { id: string; name: string; created_at: string }[] | null }>("/v1/admin/vaults");
+    this.#all<{ vaults: readonly { id: string; name: string; created_at: string }[] | null }>("/v1/admin/vaults", [
+      "vaults",
+    ]);
   deleteVault = (name: string) => this.#delete<{ name: string; deleted: boolean }>(path`/v1/vaults/${name}`);
   renameVault = (name: string, to: string) => this.#post(path`/v1/vaults/${name}/rename`, { name: to });
   /** The caller's role in a vault, and where its credentials are kept. */
@@ -160,12 +162,15 @@ export class Client {
   };
   /** Adds services or replaces those of the same name. */
   upsertServices = (vault: string, services: readonly unknown[]) =>
-    this.#post<{ upserted: readonly string[]; services_count: number }>(path`/v1/vaults/${vault}/services`, {
-      services,
-    });
+    this.#post<{ vault: string; upserted: readonly string[]; services_count: number }>(
+      path`/v1/vaults/${vault}/services`,
+      {
+        services,
+      },
+    );
   /** @param tag of the list that may be replaced; whatever is there when absent. */
   replaceServices = (vault: string, services: readonly unknown[], tag?: string) =>
-    this.#transport.json<{ services_count: number }>("PUT", path`/v1/vaults/${vault}/services`, {
+    this.#transport.json<{ vault: string; services_count: number }>("PUT", path`/v1/vaults/${vault}/services`, {
       body: { services },
       ...(tag === undefined ? {} : { headers: { "if-match": tag } }),
     });
@@ -177,39 +182,40 @@ export class Client {
       { body: { enabled } },
     );
   removeService = (vault: string, service: string) =>
-    this.#delete<{ removed: string; removed_host?: string; services_count: number }>(
+    this.#delete<{ vault: string; removed: string; removed_host?: string; services_count: number }>(
       path`/v1/vaults/${vault}/services/${service}`,
     );
-  clearServices = (vault: string) => this.#delete(path`/v1/vaults/${vault}/services`);
+  clearServices = (vault: string) =>
+    this.#delete<{ vault: string; cleared: boolean }>(path`/v1/vaults/${vault}/services`);
 
   /** Values only with `reveal`; one key with `key`, which needs `reveal`. */
-  listCredentials = (vault: string, { reveal = false, key }: { reveal?: boolean; key?: string } = {}) =>
+  listCredentials = (vault: Vault, { reveal = false, key }: { reveal?: boolean; key?: string } = {}) =>
     this.#all<wire.CredentialList>("/v1/credentials", ["keys", "credentials"], {
       vault,
       reveal: reveal ? "true" : undefined,
       key,
     });
   setCredentials = (
-    vault: string,
+    vault: Vault,
     credentials: Readonly<Record<string, string>>,
     details?: Readonly<Record<string, wire.CredentialDetails>>,
   ) => this.#post<{ set: readonly string[] }>("/v1/credentials", { vault, credentials, details });
   /** Empty texts remove what was noted. */
-  annotateCredential = (vault: string, key: string, details: wire.CredentialDetails) =>
+  annotateCredential = (vault: Vault, key: string, details: wire.CredentialDetails) =>
     this.#transport.json<wire.CredentialEntry>("PATCH", path`/v1/credentials/${key}`, { body: { vault, ...details } });
-  credentialVersions = (vault: string, key: string) =>
+  credentialVersions = (vault: Vault, key: string) =>
     this.#transport.json<{ key: string; versions: readonly wire.CredentialVersion[] }>(
       "GET",
       path`/v1/credentials/${key}/versions`,
       { query: { vault } },
     );
   /** Makes an earlier value the current one; `version` of the answer is its new number. */
-  restoreCredential = (vault: string, key: string, version: number) =>
+  restoreCredential = (vault: Vault, key: string, version: number) =>
     this.#post<{ key: string; restored: number; version: number }>(path`/v1/credentials/${key}/restore`, {
       vault,
       version,
     });
-  deleteCredentials = (vault: string, keys: readonly string[]) =>
+  deleteCredentials = (vault: Vault, keys: readonly string[]) =>
     this.#transport.json<{ deleted: readonly string[] }>("DELETE", "/v1/credentials", { body: { vault, keys } });
 
   listOAuthProviders = () => this.#get<{ providers: readonly wire.OAuthProvider[] }>("/v1/oauth/providers");
@@ -229,21 +235,20 @@ export class Client {
 
   /** Which services use a credential. */
   credentialUsage = (vault: string, key: string) =>
-    this.#transport.json<{ services: readonly { name: string; host: string }[] | null }>(
-      "GET",
+    this.#all<{ services: readonly { name: string; host: string }[] | null }>(
       path`/v1/vaults/${vault}/services/credential-usage`,
-      { query: { key } },
+      ["services"],
+      { key },
     );
 
   /** A token for one vault. `ttl_seconds` is 300 to 604800; a day when absent. */
-  createScopedSession = (body: { vault: string; ttl_seconds?: number; vault_role?: string; label?: string }) =>
+  createScopedSession = (body: wire.ScopedSessionRequest) =>
     this.#post<wire.IssuedToken & { readonly id: string }>("/v1/sessions", body);
   listScopedSessions = (vault: string) =>
     this.#all<{ sessions: readonly wire.ScopedSession[] | null }>("/v1/sessions", ["sessions"], { vault });
   revokeScopedSession = (vault: string, id: string) =>
     this.#transport.json<{ status: string }>("DELETE", path`/v1/sessions/${id}`, { query: { vault } });
-  discover = (vault: string) =>
-    this.#transport.json<wire.Discovery>("GET", "/discover", { headers: { "x-vault": vault } });
+  discover = (vault: Vault) => this.#transport.json<wire.Discovery>("GET", "/discover", inVault(vault));
 
   /** One page of the request log, newest first; at most 200 rows. */
   listLogs = (vault: string, { limit, before, ...filter }: wire.LogFilter & { limit?: number; before?: number } = {}) =>
@@ -277,7 +282,8 @@ export class Client {
           if (id !== "") position = id;
         }
       } catch (error) {
-        if (error instanceof AppError && !(error instanceof Unavailable)) throw error;
+        const status = statusOf(error);
+        if (status !== undefined && status !== 503) throw error;
       }
     }
   }
@@ -289,32 +295,32 @@ export class Client {
       headers: { accept: "*/*" },
     });
   /** With the token of an agent or of the vault. @param body as the API has it: `services`, `credentials`, `message`, … */
-  createProposal = (vault: string, body: unknown) =>
-    this.#transport.json<wire.CreatedProposal>("POST", "/v1/proposals", { body, headers: { "x-vault": vault } });
+  createProposal = (vault: Vault, body: unknown) =>
+    this.#transport.json<wire.CreatedProposal>("POST", "/v1/proposals", { body, ...inVault(vault) });
   /** As the agent that follows what it asked for. */
-  listOwnProposals = (vault: string, query: wire.ProposalFilter = {}) =>
+  listOwnProposals = (vault: Vault, query: wire.ProposalFilter = {}) =>
     this.#transport.json<wire.ProposalList>("GET", "/v1/proposals", {
       query: { ...query },
-      headers: { "x-vault": vault },
+      ...inVault(vault),
     });
   /** With `waitSeconds`, answers once somebody has decided, or after that time. */
-  ownProposal = (vault: string, number: string, waitSeconds?: number) =>
+  ownProposal = (vault: Vault, number: string, waitSeconds?: number) =>
     this.#transport.json<wire.Proposal>("GET", path`/v1/proposals/${number}`, {
-      headers: { "x-vault": vault },
+      ...inVault(vault),
       ...waiting(waitSeconds),
     });
-  listProposals = (vault: string, query: wire.ProposalFilter = {}) =>
+  listProposals = (vault: Vault, query: wire.ProposalFilter = {}) =>
     this.#transport.json<wire.ProposalList>("GET", "/v1/admin/proposals", { query: { vault, ...query } });
-  proposal = (vault: string, number: string, waitSeconds?: number) => {
+  proposal = (vault: Vault, number: string, waitSeconds?: number) => {
     const { query, ...options } = waiting(waitSeconds);
     return this.#transport.json<wire.Proposal>("GET", path`/v1/admin/proposals/${number}`, {
       query: { vault, ...query },
       ...options,
     });
   };
-  approveProposal = (vault: string, number: string, approval: wire.ProposalApproval) =>
+  approveProposal = (vault: Vault, number: string, approval: wire.ProposalApproval) =>
     this.#post<wire.DecidedProposal>(path`/v1/admin/proposals/${number}/approve`, { vault, ...approval });
-  rejectProposal = (vault: string, number: string, reason: string) =>
+  rejectProposal = (vault: Vault, number: string, reason: string) =>
     this.#post<wire.DecidedProposal>(path`/v1/admin/proposals/${number}/reject`, { vault, reason });
   proposalWebhook = (vault: string) => this.#get<wire.ProposalWebhook>(path`/v1/vaults/${vault}/proposal-webhook`);
   setProposalWebhook = (vault: string, url: string) =>
@@ -326,33 +332,6 @@ export class Client {
     this.#transport.json<wire.InstanceSettings>("PUT", "/v1/admin/settings", { body });
   testEmail = (to?: string) =>
     this.#post<{ message: string; to?: string }>("/v1/admin/email/test", to === undefined ? {} : { to });
-
-  /**
-   * A whole list, page by page: what belongs to `fields` of each answer is joined, the rest is the first answer's. A
-   * server without pages gives everything at once.
-   */
-  async #all<T extends object>(
-    target: string,
-    fields: readonly (keyof T & string)[],
-    query: Readonly<Record<string, string | undefined>> = {},
-  ): Promise<T> {
-    const ask = (cursor: string | undefined) =>
-      this.#transport.json<T & Paged>("GET", target, { query: { ...query, limit: String(pageItems), cursor } });
-    const { next_cursor: begin, ...whole } = await ask(undefined);
-    const joined = whole as unknown as Record<string, readonly unknown[] | null | undefined>;
-    const seen = new Set<string>();
-    // A cursor that comes again would never end.
-    for (let cursor = begin; cursor && !seen.has(cursor); ) {
-      seen.add(cursor);
-      const page = await ask(cursor);
-      for (const field of fields) {
-        const more = page[field] as readonly unknown[] | null | undefined;
-        if (more) joined[field] = [...(joined[field] ?? []), ...more];
-      }
-      cursor = page.next_cursor;
-    }
-    return whole as unknown as T;
-  }
 
   /** Newest first: everything for owners, or what happened in one vault. `filter` has the names of the API. */
   listAudit = (vault: string | undefined, filter: Readonly<Record<string, string | undefined>>) =>
@@ -368,6 +347,14 @@ export class Client {
   listCheckpoints = (query: Readonly<Record<string, string | undefined>>) =>
     this.#transport.json<wire.CheckpointPage>("GET", "/v1/audit/checkpoints", { query });
 
+  #all<T extends object>(
+    target: string,
+    fields: readonly (keyof T & string)[],
+    query: Readonly<Record<string, string | undefined>> = {},
+  ): Promise<T> {
+    return readAllPages<T>((page) => this.#transport.json("GET", target, { query: { ...query, ...page } }), fields);
+  }
+
   #get<T>(target: string): Promise<T> {
     return this.#transport.json<T>("GET", target);
   }
@@ -379,6 +366,10 @@ export class Client {
   #delete<T = { message?: string }>(target: string): Promise<T> {
     return this.#transport.json<T>("DELETE", target);
   }
+}
+
+function inVault(vault: Vault): { headers?: { "x-vault": string } } {
+  return vault === undefined ? {} : { headers: { "x-vault": vault } };
 }
 
 /** The server keeps its word a little late, and the network takes its time. */

@@ -1,19 +1,5 @@
-/** One HTTP exchange with a server: headers, time limit, JSON in and out, failures as `AppError`s. */
-import {
-  AppError,
-  Conflict,
-  Corrupt,
-  Forbidden,
-  Gone,
-  InvalidInput,
-  NotFound,
-  PreconditionFailed,
-  RateLimited,
-  TooLarge,
-  Unauthenticated,
-  Unavailable,
-  UpstreamFailed,
-} from "../errors.ts";
+/** One HTTP exchange with a server: headers, time limit, JSON in and out. What fails becomes an error in failures.ts. */
+import { appFailures, type Failures, readFailure } from "./failures.ts";
 
 export type Fetch = (url: string, init?: RequestInit) => Promise<Response>;
 
@@ -22,11 +8,15 @@ export interface TransportOptions {
   readonly address: string;
   readonly token?: string | undefined;
   /** `cli/0.1.0`; becomes `X-AV-Client`. */
-  readonly clientName: string;
+  readonly clientName?: string;
+  /** Go with every request. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** How to reach the server; a browser passes its `fetch`, the command line one that avoids proxies. */
   readonly fetch: Fetch;
   /** For a whole exchange. Ten seconds unless told otherwise. */
   readonly timeoutMs?: number;
+  /** What to throw; `AppError`s unless told otherwise. */
+  readonly failures?: Failures;
 }
 
 /** A whole answer. */
@@ -56,64 +46,71 @@ function encodeSegment(value: string): string {
 
 export class Transport {
   readonly #options: TransportOptions;
+  readonly #failures: Failures;
 
   constructor(options: TransportOptions) {
     this.#options = options;
+    this.#failures = options.failures ?? appFailures;
   }
 
   get address(): string {
     return this.#options.address;
   }
 
-  /** @throws {AppError} for every answer of 400 and above; `Unavailable` `server_unreachable` when there is none. */
+  /** @throws {Error} as `Failures` makes it, for every answer of 300 and above and when there is none. */
   async json<T>(method: string, target: string, options: CallOptions = {}): Promise<T> {
     const { text } = await this.send(method, target, options);
     try {
       // The shapes are those of the API's specification; the server is trusted to keep them.
       return JSON.parse(text) as T;
     } catch (cause) {
-      throw new UpstreamFailed("bad_answer", `${this.address} answered something that is not JSON`, {
-        hint: "check that the address names an agent-vault server",
-        cause,
-      });
+      throw this.#failures.garbled({ address: this.address, cause });
     }
   }
 
   /** As `json`, whatever the body is. The time limit is for all of it. */
   async send(method: string, target: string, options: CallOptions = {}): Promise<Answer> {
-    const timeoutMs = options.timeoutMs ?? this.#options.timeoutMs ?? 10_000;
+    const timeoutMs = this.#timeoutMs(options);
     const signal = AbortSignal.timeout(timeoutMs);
-    try {
-      const response = await this.#fetch(method, target, { ...options, signal });
-      const text = await response.text();
-      if (response.status >= 300) throw failureOf(response, text, this.address);
-      return { headers: response.headers, text };
-    } catch (error) {
-      throw error instanceof AppError ? error : this.#unreachable(error, timeoutMs);
-    }
+    const { response, text } = await this.#reach(timeoutMs, async () => {
+      const answer = await this.#fetch(method, target, { ...options, signal });
+      return { response: answer, text: await answer.text() };
+    });
+    if (response.status >= 300) throw this.#refusal(response, text);
+    return { headers: response.headers, text };
   }
 
   /**
    * The text of an answer piece by piece, as it comes and as fast as it is read. The time limit is for its beginning.
-   * @throws {AppError} as `json`; `Unavailable` `server_unreachable` also when it breaks off.
+   * @throws {Error} as `json`, also when it breaks off.
    */
   async *stream(target: string, options: CallOptions = {}): AsyncGenerator<string, void> {
-    const timeoutMs = options.timeoutMs ?? this.#options.timeoutMs ?? 10_000;
+    const timeoutMs = this.#timeoutMs(options);
     const abort = new AbortController();
     const timer = setTimeout(() => abort.abort(new DOMException("too slow", "TimeoutError")), timeoutMs);
     const decoder = new TextDecoder();
     try {
-      const response = await this.#fetch("GET", target, { ...options, signal: abort.signal });
-      if (response.status >= 300) throw failureOf(response, await response.text(), this.address);
+      const begin = () => this.#fetch("GET", target, { ...options, signal: abort.signal });
+      const response = await this.#reach(timeoutMs, begin);
+      if (response.status >= 300) {
+        throw this.#refusal(response, await this.#reach(timeoutMs, () => response.text()));
+      }
       clearTimeout(timer);
-      for await (const chunk of response.body ?? []) yield decoder.decode(chunk, { stream: true });
-    } catch (error) {
-      throw error instanceof AppError ? error : this.#unreachable(error, timeoutMs);
+      const reader = response.body?.getReader();
+      while (reader !== undefined) {
+        const { done, value } = await this.#reach(timeoutMs, () => reader.read());
+        if (done) return;
+        yield decoder.decode(value, { stream: true });
+      }
     } finally {
       clearTimeout(timer);
       // Also when the caller has read enough.
       abort.abort();
     }
+  }
+
+  #timeoutMs(options: CallOptions): number {
+    return options.timeoutMs ?? this.#options.timeoutMs ?? 10_000;
   }
 
   #fetch(
@@ -128,9 +125,10 @@ export class Transport {
       method,
       headers: {
         accept: "application/json",
-        "x-av-client": clientName,
+        ...(clientName === undefined ? {} : { "x-av-client": clientName }),
         ...(token ? { authorization: `Bearer ${token}` } : {}),
         ...(body === undefined ? {} : { "content-type": "application/json" }),
+        ...this.#options.headers,
         ...headers,
       },
       // A redirect would carry the token to wherever it points.
@@ -140,75 +138,17 @@ export class Transport {
     });
   }
 
-  #unreachable(cause: unknown, timeoutMs: number): Unavailable {
-    const isSlow = cause instanceof Error && cause.name === "TimeoutError";
-    const what = isSlow ? `did not answer within ${timeoutMs / 1000} s` : "cannot be reached";
-    return new Unavailable("server_unreachable", `The server at ${this.address} ${what}`, {
-      hint: "agent-vault server, or --address for one that runs elsewhere",
-      cause,
-    });
+  async #reach<T>(timeoutMs: number, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (cause) {
+      const isSlow = cause instanceof Error && cause.name === "TimeoutError";
+      throw this.#failures.unreachable({ address: this.address, slowMs: isSlow ? timeoutMs : undefined, cause });
+    }
   }
-}
 
-const kinds: Readonly<Record<number, new (code: string, message: string, options?: object) => AppError>> = {
-  400: InvalidInput,
-  401: Unauthenticated,
-  403: Forbidden,
-  404: NotFound,
-  405: NotFound,
-  409: Conflict,
-  410: Gone,
-  412: PreconditionFailed,
-  413: TooLarge,
-  429: RateLimited,
-  502: UpstreamFailed,
-  503: Unavailable,
-};
-
-function failureOf(response: Response, text: string, address: string): AppError {
-  if (response.status < 400) {
-    return new UpstreamFailed("redirected", `${address} answered with a redirect (${response.status})`, {
-      hint: "give --address the final address, with the right scheme and without a path",
-    });
+  #refusal(response: Response, text: string): Error {
+    if (response.status < 400) return this.#failures.redirected({ address: this.address, status: response.status });
+    return this.#failures.refused(readFailure(response, text));
   }
-  const body = parseObject(text);
-  const { error, message, code, hint, ...details } = body;
-  // Two shapes: a sentence in `error`, or a code in `error` with the sentence in `message`.
-  const isCoded = typeof message === "string" && typeof error === "string";
-  const sentence = isCoded ? message : typeof error === "string" ? error : plainSentence(response, text);
-  const stableCode = typeof code === "string" ? code : isCoded ? error : `http_${response.status}`;
-  const Kind = kinds[response.status] ?? (response.status >= 500 ? Corrupt : InvalidInput);
-  return new Kind(stableCode, singleLine(sentence), {
-    details,
-    ...(typeof hint === "string" ? { hint: singleLine(hint) } : {}),
-    ...retryAfter(response),
-  });
-}
-
-function plainSentence(response: Response, text: string): string {
-  const isPlain = response.headers.get("content-type")?.startsWith("text/plain") && text.trim().length < 200;
-  return isPlain && text.trim() ? text.trim() : `The server answered with status ${response.status}`;
-}
-
-function retryAfter(response: Response): { retryAfterSeconds?: number; hint?: string } {
-  const value = response.headers.get("retry-after");
-  if (!value || !/^\d+$/.test(value)) return {};
-  return { retryAfterSeconds: Number(value), hint: `the same again in ${value} s` };
-}
-
-function parseObject(text: string): Record<string, unknown> {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
-  } catch {
-    return {}; // an answer that is no JSON has no fields; its status says enough
-  }
-}
-
-/** A server's sentence must not move the cursor of a terminal. */
-function singleLine(text: string): string {
-  return text
-    .replace(/\p{Cc}+/gu, " ")
-    .trim()
-    .replace(/\.$/, "");
 }

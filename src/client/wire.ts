@@ -30,6 +30,14 @@ export interface LoginSession {
   readonly current: boolean;
 }
 
+/** `ttl_seconds` is 300 to 604800; a day when absent. */
+export interface ScopedSessionRequest {
+  readonly vault: string;
+  readonly ttl_seconds?: number | undefined;
+  readonly vault_role?: string | undefined;
+  readonly label?: string | undefined;
+}
+
 export interface ScopedSession {
   readonly id: string;
   readonly label?: string;

@@ -3,6 +3,7 @@ import type { Keyring } from "../crypto/keyring.ts";
 import type { Logger } from "../log.ts";
 import type { Outbound } from "../net/outbound.ts";
 import type { Spool } from "../runtime/spool.ts";
+import type { Artifacts } from "../storage/artifacts.ts";
 import type { Changes } from "../storage/changes.ts";
 import type { Database } from "../storage/database.ts";
 import { Access } from "./actors/access.ts";
@@ -21,6 +22,7 @@ import { Users } from "./actors/user.ts";
 import { Audit } from "./audit/audit.ts";
 import { Checkpoints } from "./audit/checkpoints.ts";
 import { AuditExport } from "./audit/export.ts";
+import { KeptCheckpoints } from "./audit/kept-checkpoints.ts";
 import { AuditLog } from "./audit/query.ts";
 import type { Clock } from "./clock.ts";
 import { Credentials } from "./credentials/credential.ts";
@@ -56,6 +58,8 @@ export interface DomainOptions {
   readonly keyring: Keyring;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Where checkpoints of the audit log are kept besides the database. */
+  readonly artifacts?: Artifacts | undefined;
   /** How token endpoints of OAuth providers are reached. */
   readonly outbound: Outbound;
   /** Where people reach the API: links in invitations, the way back from OAuth providers. */
@@ -116,7 +120,8 @@ export class Domain {
     const writer = new VaultWriter({ database, changes, clock });
     const audit = new Audit({ changes, clock });
     this.auditLog = new AuditLog({ database });
-    this.checkpoints = new Checkpoints({ database, keyring, clock, log });
+    const kept = options.artifacts && new KeptCheckpoints(options.artifacts);
+    this.checkpoints = new Checkpoints({ database, keyring, clock, log, kept });
     this.auditExport = new AuditExport({ database, changes, audit, checkpoints: this.checkpoints });
     this.limits = new Limits({ clock, environment: options.limits });
     this.settings = new Settings({ database, changes, clock, audit });
@@ -134,7 +139,7 @@ export class Domain {
       sessions: this.sessions,
       setup: this.setup,
       codes,
-      passwordGuard: new PasswordGuard({ database, clock, limits: this.limits, failures }),
+      passwordGuard: new PasswordGuard({ database, changes, audit, clock, limits: this.limits, failures }),
       settings: this.settings,
       mail: this.mail,
       audit,
@@ -162,7 +167,7 @@ export class Domain {
     this.snapshots = new Snapshots({ database, changes, resolver, clock });
     this.discovery = new Discovery({ database, services: this.services });
     const spill = options.journalSpool && new JournalSpill(options.journalSpool, log);
-    this.journal = new Journal({ database, log, spill });
+    this.journal = new Journal({ database, clock, log, spill });
     this.tails = new JournalTails({ database, changes, journal: this.journal });
     const { outbound, allowsInternalNames } = options;
     this.webhooks = new Webhooks({

@@ -5,6 +5,7 @@
 import { randomInt } from "node:crypto";
 import type { Database } from "../storage/database.ts";
 import type { Schema } from "../storage/schema.ts";
+import type { Clock } from "./clock.ts";
 import type { JournalEntry } from "./journal-entry.ts";
 
 /** Sessions whose contexts are remembered, and contexts of each: what is forgotten is only written once more. */
@@ -41,11 +42,16 @@ const columns = [
 ] as const satisfies readonly (keyof Schema["request_contexts"])[];
 
 export class JournalContexts {
+  readonly #clock: Clock;
   readonly #bySession = new Map<string, Known[]>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
 
   /** The context of each entry; those that are new are in the database when it resolves. */
   async of(database: Database, entries: readonly JournalEntry[]): Promise<readonly number[]> {
-    const nowMs = Date.now();
+    const nowMs = this.#clock.now();
     const found: Known[] = [];
     const added: Known[] = [];
     for (const entry of entries) {
@@ -59,7 +65,11 @@ export class JournalContexts {
       found.push(context);
     }
     if (added.length > 0) {
-      await database.insertRows("request_contexts", columns, added.map(toRow));
+      await database.insertRows(
+        "request_contexts",
+        columns,
+        added.map((one) => toRow(one, nowMs)),
+      );
       for (const context of added) this.#remember(context);
     }
     return found.map(({ id }) => id);
@@ -106,7 +116,7 @@ function isSameList(one: readonly string[], other: readonly string[]): boolean {
   return one === other || (one.length === other.length && one.every((key, at) => key === other[at]));
 }
 
-function toRow({ id, entry }: Known): readonly (string | number)[] {
+function toRow({ id, entry }: Known, nowMs: number): readonly (string | number)[] {
   return [
     id,
     entry.actorType,
@@ -122,6 +132,6 @@ function toRow({ id, entry }: Known): readonly (string | number)[] {
     entry.authScheme,
     entry.authHeader,
     entry.clientIp,
-    new Date().toISOString(),
+    new Date(nowMs).toISOString(),
   ];
 }

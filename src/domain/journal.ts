@@ -15,6 +15,7 @@
 import { messageOf } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import type { Database } from "../storage/database.ts";
+import type { Clock } from "./clock.ts";
 import { DiscoveryTally } from "./discovery-tally.ts";
 import { JournalBacklog, requestsOf } from "./journal-backlog.ts";
 import { JournalContexts } from "./journal-contexts.ts";
@@ -32,6 +33,7 @@ import type { JournalSpill } from "./journal-spill.ts";
 
 export interface JournalOptions {
   readonly database: Database;
+  readonly clock: Clock;
   readonly log: Logger;
   /** Where entries go while the database is away; without it they wait in memory. The journal closes it. */
   readonly spill?: JournalSpill | undefined;
@@ -66,7 +68,7 @@ export class Journal implements JournalSink {
   readonly #closeWithinMs: number;
   readonly #answerWithinMs: number;
   readonly #backlog: JournalBacklog;
-  readonly #contexts = new JournalContexts();
+  readonly #contexts: JournalContexts;
   readonly #watchers = new Set<JournalWatcher>();
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> | undefined;
@@ -81,6 +83,7 @@ export class Journal implements JournalSink {
     const maxEntries = options.maxWaiting ?? defaultMaxWaiting;
     this.#database = options.database;
     this.#log = options.log;
+    this.#contexts = new JournalContexts(options.clock);
     this.#spill = options.spill;
     this.#closeWithinMs = options.closeWithinMs ?? 5_000;
     this.#answerWithinMs = options.answerWithinMs ?? defaultAnswerWithinMs;

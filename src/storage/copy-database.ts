@@ -18,6 +18,12 @@ interface Table {
   readonly rows: number;
 }
 
+export interface CopySteps {
+  onTable(name: string, rows: number): void;
+  /** The last thing in the transaction, in the database that is complete by then. */
+  atEnd(tx: Transaction<Schema>): Promise<void>;
+}
+
 export interface CopySource extends AsyncDisposable {
   /** Names and rows, in the order in which they are copied. */
   readonly tables: readonly { readonly name: string; readonly rows: number }[];
@@ -26,7 +32,7 @@ export interface CopySource extends AsyncDisposable {
    * All or nothing, in one transaction that keeps other servers out.
    * @throws {Conflict} `destination_not_empty`. @throws {Corrupt} when a table did not arrive whole.
    */
-  copyTo(url: string, onTable: (name: string, rows: number) => void): Promise<void>;
+  copyTo(url: string, steps: CopySteps): Promise<void>;
 }
 
 /** Which migrations were made is the destination's own history. */
@@ -58,7 +64,7 @@ export async function openCopySource(path: string, log: Logger): Promise<CopySou
     return {
       tables,
       totalRows: tables.reduce((sum, { rows }) => sum + rows, 0),
-      copyTo: (url, onTable) => copyTables(database, { tables, url, log, onTable }),
+      copyTo: (url, steps) => copyTables(database, { tables, url, log, steps }),
       async [Symbol.asyncDispose]() {
         await database.close();
         await remove();
@@ -111,10 +117,10 @@ interface CopyOptions {
   readonly tables: readonly Table[];
   readonly url: string;
   readonly log: Logger;
-  readonly onTable: (name: string, rows: number) => void;
+  readonly steps: CopySteps;
 }
 
-async function copyTables(source: Database, { tables, url, log, onTable }: CopyOptions): Promise<void> {
+async function copyTables(source: Database, { tables, url, log, steps }: CopyOptions): Promise<void> {
   const target = await openDatabase({ url }, log);
   try {
     await target.transaction(async (tx) => {
@@ -128,9 +134,10 @@ async function copyTables(source: Database, { tables, url, log, onTable }: CopyO
         if (arrived !== table.rows) {
           throw new Corrupt("copy_incomplete", `Of ${table.rows} rows of ${table.name}, ${arrived} arrived`);
         }
-        onTable(table.name, table.rows);
+        steps.onTable(table.name, table.rows);
       }
       await raiseSequences(tx);
+      await steps.atEnd(tx);
     });
   } finally {
     await target.close();

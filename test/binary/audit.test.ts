@@ -1,8 +1,10 @@
-import { readFile, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type BinaryServer, runBinary, startBinaryServer } from "../support/binary.ts";
+import { registerOwner } from "../support/brokered-upstream.ts";
 
 describe("the audit log of the binary", () => {
   let server: BinaryServer;
@@ -45,6 +47,27 @@ describe("the audit log of the binary", () => {
     // Somebody else's machine: no home, no server, no environment.
     const elsewhere = await runBinary(["audit", "verify", "--file", here("audit.ndjson"), ...kept]);
     expect(elsewhere).toMatchObject({ code: 0, stderr: "" });
+  });
+
+  it("keeps checkpoints in a folder, as verify takes them", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "agent-vault-artifacts-"));
+    const keeper = await startBinaryServer({ env: { AGENT_VAULT_ARTIFACTS_DIR: folder } });
+    try {
+      await registerOwner(keeper);
+      const home = keeper.home;
+      const files = await vi.waitFor(async () => {
+        const found = (await readdir(folder, { recursive: true })).filter((file) => file.endsWith(".json"));
+        expect(found.length).toBeGreaterThan(0);
+        return found;
+      }, 15_000);
+      const kept = join(folder, files.sort().at(-1) ?? "");
+      const verified = await runBinary(["audit", "verify", "--against", kept], { env: { HOME: home } });
+      expect(verified.code, verified.stderr).toBe(0);
+      expect(keeper.log()).not.toContain("TAMPERED");
+    } finally {
+      await keeper.stop();
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 
   it("names the entry that was changed in an export, and ends with 1", async () => {

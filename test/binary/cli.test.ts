@@ -207,6 +207,22 @@ describe("the command line of the binary", () => {
   it("keeps the answers of the API under --json", async () => {
     expect(JSON.parse(await server.cli(["vault", "list", "--json"]))).toHaveProperty("vaults");
     expect(JSON.parse(await server.cli(["catalog", "--json"])).services.length).toBeGreaterThan(50);
+    const one = JSON.parse(await server.cli(["vault", "credential", "get", "FROM_STDIN", "--json"]));
+    expect(one).toMatchObject({ key: "FROM_STDIN", type: "static", value: "one" });
+    const root = JSON.parse(await server.cli(["ca", "fetch", "--json"]));
+    expect(root).toEqual({ certificate: await server.cli(["ca", "fetch"]), mitm_port: server.proxyPort });
+  });
+
+  it("says what a token for one vault cannot do, and what would work", async () => {
+    const token = await server.cli(["vault", "token", "--vault", "default"]);
+    const env = { AGENT_VAULT_TOKEN: token };
+    const refused = await server.run(["vault", "list"], { env });
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain("This token is for one vault and cannot list vaults");
+    expect(refused.stderr).toContain("agent-vault vault discover");
+    expect(refused.stdout + refused.stderr).not.toContain(token);
+    const other = await server.run(["agent", "list"], { env });
+    expect(other.code === 0 ? "" : other.stderr).not.toContain(token);
   });
 
   it("prints the proxy's root, and writes it for everybody to read", async () => {

@@ -46,6 +46,9 @@ describe("migrate-db", () => {
     const dry = await runBinary(["migrate-db", "--dry-run"], { env });
     expect(dry.code, dry.stderr).toBe(0);
     expect(dry.stdout).toMatch(/credentials +│ 1 /);
+    const counted = JSON.parse((await runBinary(["migrate-db", "--dry-run", "--json"], { env })).stdout);
+    expect(counted).toMatchObject({ copied: false, total_rows: expect.any(Number) });
+    expect(counted.tables).toContainEqual({ name: "credentials", rows: 1 });
     const moved = await runBinary(["migrate-db", "--yes"], { env });
     expect(moved.code, moved.stderr).toBe(0);
     const before = await stat(join(home, ".agent-vault", "agent-vault.db"));
@@ -70,6 +73,11 @@ describe("migrate-db", () => {
     });
     await server.cli(["vault", "create", "later", ...address]);
     expect(server.log()).not.toMatch(/duplicate key|unique/i);
+    // The chain of the audit log goes on where it was, and says what happened.
+    const verified = await server.run(["audit", "verify"], { env: { DATABASE_URL: url } });
+    const { entries } = (await server.api("GET", "/v1/audit?action=database.migrate")) as { entries: object[] };
+    expect(entries).toMatchObject([{ actor: { type: "operator" }, after: { engine: "postgres" } }]);
+    expect(verified.code, verified.stdout + verified.stderr).toBe(0);
     // Once more would overwrite a database that is in use.
     await server.stop();
     const again = await startBinaryServer({ home });

@@ -1,10 +1,6 @@
 import { describe, expect, it } from "vitest";
-import {
-  buildProxyEnv,
-  type ProxyEnvironmentOptions,
-  proxyHostOf,
-  proxyUrl,
-} from "../../src/cli/launch/environment.ts";
+import { buildProxyEnv, type ProxyEnvironmentOptions } from "../../src/cli/launch/environment.ts";
+import { proxyHostOf, proxyUrl } from "../../src/client/proxy-env.ts";
 
 const files = { rootFile: "/r.pem", bundleFile: "/b.pem", wgetrcFile: "/w" };
 const base: ProxyEnvironmentOptions = {

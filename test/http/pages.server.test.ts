@@ -21,6 +21,13 @@ const lists = [
   { path: "/v1/credentials?vault=busy", field: "credentials" },
   { path: "/v1/credentials?vault=busy&reveal=true", field: "credentials" },
   { path: "/v1/sessions?vault=busy", field: "sessions" },
+  { path: "/v1/auth/sessions", field: "sessions" },
+  { path: "/v1/agent-invites", field: "invites" },
+  { path: "/v1/agent-invites?status=pending", field: "invites" },
+  { path: "/v1/vaults/busy/services/credential-usage?key=SHARED", field: "services" },
+  { path: "/v1/admin/proposals?vault=busy", field: "proposals" },
+  { path: "/v1/admin/proposals?vault=busy&status=pending", field: "proposals" },
+  { path: "/v1/proposals", field: "proposals", as: "agent" },
 ] as const;
 
 /** Lists that are not paged by `limit` and `cursor`, or not in this way. */
@@ -28,16 +35,15 @@ const otherLists = [
   "/v1/vaults/busy/discovered-hosts?limit=100",
   "/v1/vaults/busy/logs?limit=200",
   "/v1/vaults/busy/logs?status_bucket=err",
-  "/v1/vaults/busy/services/credential-usage?key=KEY_00",
   "/v1/vaults/busy/context",
-  "/v1/auth/sessions",
+  "/v1/vaults/busy/audit?limit=200",
 ] as const;
 
 describeOnEachEngine("lists", (openScratch) => {
   let database: ScratchDatabase;
   let api: ApiServer;
   let statements: () => number;
-  const tokens = { owner: "", admin: "" };
+  const tokens = { owner: "", admin: "", agent: "" };
   /** Statements of each route with one item of everything. */
   const statementsForOne = new Map<string, number>();
 
@@ -48,7 +54,7 @@ describeOnEachEngine("lists", (openScratch) => {
   ];
 
   async function add(from: number, to: number): Promise<void> {
-    const { owner, admin } = tokens;
+    const { owner, admin, agent } = tokens;
     const numbers = Array.from({ length: to - from }, (_, index) => two(from + index));
     for (const number of numbers) {
       await api.addUser(`user-${number}@example.com`);
@@ -60,6 +66,12 @@ describeOnEachEngine("lists", (openScratch) => {
       await api.expect(201, "POST", "/v1/vaults/busy/users", { token: admin, body: member });
       await api.mint(admin, "busy");
       await api.login("admin@example.com");
+      await api.expect(201, "POST", "/v1/agent-invites", { token: admin, body: { name: `invited-${number}` } });
+    }
+    // No more than 20 may be pending.
+    for (const number of numbers.slice(0, 19)) {
+      const proposal = { credentials: [{ action: "set", key: `WANTED_${number}` }] };
+      await api.expect(201, "POST", "/v1/proposals", { token: agent, body: proposal });
     }
     // No more than 50 invitations may be open; the owner's are none of the admin's, except into a vault of theirs.
     for (const number of numbers.slice(0, 20)) {
@@ -70,7 +82,7 @@ describeOnEachEngine("lists", (openScratch) => {
     const services = numbers.map((number) => ({
       name: `service-${number}`,
       host: `${number}.example.com`,
-      auth: passthrough,
+      auth: Number(number) % 2 === 0 ? { type: "bearer", token: "SHARED" } : passthrough,
     }));
     await api.expect(200, "POST", "/v1/vaults/busy/services", { token: admin, body: { services } });
     const credentials = Object.fromEntries(numbers.map((number) => [`KEY_${number}`, `value-${number}`]));
@@ -105,6 +117,7 @@ describeOnEachEngine("lists", (openScratch) => {
     tokens.admin = await api.addUser("admin@example.com");
     await api.addVault(tokens.admin, "busy");
     await api.expect(200, "POST", "/v1/vaults/busy/join", { token: tokens.owner });
+    tokens.agent = await api.mint(tokens.admin, "busy");
     await add(0, 1);
     for (const { path, token } of everything) statementsForOne.set(path, await countStatements(path, token()));
     await add(1, count);

@@ -201,6 +201,19 @@ describeEachDatabase("a database", (open, engine) => {
     expect(await database.db.selectFrom("request_entries").select("id").execute()).toHaveLength(1_000);
   });
 
+  it.each([
+    "2026-01-31T12:00:00.000Z",
+    "2026-01-31T12:00:00.500Z",
+    "2026-01-31T12:00:00.050Z",
+    "1999-12-31T23:59:59.999Z",
+    "0900-02-28T00:00:00.001Z",
+  ])("gives a time back as it was written: %s", async (time) => {
+    const database = await open();
+    await database.db.updateTable("vaults").set({ created_at: time }).where("id", "=", defaultVault).execute();
+    const query = database.db.selectFrom("vaults").select("created_at").where("id", "=", defaultVault);
+    expect((await query.executeTakeFirstOrThrow()).created_at).toBe(time);
+  });
+
   it("appends bytes too", async () => {
     const database = await open();
     const row = [7, new Uint8Array([0, 1, 254]), "active", now];

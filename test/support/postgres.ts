@@ -24,9 +24,15 @@ export interface ScratchDatabase {
   drop(): Promise<void>;
 }
 
+/** `fast` loses everything with the power, as tests may; `safe` is what people run. The first call of a run decides. */
+type Durability = "fast" | "safe";
+
 /** A database of its own, as a first start leaves it, or without any table. */
-export async function createPostgresDatabase(content: "migrated" | "empty" = "migrated"): Promise<ScratchDatabase> {
-  const port = await startCluster();
+export async function createPostgresDatabase(
+  content: "migrated" | "empty" = "migrated",
+  durability: Durability = "fast",
+): Promise<ScratchDatabase> {
+  const port = await startCluster(durability);
   databasesMade += 1;
   const name = `t_${crypto.randomUUID().slice(0, 8)}_${databasesMade}`;
   await administer(port, `create database ${name} template ${content === "migrated" ? template : "template0"}`);
@@ -50,7 +56,7 @@ async function administer(port: number, statement: string): Promise<void> {
 }
 
 /** The port of this run's cluster, started by whoever makes the directory first. @throws what made its start fail. */
-async function startCluster(): Promise<number> {
+async function startCluster(durability: Durability): Promise<number> {
   const directory = join(tmpdir(), `agent-vault-postgres-${process.pid}`);
   const outcome = join(directory, "outcome");
   try {
@@ -63,7 +69,7 @@ async function startCluster(): Promise<number> {
     renameSync(`${outcome}.new`, outcome);
   };
   try {
-    const port = await runCluster(directory);
+    const port = await runCluster(directory, durability);
     tell(`port ${port}`);
     return port;
   } catch (error) {
@@ -72,7 +78,7 @@ async function startCluster(): Promise<number> {
   }
 }
 
-async function runCluster(directory: string): Promise<number> {
+async function runCluster(directory: string, durability: Durability): Promise<number> {
   const binaries = findBinaries();
   const port = await freePort();
   const asPostgres = (program: string, ...args: string[]) => {
@@ -88,7 +94,8 @@ async function runCluster(directory: string): Promise<number> {
   asPostgres("initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "--locale=C", "-E", "UTF8");
   const settings = [
     `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=${directory}`,
-    "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200",
+    "-c max_connections=200",
+    ...(durability === "fast" ? ["-c fsync=off -c synchronous_commit=off -c full_page_writes=off"] : []),
   ].join(" ");
   asPostgres("pg_ctl", "-D", data, "-w", "-l", join(directory, "log"), "-o", settings, "start");
   await administer(port, `create database ${template}`);

@@ -1,9 +1,9 @@
 import { resolve } from "node:path";
 import { NotFound } from "../../errors.ts";
 import { writeAtomically } from "../../runtime/files.ts";
-import { command, publicAddressFlag } from "../command.ts";
+import { command, jsonFlag, publicAddressFlag } from "../command.ts";
 import { anonymousClient, resolveAddress } from "../connect.ts";
-import { note } from "../output.ts";
+import { note, printJson } from "../output.ts";
 
 const fetchCa = command({
   meta: {
@@ -13,6 +13,7 @@ const fetchCa = command({
   },
   args: {
     output: { type: "string", alias: "o", completes: "file", description: "File to write instead of standard output" },
+    json: jsonFlag,
     address: publicAddressFlag,
   },
   async run({ args, context }) {
@@ -22,10 +23,14 @@ const fetchCa = command({
         hint: "start the server with a --mitm-port other than 0",
       });
     }
-    if (args.output === undefined) return context.terminal.out(authority.pem);
+    if (args.output === undefined) {
+      if (args.json) return printJson(context.terminal, { certificate: authority.pem, mitm_port: authority.port });
+      return context.terminal.out(authority.pem);
+    }
     const file = resolve(context.workingDirectory, args.output);
     // Public by nature: programs of other users may need to read it.
     await writeAtomically(file, authority.pem, 0o644);
+    if (args.json) return printJson(context.terminal, { file, mitm_port: authority.port });
     note(context.terminal, `The root certificate is in ${file}`);
   },
 });

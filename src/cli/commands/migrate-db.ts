@@ -1,4 +1,4 @@
-import { command, yesFlag } from "../command.ts";
+import { command, jsonFlag, yesFlag } from "../command.ts";
 
 export const migrateCommand = command({
   meta: {
@@ -25,6 +25,7 @@ export const migrateCommand = command({
     },
     "dry-run": { type: "boolean", description: "Only count what would be copied, and look at the destination" },
     yes: yesFlag,
+    json: jsonFlag,
   },
   async run({ args, context }) {
     const { migrateToPostgres } = await import("../serve/migrate.ts");
@@ -33,6 +34,7 @@ export const migrateCommand = command({
       from: args.from,
       isDry: args["dry-run"],
       isSure: args.yes,
+      isJson: args.json,
     });
   },
 });

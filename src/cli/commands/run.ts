@@ -1,11 +1,12 @@
 import { existsSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import type { Client } from "../../client/client.ts";
+import { proxyHostOf } from "../../client/proxy-env.ts";
 import { AppError, Forbidden, InvalidInput, NotFound, Unauthenticated, UsageError } from "../../errors.ts";
 import { exitCodeOf, findCommand, runChild } from "../../runtime/process.ts";
 import { addressFlag, type CliContext, command, vaultFlag } from "../command.ts";
 import { type Agent, asPerson, chooseVault, clientOf, findAgent, requirePerson, resolveVault } from "../connect.ts";
-import { buildProxyEnv, proxyHostOf } from "../launch/environment.ts";
+import { buildProxyEnv } from "../launch/environment.ts";
 import { prepareAgent } from "../launch/skill.ts";
 import { writeTrustFiles } from "../launch/trust.ts";
 import { note, paintError, printable, warn } from "../output.ts";

@@ -64,7 +64,7 @@ function remindOf({ terminal }: CliContext, entry: CredentialEntry): void {
 
 const get = command({
   meta: { name: "get", description: "Print the value of a credential", environment },
-  args: { key: { type: "positional", completes: "credential", description: "Name of the credential" } },
+  args: { key: { type: "positional", completes: "credential", description: "Name of the credential" }, json: jsonFlag },
   async run({ args, context }) {
     const vault = await resolveVault(context, (args as VaultArgs).vault);
     const { credentials } = await asAnyone(context, {}, (client) =>
@@ -76,6 +76,7 @@ const get = command({
         hint: `agent-vault vault credential list --vault ${vault}`,
       });
     }
+    if (args.json) return printJson(context.terminal, entry);
     context.terminal.outValue(entry.value ?? "");
   },
 });

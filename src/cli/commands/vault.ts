@@ -1,4 +1,5 @@
-import { InvalidInput, NotFound } from "../../errors.ts";
+import type { Client } from "../../client/client.ts";
+import { Forbidden, InvalidInput, NotFound } from "../../errors.ts";
 import { addressFlag, type CliContext, command, jsonFlag, vaultFlag, yesFlag } from "../command.ts";
 import { confirm, confirmPhrase } from "../confirm.ts";
 import {
@@ -49,7 +50,7 @@ const list = command({
   meta: { name: "list", group: "Vaults", description: "List your vaults" },
   args: { json: jsonFlag },
   async run({ args, context }) {
-    const answer = await asAnyone(context, {}, (client) => client.listVaults());
+    const answer = await asAnyone(context, {}, listVaults);
     if (args.json) return printJson(context.terminal, answer);
     printTable(context.terminal, {
       head: ["ID", "NAME", "ROLE", "STORE", "CREATED"],
@@ -64,6 +65,19 @@ const list = command({
     });
   },
 });
+
+/** The server only says that a token for one vault is nobody. */
+async function listVaults(client: Client) {
+  try {
+    return await client.listVaults();
+  } catch (error) {
+    if (!(error instanceof Forbidden) || error.code !== "actor_required") throw error;
+    throw new Forbidden(error.code, "This token is for one vault and cannot list vaults", {
+      hint: "agent-vault vault discover shows its vault; a login or the token of an agent lists vaults",
+      cause: error,
+    });
+  }
+}
 
 const remove = command({
   meta: { name: "delete", group: "Vaults", description: "Delete a vault with everything in it" },

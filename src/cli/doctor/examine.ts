@@ -1,5 +1,6 @@
 /** Puts the checks in order: what comes later needs what came before. */
 import type { Client } from "../../client/client.ts";
+import { proxyHostOf } from "../../client/proxy-env.ts";
 import { AppError, messageOf } from "../../errors.ts";
 import type { CliContext } from "../command.ts";
 import {
@@ -11,7 +12,7 @@ import {
   type Person,
   resolveAddress,
 } from "../connect.ts";
-import { buildProxyEnv, proxyHostOf } from "../launch/environment.ts";
+import { buildProxyEnv } from "../launch/environment.ts";
 import { writeTrustFiles } from "../launch/trust.ts";
 import { findLogin } from "../local-state.ts";
 import { type Check, check } from "./check.ts";

@@ -2,6 +2,7 @@
  * The variables that lead a program through the broker and make it trust its certificates. Which client reads which
  * variable was tried out client by client; nothing here touches the machine.
  */
+import { noProxyHosts, proxyUrl } from "../../client/proxy-env.ts";
 import type { Environment } from "../../runtime/process.ts";
 
 export interface ProxyEnvironmentOptions {
@@ -95,44 +96,4 @@ export function buildProxyEnv(options: ProxyEnvironmentOptions): Record<string, 
   environment.GIT_HTTP_PROXY_AUTHMETHOD = "basic";
   if (proxy.wgetrcFile) environment.WGETRC = proxy.wgetrcFile;
   return environment;
-}
-
-/** `http://token:vault@host:port`, with the user information percent-encoded and an IPv6 literal in brackets. */
-export function proxyUrl({
-  token,
-  vault,
-  host,
-  port,
-}: {
-  token: string;
-  vault: string;
-  host: string;
-  port: number;
-}): string {
-  return `http://${encode(token)}:${encode(vault)}@${bracket(host)}:${port}`;
-}
-
-/** Host of the proxy, from the address of the API; `127.0.0.1` when it has none. Without brackets. */
-export function proxyHostOf(address: string): string {
-  const host = URL.canParse(address) ? new URL(address).hostname.replace(/^\[|\]$/g, "") : "";
-  return host || "127.0.0.1";
-}
-
-function noProxyHosts(proxyHost: string, inherited: string | undefined): string {
-  const kept = (inherited ?? "").split(",").map((host) => host.trim());
-  // `*` would switch the broker off for everything.
-  const hosts = ["localhost", "127.0.0.1", bracket(proxyHost), ...kept.filter((host) => host !== "" && host !== "*")];
-  return [...new Set(hosts)].join(",");
-}
-
-function bracket(host: string): string {
-  return host.includes(":") ? `[${host}]` : host;
-}
-
-/** encodeURIComponent leaves `!'()*` alone; some clients' URL parsers do not. */
-function encode(text: string): string {
-  return encodeURIComponent(text).replace(
-    /[!'()*]/g,
-    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
-  );
 }

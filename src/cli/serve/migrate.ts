@@ -7,7 +7,7 @@ import { silentLogger } from "../../log.ts";
 import { readPidFile } from "../../runtime/files.ts";
 import type { CliContext } from "../command.ts";
 import { confirm } from "../confirm.ts";
-import { note, printTable, success, warn } from "../output.ts";
+import { note, printJson, printTable, success, warn } from "../output.ts";
 
 export interface MigrateOptions {
   /** URL of the destination; `DATABASE_URL` when absent. */
@@ -16,6 +16,7 @@ export interface MigrateOptions {
   readonly from: string | undefined;
   readonly isDry: boolean;
   readonly isSure: boolean;
+  readonly isJson: boolean;
 }
 
 /** @throws {Conflict} `server_running`, `destination_not_empty`. Nothing has been written then. */
@@ -46,13 +47,21 @@ export async function migrateToPostgres(context: CliContext, options: MigrateOpt
   const { checkDestination, openCopySource } = await import("../../storage/copy-database.ts");
   await checkDestination(url, silentLogger);
   await using copy = await openCopySource(source, silentLogger);
+  const tables = copy.tables.map(({ name, rows }) => ({ name, rows }));
+  const counted = { copied: !options.isDry, tables, total_rows: copy.totalRows };
   if (options.isDry) {
+    if (options.isJson) return printJson(terminal, counted);
     const rows = copy.tables.map(({ name, rows: count }) => [name, String(count)]);
     printTable(terminal, { head: ["TABLE", "ROWS"], rows: [...rows, ["total", String(copy.totalRows)]], empty: "" });
     return note(terminal, "Nothing was written. The destination answers and is empty.");
   }
   if (!(await confirm(context, `Copy ${copy.totalRows} rows?`, options.isSure))) return;
-  await copy.copyTo(url, (name, rows) => note(terminal, `  ${name}: ${rows}`));
+  const { recordMigration } = await import("../../domain/audit/migration.ts");
+  await copy.copyTo(url, {
+    onTable: (name, rows) => note(terminal, `  ${name}: ${rows}`),
+    atEnd: (tx) => recordMigration(tx, copy.totalRows),
+  });
+  if (options.isJson) return printJson(terminal, counted);
   success(terminal, `${copy.totalRows} rows copied; the old database is as it was`);
   note(terminal, "Next: DATABASE_URL=… agent-vault server, with the same master password");
 }

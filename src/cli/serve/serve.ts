@@ -156,7 +156,12 @@ async function serveHere(
   await server.close();
   await claim.release();
   say("Stopped");
+  // Connections to a database that is away are open for as long as the system likes: they must not keep the process.
+  setTimeout(() => process.exit(), leaveWithinMs).unref();
 }
+
+/** After everything has stopped. An event loop with nothing left in it ends at once. */
+const leaveWithinMs = 500;
 
 /** The output is where only the operator reads. */
 async function sayHowToBegin(

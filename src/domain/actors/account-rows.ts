@@ -6,7 +6,7 @@ export async function hasUsers(db: Pick<Transaction<Schema>, "selectFrom">): Pro
   return (await db.selectFrom("users").select("id").limit(1).executeTakeFirst()) !== undefined;
 }
 
-export async function findUser(tx: Transaction<Schema>, email: string) {
+export async function findUser(tx: Pick<Transaction<Schema>, "selectFrom">, email: string) {
   return tx.selectFrom("users").select(["id", "email", "is_active"]).where("email", "=", email).executeTakeFirst();
 }
 

@@ -30,9 +30,6 @@ import type { UserPrincipal } from "./principal.ts";
 import type { Caller, IssuedSession, Sessions } from "./session.ts";
 import type { Setup } from "./setup.ts";
 
-/** While no user exists, the database is asked again at most this often. */
-const initRecheckMs = 2_000;
-
 export interface Login {
   readonly email: string;
   readonly password: string;
@@ -62,8 +59,6 @@ export class Accounts {
   readonly #mail: Mail;
   readonly #audit: Audit;
   #isInitialized = false;
-  #initCheckedAtMs = Number.NEGATIVE_INFINITY;
-  #initCheck: Promise<boolean> = Promise.resolve(false);
 
   constructor(options: {
     readonly database: Database;
@@ -92,12 +87,9 @@ export class Accounts {
   /** Does any user exist? Never goes back to false. */
   async isInitialized(): Promise<boolean> {
     if (this.#isInitialized) return true;
-    const now = this.#clock.now();
-    // Whoever comes while the question is on its way waits for the same answer.
-    if (now - this.#initCheckedAtMs < initRecheckMs) return this.#initCheck;
-    this.#initCheckedAtMs = now;
-    this.#initCheck = hasUsers(this.#database.db);
-    this.#isInitialized ||= await this.#initCheck;
+    // Asked each time: the first account may have been made by another process a moment ago.
+    const isFound = await hasUsers(this.#database.db);
+    this.#isInitialized ||= isFound;
     return this.#isInitialized;
   }
 
@@ -346,7 +338,7 @@ export class Accounts {
   ): Promise<IssuedSession> {
     checkNewPassword(change.newPassword);
     checkPasswordLength(change.currentPassword);
-    const accept = await this.#passwordGuard.enterConfirmation(person.id);
+    const accept = await this.#passwordGuard.enterConfirmation(person);
     const user = await this.#database.db.selectFrom("users").selectAll().where("id", "=", person.id).executeTakeFirst();
     if (!(await isPasswordOf(user, change.currentPassword))) {
       await this.#changes.transaction(async (tx) => {

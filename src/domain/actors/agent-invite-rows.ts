@@ -1,7 +1,8 @@
 /** The rows of invitations of agents: counted, claimed and read here; what they mean is in agent-invite.ts. */
-import type { Selectable, Transaction } from "kysely";
+import type { Kysely, Selectable, Transaction } from "kysely";
 import { RateLimited } from "../../errors.ts";
 import type { Schema } from "../../storage/schema.ts";
+import { cutPage, isBehind, keyAfter, type Page, type PageRequest, rowsToRead } from "../page.ts";
 import { type AssignedVault, instanceRoleOf } from "./preassignment.ts";
 
 export type AgentInviteRow = Selectable<Schema["agent_invites"]>;
@@ -43,6 +44,26 @@ export async function managedStill(tx: Transaction<Schema>, agentId: string, giv
     .executeTakeFirst();
   if (giverRole === "owner") return agent;
   return giverRole === "member" && agent?.role !== "owner" && agent?.created_by_id === giverId ? agent : undefined;
+}
+
+/**
+ * Newest first. One that is overdue counts as `expired`, whatever is stored.
+ * @param createdById of those alone; undefined for all.
+ */
+export async function readAgentInvites(
+  db: Kysely<Schema>,
+  { createdById, status, now }: { createdById: string | undefined; status: string | undefined; now: string },
+  request: PageRequest | undefined,
+): Promise<Page<AgentInviteRow>> {
+  const key = keyAfter(request, "time", "text");
+  let query = db.selectFrom("agent_invites").selectAll().orderBy("created_at", "desc").orderBy("id", "desc");
+  if (createdById !== undefined) query = query.where("created_by_id", "=", createdById);
+  if (status === "pending") query = query.where("status", "=", "pending").where("expires_at", ">", now);
+  else if (status === "expired") query = query.where("status", "=", "pending").where("expires_at", "<=", now);
+  else if (status !== undefined) query = query.where("status", "=", status);
+  if (key !== undefined) query = query.where(isBehind(["created_at", "id"], key, "desc"));
+  if (request !== undefined) query = query.limit(rowsToRead(request));
+  return cutPage(await query.execute(), request, (row) => [row.created_at, row.id]);
 }
 
 /** A vault may have been deleted or renamed since. */

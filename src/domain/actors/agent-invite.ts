@@ -9,6 +9,7 @@ import type { Database } from "../../storage/database.ts";
 import type { Audit } from "../audit/audit.ts";
 import { anonymous } from "../audit/author.ts";
 import type { Clock } from "../clock.ts";
+import { mapPage, type Page, type PageRequest } from "../page.ts";
 import { parseSlug } from "../slug.ts";
 import type { Agents } from "./agent.ts";
 import {
@@ -16,6 +17,7 @@ import {
   claimAgentInvite,
   existingVaults,
   managedStill,
+  readAgentInvites,
   requireRoom,
   vaultsOf,
 } from "./agent-invite-rows.ts";
@@ -193,12 +195,11 @@ export class AgentInvites {
   }
 
   /** Newest first: all for owners, else one's own. */
-  async list(actor: Actor, status: string | undefined): Promise<readonly AgentInvite[]> {
-    let query = this.#database.db.selectFrom("agent_invites").selectAll().orderBy("created_at", "desc");
-    if (actor.role !== "owner") query = query.where("created_by_id", "=", actor.id);
+  async page(actor: Actor, status: string | undefined, request?: PageRequest): Promise<Page<AgentInvite>> {
     const now = this.#now();
-    const invites = (await query.orderBy("id", "desc").execute()).map((row) => describe(row, now));
-    return status ? invites.filter((invite) => invite.status === status) : invites;
+    const createdById = actor.role === "owner" ? undefined : actor.id;
+    const page = await readAgentInvites(this.#database.db, { createdById, status: status || undefined, now }, request);
+    return mapPage(page, (row) => describe(row, now));
   }
 
   /**

@@ -1,6 +1,7 @@
 /** The rows of sessions: whatever a kind of token has no use for is null. */
-import type { Insertable, Transaction } from "kysely";
+import type { Insertable, Kysely, Transaction } from "kysely";
 import type { Schema } from "../../storage/schema.ts";
+import { cutPage, isBehind, keyAfter, type PageRequest, rowsToRead } from "../page.ts";
 
 type Row = Insertable<Schema["sessions"]>;
 type Required = "digest" | "public_id" | "kind" | "expires_at" | "created_at";
@@ -28,4 +29,20 @@ export async function insertSession(
     .insertInto("sessions")
     .values({ ...unused, ...session })
     .execute();
+}
+
+/** Logins of a person, most recently used first; those that have ended are among them. */
+export async function readLogins(db: Kysely<Schema>, userId: string, request: PageRequest | undefined) {
+  const key = keyAfter(request, "time", "text");
+  let query = db
+    .selectFrom("sessions")
+    .select(["public_id", "device_label", "last_ip", "last_user_agent", "created_at"])
+    .select(["last_used_at", "expires_at", "idle_ttl_seconds"])
+    .where("user_id", "=", userId)
+    .orderBy("last_used_at", "desc")
+    .orderBy("public_id", "desc");
+  if (key !== undefined) query = query.where(isBehind(["last_used_at", "public_id"], key, "desc"));
+  if (request !== undefined) query = query.limit(rowsToRead(request));
+  // A login is made with the time of its first use.
+  return cutPage(await query.execute(), request, (row) => [row.last_used_at ?? "", row.public_id]);
 }

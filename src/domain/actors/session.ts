@@ -9,6 +9,7 @@ import type { Schema } from "../../storage/schema.ts";
 import type { Audit } from "../audit/audit.ts";
 import { person } from "../audit/author.ts";
 import type { Clock } from "../clock.ts";
+import { mapPage, type Page, type PageRequest } from "../page.ts";
 import { cleanLabel } from "./label.ts";
 import {
   hasVaultRole,
@@ -18,7 +19,7 @@ import {
   type UserPrincipal,
   type VaultRole,
 } from "./principal.ts";
-import { insertSession } from "./session-rows.ts";
+import { insertSession, readLogins } from "./session-rows.ts";
 
 const loginLifetimeMs = 365 * 86_400_000;
 const loginIdleSeconds = 30 * 86_400;
@@ -220,35 +221,22 @@ export class Sessions {
       .catch((error: unknown) => this.#log.warn("cannot note the use of a session", { error: messageOf(error) }));
   }
 
-  /** Live login sessions of a person, most recently used first. */
-  async list(userId: string): Promise<readonly LoginSession[]> {
-    const rows = await this.#database.db
-      .selectFrom("sessions")
-      .select([
-        "public_id",
-        "device_label",
-        "last_ip",
-        "last_user_agent",
-        "created_at",
-        "last_used_at",
-        "expires_at",
-        "idle_ttl_seconds",
-      ])
-      .where("user_id", "=", userId)
-      .orderBy("last_used_at", "desc")
-      .execute();
+  /**
+   * Live login sessions of a person, most recently used first. A page may have fewer than were asked for: of those that
+   * have ended some are still stored.
+   */
+  async page(userId: string, request?: PageRequest): Promise<Page<LoginSession>> {
+    const { items, next } = await readLogins(this.#database.db, userId, request);
     const now = this.#clock.now();
-    return rows
-      .filter((row) => now <= expiryOf(row))
-      .map((row) => ({
-        id: row.public_id,
-        deviceLabel: row.device_label ?? "",
-        lastIp: row.last_ip ?? "",
-        lastUserAgent: row.last_user_agent ?? "",
-        createdAt: row.created_at,
-        lastUsedAt: row.last_used_at ?? undefined,
-        expiresAt: row.expires_at ?? undefined,
-      }));
+    return mapPage({ items: items.filter((row) => now <= expiryOf(row)), next }, (row) => ({
+      id: row.public_id,
+      deviceLabel: row.device_label ?? "",
+      lastIp: row.last_ip ?? "",
+      lastUserAgent: row.last_user_agent ?? "",
+      createdAt: row.created_at,
+      lastUsedAt: row.last_used_at ?? undefined,
+      expiresAt: row.expires_at ?? undefined,
+    }));
   }
 
   /** @throws {NotFound} when it is absent or somebody else's. */

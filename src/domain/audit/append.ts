@@ -50,13 +50,18 @@ export async function appendEntries(
     previous = hashOf(unhashed);
     rows.push({ ...unhashed, hash: previous });
   }
+  const statements: Promise<unknown>[] = [];
   for (let at = 0; at < rows.length; at += rowsPerInsert) {
-    await tx
-      .insertInto("audit_log")
-      .values(rows.slice(at, at + rowsPerInsert))
-      .execute();
+    statements.push(
+      tx
+        .insertInto("audit_log")
+        .values(rows.slice(at, at + rowsPerInsert))
+        .execute(),
+    );
   }
-  await tx.updateTable("audit_head").set({ last_hash: previous }).where("id", "=", 1).execute();
+  statements.push(tx.updateTable("audit_head").set({ last_hash: previous }).where("id", "=", 1).execute());
+  // Sent together, carried out one after the other: PostgreSQL is a way to and fro for each that is waited for.
+  await Promise.all(statements);
 }
 
 function columnsOf({ author, action, target, vaultId, before, after }: SignedEntry) {

@@ -11,6 +11,7 @@ import { appendEntries, signed } from "./append.ts";
 import { server } from "./author.ts";
 import { Chain, type ChainStart, genesis, type Problem } from "./chain.ts";
 import { type Checkpoint, checkpointStatement } from "./checkpoint.ts";
+import type { KeptCheckpoints } from "./kept-checkpoints.ts";
 
 const intervalMs = 5_000;
 const rowsPerRead = 500;
@@ -30,6 +31,7 @@ export class Checkpoints {
   readonly #keyring: Keyring;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #kept: KeptCheckpoints | undefined;
   #opening: Promise<SigningKey> | undefined;
   /** Where the chain ended when this process last looked: what it has seen cannot be taken back unnoticed. */
   #seen: ChainStart | undefined;
@@ -40,11 +42,14 @@ export class Checkpoints {
     readonly keyring: Keyring;
     readonly clock: Clock;
     readonly log: Logger;
+    /** Where each checkpoint is kept besides the database. */
+    readonly kept?: KeptCheckpoints | undefined;
   }) {
     this.#database = options.database;
     this.#keyring = options.keyring;
     this.#clock = options.clock;
     this.#log = options.log;
+    this.#kept = options.kept;
   }
 
   /** The key that signs; made when there is none. @throws {Corrupt} when the stored one does not open. */
@@ -74,7 +79,7 @@ export class Checkpoints {
     const head = await this.#database.db.selectFrom("audit_head").selectAll().executeTakeFirstOrThrow();
     const end = { id: head.last_id, hash: head.last_hash };
     if (end.id === 0 && signed.id === 0 && this.#seen === undefined) return undefined;
-    const problem = await this.#check(this.#seen ?? signed, end);
+    const problem = (await this.#compareWithKept(end)) ?? (await this.#check(this.#seen ?? signed, end));
     if (problem !== undefined) return problem;
     if (signed.id < end.id) await this.#insert(await this.#key(), end.id, end.hash);
     this.#seen = end;
@@ -129,6 +134,30 @@ export class Checkpoints {
     return chain.end(end);
   }
 
+  /** Once, after the start: from then on this process knows for itself how far the chain has come. */
+  async #compareWithKept(end: ChainStart): Promise<Problem | undefined> {
+    if (this.#kept === undefined || this.#seen !== undefined) return undefined;
+    const { db } = this.#database;
+    const { instance_id } = await db.selectFrom("instance").select("instance_id").executeTakeFirstOrThrow();
+    const kept = await this.#kept.newest(instance_id);
+    if (kept === undefined) return undefined;
+    const { audit_id: id, hash } = kept;
+    if (id > end.id) {
+      const message = `Entries up to ${id} were signed, as a kept checkpoint says, and the log ends at ${end.id}`;
+      return { entry: end.id + 1, kind: "missing", message };
+    }
+    const entry = await db.selectFrom("audit_log").select("hash").where("id", "=", id).executeTakeFirst();
+    // Of what was pruned, the checkpoint is what is left.
+    const known = entry ?? (await this.#checkpoint(id));
+    if (known?.hash === hash) return undefined;
+    return { entry: id, kind: "rewritten", message: `Entry ${id} is not the one that a kept checkpoint covers` };
+  }
+
+  async #checkpoint(id: number) {
+    const query = this.#database.db.selectFrom("audit_checkpoints").select("hash").where("audit_id", "=", id);
+    return await query.executeTakeFirst();
+  }
+
   /** The newest checkpoint, as a place to go on from. */
   async #last(): Promise<ChainStart> {
     const newest = await this.#database.db
@@ -156,6 +185,11 @@ export class Checkpoints {
       .executeTakeFirst();
     // In the process log as well: whoever keeps that elsewhere can prove what the database was cut back from.
     if ((inserted.numInsertedOrUpdatedRows ?? 0n) > 0n) this.#log.info("audit checkpoint", { ...checkpoint });
+    try {
+      await this.#kept?.keep(key.instanceId, checkpoint);
+    } catch (error) {
+      this.#log.warn("a checkpoint could not be kept besides the database", { error: messageOf(error) });
+    }
   }
 
   #key(): Promise<SigningKey> {

@@ -28,8 +28,13 @@ export async function readServicePage(
   let query = inOrder(db, vaultId);
   if (key !== undefined) query = query.where(isBehind(["position", "id"], key));
   if (request !== undefined) query = query.limit(rowsToRead(request));
-  const page = cutPage(await query.execute(), request, ({ position, id }) => [String(position), id]);
+  const page = cutPage(await query.execute(), request, keyOfService);
   return mapPage(page, toStored);
+}
+
+/** For the cursor of a list of services. */
+export function keyOfService({ position, id }: Pick<StoredService, "position" | "id">): readonly string[] {
+  return [String(position), id];
 }
 
 /** Those of the names that are stored: a change of one service must not read and parse a thousand. */

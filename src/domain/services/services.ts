@@ -8,13 +8,13 @@ import type { Schema } from "../../storage/schema.ts";
 import type { Principal } from "../actors/principal.ts";
 import type { Audit } from "../audit/audit.ts";
 import { quote } from "../input.ts";
-import { mapPage, type Page, type PageRequest } from "../page.ts";
+import { cutPage, mapPage, type Page, type PageRequest } from "../page.ts";
 import type { VaultWriter } from "../vaults/vault-writer.ts";
 import { auditForm } from "./audit-form.ts";
 import { formatService, parseServices, referencedKeys, refuseDescriptions } from "./definition.ts";
 import { formatPattern, isSamePattern } from "./pattern.ts";
 import type { CredentialKey, Pattern, Service } from "./service.ts";
-import { readNamedServices, readServicePage, readServices, type StoredService } from "./service-store.ts";
+import { keyOfService, readNamedServices, readServicePage, readServices, type StoredService } from "./service-store.ts";
 
 export interface ServicesOptions {
   readonly database: Database;
@@ -31,6 +31,8 @@ export interface Upserted {
   readonly count: number;
 }
 
+/** More than a vault can have. */
+const allRows = 1_000_000_000;
 /** Rows per INSERT: within the number of parameters that both engines allow. */
 const rowsPerInsert = 500;
 
@@ -51,9 +53,12 @@ export class Services {
     return mapPage(await readServicePage(this.#options.database.db, vaultId, request), ({ service }) => service);
   }
 
-  /** Services whose auth or substitutions name a credential, disabled ones included. */
-  async referencing(vaultId: string, key: CredentialKey): Promise<readonly Service[]> {
-    return (await this.list(vaultId)).filter((service) => referencedKeys(service).includes(key));
+  /** Services whose auth or substitutions name a credential, disabled ones included, in stored order. */
+  async referencing(vaultId: string, key: CredentialKey, request?: PageRequest): Promise<Page<Service>> {
+    // Which credentials a service names stands in its definition, so those behind the cursor are read to the end.
+    const rest = await readServicePage(this.#options.database.db, vaultId, request && { ...request, limit: allRows });
+    const naming = rest.items.filter(({ service }) => referencedKeys(service).includes(key));
+    return mapPage(cutPage(naming, request, keyOfService), ({ service }) => service);
   }
 
   /**

@@ -9,6 +9,7 @@ import { limitKeyOf } from "../../net/address.ts";
 import { json, secretJson, wireTime } from "../answer.ts";
 import type { SessionCookie, SetupCookie } from "../authenticate.ts";
 import { Fields } from "../fields.ts";
+import { nextCursor, parsePage } from "../page.ts";
 import { type ApiRouter, callerOf } from "../router.ts";
 
 export interface AccountDependencies {
@@ -197,9 +198,10 @@ function registerOwnAccount(router: ApiRouter, { access, accounts, cookie }: Acc
 function registerLoginSessions(router: ApiRouter, { access, sessions, cookie }: AccountDependencies): void {
   router.on("GET", "/v1/auth/sessions", personal, async (request) => {
     const person = access.userSession(request.principal);
-    const list = await sessions.list(person.id);
+    const wanted = parsePage(request);
+    const page = await sessions.page(person.id, wanted);
     return json({
-      sessions: list.map((session) => ({
+      sessions: page.items.map((session) => ({
         id: session.id,
         ...(session.deviceLabel && { device_label: session.deviceLabel }),
         ...(session.lastIp && { last_ip: session.lastIp }),
@@ -209,6 +211,7 @@ function registerLoginSessions(router: ApiRouter, { access, sessions, cookie }: 
         ...(session.expiresAt && { expires_at: wireTime(session.expiresAt) }),
         current: session.id === person.sessionId,
       })),
+      ...nextCursor(wanted, page),
     });
   });
 

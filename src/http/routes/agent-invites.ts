@@ -7,6 +7,7 @@ import type { AgentInvites, CreatedAgentInvite, RedeemedAgent } from "../../doma
 import { AppError } from "../../errors.ts";
 import { json, secretJson, text, wireTime } from "../answer.ts";
 import { Fields } from "../fields.ts";
+import { nextCursor, parsePage } from "../page.ts";
 import { type ApiRequest, type ApiRouter, callerOf } from "../router.ts";
 import { requireText } from "./agents.ts";
 import { readVaults } from "./invites.ts";
@@ -55,9 +56,11 @@ export function registerAgentInviteRoutes(
   });
 
   router.on("GET", "/v1/agent-invites", authed, async (request) => {
-    const list = await agentInvites.list(access.instanceMember(request.principal), request.query("status"));
+    const actor = access.instanceMember(request.principal);
+    const wanted = parsePage(request);
+    const page = await agentInvites.page(actor, request.query("status"), wanted);
     return json({
-      invites: list.map((invite) => ({
+      invites: page.items.map((invite) => ({
         id: invite.id,
         token_suffix: invite.tokenSuffix,
         agent_name: invite.agentName,
@@ -69,6 +72,7 @@ export function registerAgentInviteRoutes(
         created_at: wireTime(invite.createdAt),
         expires_at: wireTime(invite.expiresAt),
       })),
+      ...nextCursor(wanted, page),
     });
   });
 

@@ -3,6 +3,7 @@ import { parseDuration } from "../../config/variables.ts";
 import { Secret } from "../../crypto/secret.ts";
 import type { Access, VaultRef } from "../../domain/actors/access.ts";
 import type { VaultRole } from "../../domain/actors/principal.ts";
+import { cutPage, keyAfter, rowsToRead } from "../../domain/page.ts";
 import type { Proposal, Selection } from "../../domain/proposals/proposal.ts";
 import { type Proposals, proposalNotFound } from "../../domain/proposals/proposals.ts";
 import type { Reviews } from "../../domain/proposals/review.ts";
@@ -11,6 +12,7 @@ import { defaultVaultName } from "../../domain/vaults/vault.ts";
 import { Forbidden, InvalidInput, NotFound, Unauthenticated } from "../../errors.ts";
 import { json, secretJson } from "../answer.ts";
 import { Fields } from "../fields.ts";
+import { nextCursor, parsePage } from "../page.ts";
 import { formatForAgent, formatForReview, formatOutlook, formatReviewItem, formatSummary } from "../proposal-form.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 
@@ -25,7 +27,6 @@ const authed = { access: "session", tier: "authed" } as const;
 const withBody = { ...authed, body: true } as const;
 /** A little less than what load balancers allow a silent connection. */
 const maxWaitMs = 50_000;
-const maxPage = 500;
 
 export function registerProposalRoutes(router: ApiRouter, dependencies: ProposalDependencies): void {
   registerAgentRoutes(router, dependencies);
@@ -107,20 +108,23 @@ function registerDecisions(router: ApiRouter, { access, reviews }: ProposalDepen
   });
 }
 
-/** All of them unless `limit` says otherwise; then `next_before` continues where the page ends. */
+/**
+ * All of them unless `limit` or `cursor` says otherwise; then `next_cursor` continues where the page ends, and so does
+ * `next_before`, the number for `before`.
+ */
 async function listPage(
   proposals: Proposals,
   vaultId: string,
   request: ApiRequest,
   { status, format }: { readonly status: string | undefined; readonly format: (proposal: Proposal) => object },
 ): Promise<object> {
-  const limit = readCount(request, "limit", maxPage);
-  const before = readCount(request, "before", 2 ** 31 - 1);
-  const found = await proposals.list(vaultId, { status, before, limit: limit === undefined ? undefined : limit + 1 });
-  const page = found.slice(0, limit);
-  const last = page.at(-1);
-  const hasMore = last !== undefined && page.length < found.length;
-  return { proposals: page.map(format), ...(hasMore && { next_before: last.number }) };
+  const wanted = parsePage(request);
+  const [after] = keyAfter(wanted, "integer") ?? [];
+  const before = after === undefined ? readBefore(request) : Number(after);
+  const found = await proposals.list(vaultId, { status, before, limit: wanted && rowsToRead(wanted) });
+  const page = cutPage(found, wanted, ({ number }) => [String(number)]);
+  const nextBefore = page.next === undefined ? {} : { next_before: Number(page.next[0]) };
+  return { proposals: page.items.map(format), ...nextBefore, ...nextCursor(wanted, page) };
 }
 
 /** With `?wait=30s`, the proposal once it has ended, or as it is after that time. */
@@ -161,12 +165,12 @@ function readSelection(only: Fields | undefined): Selection | undefined {
   return only && { services: only.strings("services") ?? [], credentials: only.strings("credentials") ?? [] };
 }
 
-function readCount(request: ApiRequest, name: string, most: number): number | undefined {
-  const text = request.query(name);
+function readBefore(request: ApiRequest): number | undefined {
+  const text = request.query("before");
   if (!text) return undefined;
-  const count = /^\d{1,10}$/.test(text) ? Number(text) : 0;
-  if (count >= 1) return Math.min(count, most);
-  throw new InvalidInput("invalid_page", `${name} must be a whole number of at least 1`);
+  const number = /^\d{1,10}$/.test(text) ? Number(text) : 0;
+  if (number >= 1) return Math.min(number, 2 ** 31 - 1);
+  throw new InvalidInput("invalid_page", "before must be a whole number of at least 1");
 }
 
 /** `0` and negative ones are numbers that no proposal has. */

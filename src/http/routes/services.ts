@@ -41,7 +41,9 @@ function registerServiceReads(router: ApiRouter, { access, services }: ServiceDe
     const { vault } = await access.vault(request.principal, nameOf(request), "access");
     const key = request.query("key");
     if (!key) throw new InvalidInput("key_required", "Missing required query parameter: key");
-    return json({ services: (await services.referencing(vault.id, key)).map(nameAndHost) });
+    const wanted = parsePage(request);
+    const page = await services.referencing(vault.id, key, wanted);
+    return json({ services: page.items.map(nameAndHost), ...nextCursor(wanted, page) });
   });
 }
 

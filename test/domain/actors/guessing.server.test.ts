@@ -7,6 +7,16 @@ const minute = 60_000;
 const environment = { AGENT_VAULT_TRUSTED_PROXIES: "127.0.0.1" };
 const from = (ip: string) => ({ "x-forwarded-for": ip });
 
+async function blockedEntries({ db }: ScratchDatabase) {
+  const rows = await db
+    .selectFrom("audit_log")
+    .select(["action", "actor_type as actor", "client_ip as ip", "target_name as target"])
+    .where("action", "like", "%blocked")
+    .orderBy("id")
+    .execute();
+  return rows;
+}
+
 describeOnEachEngine("guessing", (openScratch) => {
   const opened: AsyncDisposable[] = [];
   afterEach(async () => {
@@ -66,6 +76,10 @@ describeOnEachEngine("guessing", (openScratch) => {
     );
     const codes = outcomes.map((outcome) => (outcome.status === "rejected" ? outcome.reason.code : "signed in"));
     expect(codes.sort()).toEqual([...Array(5).fill("invalid_login"), ...Array(7).fill("too_many_requests")]);
+    // Seven were refused, and the log has one line for it.
+    expect(await blockedEntries(database)).toEqual([
+      { action: "account.login_blocked", actor: "anonymous", ip: "203.0.113.9", target: "owner@example.com" },
+    ]);
   });
 
   it("passwords without an account is answered alike, count by count", async () => {
@@ -92,12 +106,17 @@ describeOnEachEngine("guessing", (openScratch) => {
       expect((await login(api, email, "wrong-password", `203.0.113.${host}`)).status).toBe(401);
     }
     expect((await login(api, email, password, "203.0.113.77")).status).toBe(429);
+    expect(await blockedEntries(database)).toEqual([
+      { action: "account.login_blocked", actor: "anonymous", ip: "203.0.113.77", target: email },
+    ]);
     api.clock.advance(5 * minute + 1);
     expect((await login(api, email, password, "203.0.113.78")).status).toBe(429);
     expect((await login(api, email, password, "198.51.100.7")).status).toBe(200);
     // A stranger's flood against an address without an account ends the same way.
     for (let host = 1; host <= 10; host++) await login(api, "nobody@example.com", "wrong", `203.0.113.${host}`);
     expect((await login(api, "nobody@example.com", "wrong", "203.0.113.77")).status).toBe(429);
+    // What was typed as an address may have been a password.
+    expect((await blockedEntries(database)).at(-1)).toMatchObject({ action: "account.login_blocked", target: "" });
   });
 
   it("the current password with a stolen session is slowed", async () => {
@@ -111,6 +130,9 @@ describeOnEachEngine("guessing", (openScratch) => {
       });
     expect(await statuses([change("wrong-one"), change("wrong-two"), change("wrong-three")])).toEqual([401, 401, 401]);
     expect((await change(password)).status).toBe(429);
+    expect(await blockedEntries(database)).toMatchObject([
+      { action: "account.change_password_blocked", actor: "user", target: "owner@example.com" },
+    ]);
     api.clock.advance(5 * minute + 1);
     expect((await change(password)).status).toBe(200);
   });

@@ -45,6 +45,14 @@ describeEachDatabase("two instances of one database", (open, engine) => {
     expect(await owners(database)).toBe(1);
   });
 
+  it("know of each other's first owner at once", async () => {
+    const [first, second] = await start();
+    for (const api of [first, second]) expect((await api.call("GET", "/v1/vaults")).status).toBe(503);
+    const token = await first.registerOwner();
+    expect((await second.call("GET", "/v1/vaults", { token })).status).toBe(200);
+    expect((await second.call("GET", "/v1/status")).body).toMatchObject({ initialized: true });
+  });
+
   it("keep one of three owners who end each other, people and agents, in every way there is", async () => {
     const [first, second, database] = await start();
     const ada = await first.registerOwner("ada@example.com");

@@ -1,9 +1,11 @@
 import { expect, it } from "vitest";
+import { systemClock } from "../../../src/domain/clock.ts";
 import { Journal } from "../../../src/domain/journal.ts";
 import { contextLifeMs, JournalContexts } from "../../../src/domain/journal-contexts.ts";
 import { pruneJournal } from "../../../src/domain/journal-retention.ts";
 import { silentLogger } from "../../../src/log.ts";
 import type { Database } from "../../../src/storage/database.ts";
+import { ManualClock } from "../../support/api-server.ts";
 import { describeEachDatabase } from "../../support/database.ts";
 import { journalEntry } from "../../support/journal-entry.ts";
 
@@ -14,7 +16,7 @@ async function contextCount({ db }: Database): Promise<number> {
 describeEachDatabase("contexts of the journal", (open) => {
   it("are one for all entries that differ in what happened only", async () => {
     const database = await open();
-    const journal = new Journal({ database, log: silentLogger });
+    const journal = new Journal({ clock: systemClock, database, log: silentLogger });
     for (let index = 0; index < 5; index += 1) journal.record(journalEntry({ path: `/${index}`, status: 200 + index }));
     await journal.flush();
     journal.record(journalEntry({ path: "/later", bytesIn: 1 }));
@@ -39,7 +41,7 @@ describeEachDatabase("contexts of the journal", (open) => {
     { credentialKeys: ["OTHER"] },
   ])("are two for entries that differ in %o", async (change) => {
     const database = await open();
-    const journal = new Journal({ database, log: silentLogger });
+    const journal = new Journal({ clock: systemClock, database, log: silentLogger });
     journal.record(journalEntry());
     journal.record(journalEntry(change));
     journal.record(journalEntry());
@@ -58,7 +60,7 @@ describeEachDatabase("contexts of the journal", (open) => {
 
   it("are forgotten, not mixed up, when a session has very many", async () => {
     const database = await open();
-    const contexts = new JournalContexts();
+    const contexts = new JournalContexts(systemClock);
     const entries = Array.from({ length: 100 }, (_, index) => journalEntry({ host: `h${index}.test:443` }));
     const first = await contexts.of(database, entries);
     const second = await contexts.of(database, entries);
@@ -73,9 +75,27 @@ describeEachDatabase("contexts of the journal", (open) => {
     }
   });
 
+  it("are written anew when they are old by the clock that was handed in, and not before", async () => {
+    const database = await open();
+    const clock = new ManualClock();
+    const contexts = new JournalContexts(clock);
+    const [first] = await contexts.of(database, [journalEntry()]);
+    clock.advance(contextLifeMs - 1);
+    expect(await contexts.of(database, [journalEntry()])).toEqual([first]);
+    clock.advance(1);
+    const [second] = await contexts.of(database, [journalEntry()]);
+    expect(second).not.toBe(first);
+    const { created_at: createdAt } = await database.db
+      .selectFrom("request_contexts")
+      .select("created_at")
+      .where("id", "=", Number(second))
+      .executeTakeFirstOrThrow();
+    expect(createdAt).toBe(new Date(clock.now()).toISOString());
+  });
+
   it("go with the last entries that may name them", async () => {
     const database = await open();
-    const journal = new Journal({ database, log: silentLogger });
+    const journal = new Journal({ clock: systemClock, database, log: silentLogger });
     const hour = 3_600_000;
     journal.record(journalEntry({ startedAtMs: Date.now() }));
     await journal.close();

@@ -1,4 +1,5 @@
 import { expect, it } from "vitest";
+import { systemClock } from "../../../src/domain/clock.ts";
 import { Discovery } from "../../../src/domain/discovery.ts";
 import { Journal } from "../../../src/domain/journal.ts";
 import type { JournalEntry } from "../../../src/domain/journal-entry.ts";
@@ -35,7 +36,7 @@ function withOutages(database: Database): { database: Database; away: { isAway: 
 describeEachDatabase("the journal", (open) => {
   it("writes what was recorded, in order", async () => {
     const { database, owner } = await buildVaultWorld(await open());
-    const journal = new Journal({ database, log: silentLogger });
+    const journal = new Journal({ clock: systemClock, database, log: silentLogger });
     journal.record(entry({ actorId: owner.id }));
     journal.record(
       entry({ actorId: "unknown", path: "/second", upstreamMs: null, status: 502, errorCode: "upstream_error" }),
@@ -65,7 +66,7 @@ describeEachDatabase("the journal", (open) => {
 
   it("remembers what was found in an answer, also when entries are counted together", async () => {
     const { database, away } = withOutages(await open());
-    const journal = new Journal({ database, log: silentLogger, maxWaiting: 1 });
+    const journal = new Journal({ clock: systemClock, database, log: silentLogger, maxWaiting: 1 });
     const scrubbed = { mode: "redact", found: ["TOK"], isBlind: false } as const;
     const blind = { mode: "redact", found: [], isBlind: true } as const;
     away.isAway = true;
@@ -84,7 +85,7 @@ describeEachDatabase("the journal", (open) => {
 
   it("writes by itself, a quarter of a second later", async () => {
     const database = await open();
-    const journal = new Journal({ database, log: silentLogger });
+    const journal = new Journal({ clock: systemClock, database, log: silentLogger });
     journal.record(entry());
     await expect.poll(async () => (await journal.list(defaultVaultId, { limit: 1 })).rows.length).toBe(1);
     await journal.close();
@@ -92,7 +93,7 @@ describeEachDatabase("the journal", (open) => {
 
   it("loses nothing when it is closed", async () => {
     const database = await open();
-    const journal = new Journal({ database, log: silentLogger });
+    const journal = new Journal({ clock: systemClock, database, log: silentLogger });
     for (let index = 0; index < 1_234; index++) journal.record(entry({ path: `/${index}` }));
     await journal.close();
     const { count } = await database.db
@@ -105,7 +106,7 @@ describeEachDatabase("the journal", (open) => {
 
   it("keeps entries while the database is away, and counts those beyond its bound", async () => {
     const { database, away } = withOutages(await open());
-    const journal = new Journal({ database, log: silentLogger, maxWaiting: 5 });
+    const journal = new Journal({ clock: systemClock, database, log: silentLogger, maxWaiting: 5 });
     away.isAway = true;
     for (let index = 0; index < 20; index++) journal.record(entry({ path: `/${index}` }));
     journal.record(entry({ path: "/other", status: 500 }));
@@ -127,7 +128,7 @@ describeEachDatabase("the journal", (open) => {
     const { database, away } = withOutages(await open());
     const reports: unknown[] = [];
     const log = { ...silentLogger, error: (event: string, fields?: object) => reports.push({ event, ...fields }) };
-    const journal = new Journal({ database, log, maxWaiting: 2, closeWithinMs: 50 });
+    const journal = new Journal({ clock: systemClock, database, log, maxWaiting: 2, closeWithinMs: 50 });
     away.isAway = true;
     for (let index = 0; index < 5; index++) journal.record(entry());
     await journal.close();
@@ -138,7 +139,7 @@ describeEachDatabase("the journal", (open) => {
 
   it("stores texts that a database refuses in a form that it takes", async () => {
     const database = await open();
-    const journal = new Journal({ database, log: silentLogger });
+    const journal = new Journal({ clock: systemClock, database, log: silentLogger });
     journal.record(entry({ path: `/a\u0000b${"x".repeat(5_000)}` }));
     journal.record(entry({ path: "/next" }));
     await journal.close();
@@ -149,7 +150,7 @@ describeEachDatabase("the journal", (open) => {
 
   it("is read backwards page by page, and forwards from where one was", async () => {
     const database = await open();
-    const journal = new Journal({ database, log: silentLogger });
+    const journal = new Journal({ clock: systemClock, database, log: silentLogger });
     for (let index = 0; index < 5; index++) journal.record(entry({ path: `/${index}` }));
     await journal.flush();
     const first = await journal.list(defaultVaultId, { limit: 2 });
@@ -175,7 +176,7 @@ describeEachDatabase("the journal", (open) => {
     { query: { ingress: "explicit" }, shows: [] },
   ])("is filtered by $query", async ({ query, shows }) => {
     const database = await open();
-    const journal = new Journal({ database, log: silentLogger });
+    const journal = new Journal({ clock: systemClock, database, log: silentLogger });
     journal.record(entry({ path: "/ok" }));
     journal.record(entry({ path: "/forbidden", status: 403, errorCode: "service_disabled" }));
     journal.record(entry({ path: "/truncated", errorCode: "response_truncated", matchedService: "other" }));
@@ -186,7 +187,7 @@ describeEachDatabase("the journal", (open) => {
   it("shows a vault only its own rows", async () => {
     const { database, vaults, owner } = await buildVaultWorld(await open());
     const { id } = await vaults.create(owner, "other");
-    const journal = new Journal({ database, log: silentLogger });
+    const journal = new Journal({ clock: systemClock, database, log: silentLogger });
     journal.record(entry({ vaultId: id }));
     await journal.close();
     expect((await journal.list(defaultVaultId, { limit: 50 })).rows).toEqual([]);
@@ -197,7 +198,7 @@ describeEachDatabase("the journal", (open) => {
 describeEachDatabase("discovered hosts", (open) => {
   it("are counted over batches, without their ports, until a service covers them", async () => {
     const { database, services, owner } = await buildVaultWorld(await open());
-    const journal = new Journal({ database, log: silentLogger });
+    const journal = new Journal({ clock: systemClock, database, log: silentLogger });
     const missed = { matchedService: "", status: 403, errorCode: "no_match" };
     journal.record(entry({ ...missed, host: "api.stripe.com:443", authScheme: "bearer", authHeader: "Authorization" }));
     journal.record(entry({ ...missed, host: "api.stripe.com:8443", startedAtMs: startedAtMs + 1_000 }));
@@ -243,7 +244,7 @@ describeEachDatabase("retention", (open) => {
   async function filled() {
     const { database, vaults, owner } = await buildVaultWorld(await open());
     const { id } = await vaults.create(owner, "other");
-    const journal = new Journal({ database, log: silentLogger });
+    const journal = new Journal({ clock: systemClock, database, log: silentLogger });
     for (let hour = 10; hour > 0; hour--) {
       journal.record(entry({ path: `/${hour}`, startedAtMs: startedAtMs - hour * 3_600_000 }));
     }
@@ -270,7 +271,7 @@ describeEachDatabase("retention", (open) => {
     const off = { maxAgeHours: 0, maxRowsPerVault: 0 };
     expect(await pruneJournal(database, off, startedAtMs)).toBe(0);
     await vaults.delete(owner, other);
-    const late = new Journal({ database, log: silentLogger });
+    const late = new Journal({ clock: systemClock, database, log: silentLogger });
     late.record(entry({ vaultId: other }));
     await late.close();
     expect(await pruneJournal(database, off, startedAtMs)).toBe(1);

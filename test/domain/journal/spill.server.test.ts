@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { systemClock } from "../../../src/domain/clock.ts";
 import { Journal } from "../../../src/domain/journal.ts";
 import { JournalSpill } from "../../../src/domain/journal-spill.ts";
 import { type Logger, silentLogger } from "../../../src/log.ts";
@@ -59,7 +60,7 @@ describeEachDatabase("the journal beside a database that is away", (open) => {
   it("keeps entries in a file, and writes them in order when it is back", async () => {
     const real = await open();
     const { database, state } = unreliable(real);
-    const journal = new Journal({ database, log: silentLogger, spill: spill() });
+    const journal = new Journal({ clock: systemClock, database, log: silentLogger, spill: spill() });
     state.mode = "away";
     for (const text of numbered(0, 1_200)) journal.record(journalEntry({ path: text }));
     await expect.poll(() => readFileSync(path, "utf8").split("\n").length).toBeGreaterThan(1_200);
@@ -75,13 +76,13 @@ describeEachDatabase("the journal beside a database that is away", (open) => {
   it("hands them to the next start when it must end before", async () => {
     const real = await open();
     const { database, state } = unreliable(real);
-    const first = new Journal({ database, log: silentLogger, spill: spill(), closeWithinMs: 50 });
+    const first = new Journal({ clock: systemClock, database, log: silentLogger, spill: spill(), closeWithinMs: 50 });
     state.mode = "away";
     for (const text of numbered(0, 700)) first.record(journalEntry({ path: text }));
     await first.close();
     expect(await storedPaths(real)).toEqual([]);
 
-    const second = new Journal({ database: real, log: silentLogger, spill: spill() });
+    const second = new Journal({ clock: systemClock, database: real, log: silentLogger, spill: spill() });
     second.record(journalEntry({ path: "/700" }));
     await second.close();
     expect(await storedPaths(real)).toEqual(numbered(0, 701));
@@ -90,11 +91,11 @@ describeEachDatabase("the journal beside a database that is away", (open) => {
   it("writes them at the next start without a request to remind it", async () => {
     const real = await open();
     const { database, state } = unreliable(real);
-    const first = new Journal({ database, log: silentLogger, spill: spill(), closeWithinMs: 50 });
+    const first = new Journal({ clock: systemClock, database, log: silentLogger, spill: spill(), closeWithinMs: 50 });
     state.mode = "away";
     first.record(journalEntry({ path: "/a" }));
     await first.close();
-    const second = new Journal({ database: real, log: silentLogger, spill: spill() });
+    const second = new Journal({ clock: systemClock, database: real, log: silentLogger, spill: spill() });
     await expect.poll(() => storedPaths(real)).toEqual(["/a"]);
     await second.close();
   });
@@ -102,7 +103,7 @@ describeEachDatabase("the journal beside a database that is away", (open) => {
   it("writes nothing twice when only the answer got lost", async () => {
     const real = await open();
     const { database, state } = unreliable(real);
-    const journal = new Journal({ database, log: silentLogger, spill: spill() });
+    const journal = new Journal({ clock: systemClock, database, log: silentLogger, spill: spill() });
     state.mode = "answer-lost";
     for (const text of numbered(0, 3)) journal.record(journalEntry({ path: text }));
     await expect.poll(() => storedPaths(real)).toEqual(numbered(0, 3));
@@ -116,18 +117,18 @@ describeEachDatabase("the journal beside a database that is away", (open) => {
   it("writes nothing twice when the process died between writing a batch and noting it", async () => {
     const real = await open();
     const { database, state } = unreliable(real);
-    const first = new Journal({ database, log: silentLogger, spill: spill(), closeWithinMs: 50 });
+    const first = new Journal({ clock: systemClock, database, log: silentLogger, spill: spill(), closeWithinMs: 50 });
     state.mode = "away";
     for (const text of numbered(0, 3)) first.record(journalEntry({ path: text }));
     await first.close();
     const before = readFileSync(path);
-    const second = new Journal({ database: real, log: silentLogger, spill: spill() });
+    const second = new Journal({ clock: systemClock, database: real, log: silentLogger, spill: spill() });
     await second.close();
     expect(await storedPaths(real)).toEqual(numbered(0, 3));
     // As if the process had been killed before it noted that these are written.
     rmSync(path);
     appendFileSync(path, before);
-    const third = new Journal({ database: real, log: silentLogger, spill: spill() });
+    const third = new Journal({ clock: systemClock, database: real, log: silentLogger, spill: spill() });
     third.record(journalEntry({ path: "/3" }));
     await third.close();
     expect(await storedPaths(real)).toEqual(numbered(0, 4));
@@ -136,13 +137,19 @@ describeEachDatabase("the journal beside a database that is away", (open) => {
   it("does not wait for a write that never comes back, neither with what follows nor at the end", async () => {
     const real = await open();
     const { database, state } = unreliable(real);
-    const journal = new Journal({ database, log: silentLogger, spill: spill(), closeWithinMs: 100 });
+    const journal = new Journal({
+      clock: systemClock,
+      database,
+      log: silentLogger,
+      spill: spill(),
+      closeWithinMs: 100,
+    });
     state.mode = "hanging";
     for (const text of numbered(0, 500)) journal.record(journalEntry({ path: text }));
     for (const text of numbered(500, 503)) journal.record(journalEntry({ path: text }));
     await expect.poll(() => readFileSync(path, "utf8"), { timeout: 5_000 }).toContain('"/502"');
     await journal.close();
-    const next = new Journal({ database: real, log: silentLogger, spill: spill() });
+    const next = new Journal({ clock: systemClock, database: real, log: silentLogger, spill: spill() });
     await next.close();
     expect((await storedPaths(real)).toSorted()).toEqual(numbered(0, 503).toSorted());
   });
@@ -150,7 +157,13 @@ describeEachDatabase("the journal beside a database that is away", (open) => {
   it("gives up a write that never comes back, and writes the batch another time", async () => {
     const real = await open();
     const { database, state } = unreliable(real);
-    const journal = new Journal({ database, log: silentLogger, spill: spill(), answerWithinMs: 50 });
+    const journal = new Journal({
+      clock: systemClock,
+      database,
+      log: silentLogger,
+      spill: spill(),
+      answerWithinMs: 50,
+    });
     state.mode = "hanging";
     for (const text of numbered(0, 3)) journal.record(journalEntry({ path: text }));
     await expect.poll(() => readFileSync(path, "utf8"), { timeout: 5_000 }).toContain('"/2"');
@@ -164,14 +177,14 @@ describeEachDatabase("the journal beside a database that is away", (open) => {
   it("skips lines that a crash cut short or that are no entries, and says so", async () => {
     const real = await open();
     const { database, state } = unreliable(real);
-    const first = new Journal({ database, log: silentLogger, spill: spill(), closeWithinMs: 50 });
+    const first = new Journal({ clock: systemClock, database, log: silentLogger, spill: spill(), closeWithinMs: 50 });
     state.mode = "away";
     first.record(journalEntry({ path: "/whole" }));
     await first.close();
     appendFileSync(path, 'null\n{"requestId":1}\n{"requestId":"cut');
     const warnings: unknown[] = [];
     const log = { ...silentLogger, warn: (_event: string, fields?: object) => warnings.push(fields) };
-    const second = new Journal({ database: real, log, spill: spill(log) });
+    const second = new Journal({ clock: systemClock, database: real, log, spill: spill(log) });
     await second.close();
     expect(await storedPaths(real)).toEqual(["/whole"]);
     expect(warnings).toEqual([{ lines: 3 }]);
@@ -181,7 +194,7 @@ describeEachDatabase("the journal beside a database that is away", (open) => {
     const real = await open();
     const { database, state } = unreliable(real);
     const options = { log: silentLogger, maxWaiting: 10, closeWithinMs: 50 };
-    const journal = new Journal({ ...options, database, spill: spill(silentLogger, 100) });
+    const journal = new Journal({ clock: systemClock, ...options, database, spill: spill(silentLogger, 100) });
     state.mode = "away";
     for (const text of numbered(0, 30)) journal.record(journalEntry({ path: text }));
     state.mode = "well";
@@ -193,7 +206,7 @@ describeEachDatabase("the journal beside a database that is away", (open) => {
 
   it("takes a single row that the database refuses for what it is, and keeps the others", async () => {
     const database = await open();
-    const journal = new Journal({ database, log: silentLogger, spill: spill() });
+    const journal = new Journal({ clock: systemClock, database, log: silentLogger, spill: spill() });
     journal.record(journalEntry({ path: "/before" }));
     journal.record(journalEntry({ path: "/refused", status: "none" as unknown as number }));
     journal.record(journalEntry({ path: "/after" }));
@@ -204,7 +217,7 @@ describeEachDatabase("the journal beside a database that is away", (open) => {
 
 it("keeps entries in the file while another process holds the lock of an SQLite database", async () => {
   const database = await openDatabase({ path: join(folder, "vault.db") }, silentLogger);
-  const journal = new Journal({ database, log: silentLogger, spill: spill() });
+  const journal = new Journal({ clock: systemClock, database, log: silentLogger, spill: spill() });
   const other = new DatabaseSync(join(folder, "vault.db"));
   other.exec("begin immediate");
   journal.record(journalEntry({ path: "/a" }));

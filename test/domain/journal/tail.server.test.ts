@@ -1,4 +1,5 @@
 import { expect, it } from "vitest";
+import { systemClock } from "../../../src/domain/clock.ts";
 import { Journal } from "../../../src/domain/journal.ts";
 import { JournalTails, type TailRequest } from "../../../src/domain/journal-tail.ts";
 import { Unavailable } from "../../../src/errors.ts";
@@ -11,7 +12,7 @@ import { defaultVaultId } from "../../support/vault-world.ts";
 describeEachDatabase("a tail of the journal", (open) => {
   async function start() {
     const database = await open();
-    const journal = new Journal({ database, log: silentLogger });
+    const journal = new Journal({ clock: systemClock, database, log: silentLogger });
     const changes = new Changes(database, silentLogger);
     const tails = new JournalTails({ database, changes, journal, quietMs: 50 });
     const request: TailRequest = {

@@ -122,8 +122,8 @@ describeEachDatabase("services of a vault", (open) => {
     };
     await here.services.upsert(here.owner, vault, [full]);
     expect((await here.services.list(vault)).map(formatService)).toEqual([full]);
-    expect((await here.services.referencing(vault, "SUB")).map(({ name }) => name)).toEqual(["full"]);
-    expect(await here.services.referencing(vault, "TOK")).toEqual([]);
+    expect((await here.services.referencing(vault, "SUB")).items.map(({ name }) => name)).toEqual(["full"]);
+    expect((await here.services.referencing(vault, "TOK")).items).toEqual([]);
   });
 
   it("go one by one or all at once", async () => {

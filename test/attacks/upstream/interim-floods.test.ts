@@ -28,4 +28,24 @@ describe("an upstream that never comes to the point", () => {
     while (answer !== undefined && answer.status < 200) answer = await wire.answerOrEnd();
     if (answer !== undefined) expect(answer.status).toBe(502);
   });
+
+  it("is cut off when it neither finishes nor closes", async () => {
+    let isOver = false;
+    stage.secure.script = (connection) => {
+      const flood = () => {
+        if (isOver) return;
+        connection.send("HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n".repeat(10));
+        setTimeout(flood, 5);
+      };
+      flood();
+    };
+    using wire = await stage.tunnel();
+    wire.send(requestTo(stage, "/v1/me"));
+    let interim = 0;
+    let answer = await wire.answerOrEnd();
+    for (; answer !== undefined && answer.status < 200; interim++) answer = await wire.answerOrEnd();
+    isOver = true;
+    expect(interim).toBeLessThan(100);
+    expect(answer?.status).toBe(502);
+  });
 });

@@ -3,7 +3,7 @@ import { defended } from "../support/declaration.ts";
 import { holdsSecret, spellings } from "../support/reflection.ts";
 import { bearerService, hosts, type Stage, secret, setStage } from "../support/stage.ts";
 
-defended({ wants: "to hear the credential in the messages of a WebSocket" });
+defended({ wants: "to hear the credential in text messages or control frames of a WebSocket" });
 
 /** One text message of a server, in a single frame and again in fragments of three bytes. */
 function textFrames(text: string): string {
@@ -57,5 +57,30 @@ describe("an upstream that returns the credential", () => {
       expect(payloads.split('"authorization":"').length - 1, spelling).toBe(2);
       expect(holdsSecret(`${heard}\n${payloads}`), `${spelling}: ${heard}`).toBe(false);
     }
+  });
+
+  it.each([
+    { name: "a Ping", opcode: 9, lead: "" },
+    { name: "a Pong", opcode: 10, lead: "" },
+    { name: "the reason of a Close", opcode: 8, lead: "\x03\xe8" },
+  ])("in $name of a WebSocket is not heard", async ({ opcode, lead }) => {
+    await stage.services([bearerService(`${hosts.api}:${stage.secure.port}`)]);
+    stage.secure.script = (connection) => {
+      const payload = lead + secret;
+      connection.send(
+        "HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+          "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n" +
+          String.fromCharCode(0x80 | opcode, payload.length) +
+          payload,
+      );
+      setTimeout(() => connection.end(), 50);
+    };
+    using wire = await stage.tunnel();
+    const upgrade =
+      "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    wire.send(`GET /ws HTTP/1.1\r\nHost: ${hosts.api}:${stage.secure.port}\r\n${upgrade}\r\n\r\n`);
+    const heard = await wire.untilClosed();
+    expect(heard).toContain(`${lead}[redacted]`);
+    expect(holdsSecret(heard)).toBe(false);
   });
 });

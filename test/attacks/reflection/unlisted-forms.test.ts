@@ -4,7 +4,8 @@ import { fixed, hearAnswer } from "../support/reflection.ts";
 import { bearerService, hosts, type Stage, secret, setStage } from "../support/stage.ts";
 
 const leak = knownLeak({
-  wants: "to hear the credential in a form that nobody looks for: backwards, base64 of base64, in broken lines",
+  wants:
+    "to hear the credential in a form that nobody looks for: backwards, base64 of base64, in broken lines, quoted-printable",
   consequence:
     "The forms that are looked for are a list. Whoever can make an upstream transform what it was sent hears it; give agents services without such functions.",
 });
@@ -15,6 +16,15 @@ const forms: Readonly<Record<string, { write: (text: string) => string; read: (t
   "base64 in lines of 16": {
     write: (text) => base64(text).replaceAll(/.{16}/g, "$&\r\n"),
     read: (text) => plain(text.replaceAll(/\s/g, "")),
+  },
+  "quoted-printable": {
+    write: (text) => text.replaceAll("_", "=5F"),
+    read: (text) => text.replaceAll("=5F", "_"),
+  },
+  "escaped with braces": {
+    write: (text) => [...text].map((letter) => `\\u{${letter.charCodeAt(0).toString(16)}}`).join(""),
+    read: (text) =>
+      text.replaceAll(/\\u\{(\w+)\}/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16))),
   },
   "one blank after each letter": {
     write: (text) => [...text].join(" "),

@@ -46,6 +46,13 @@ describe("an agent whose words about the target disagree", () => {
     }
   });
 
+  it("is told when Host names another port of the same machine, and nothing is sent", async () => {
+    using wire = await stage.tunnel({ authority: api });
+    wire.send(`GET / HTTP/1.1\r\nHost: ${hosts.api}:1\r\n\r\n`);
+    expect((await wire.answer()).status).toBe(421);
+    expect(stage.secure.received).toEqual([]);
+  });
+
   it("cannot do it with a nested CONNECT", async () => {
     using wire = await stage.tunnel({ authority: api });
     wire.send(`CONNECT ${other} HTTP/1.1\r\nHost: ${other}\r\n${proxyAuthorization({}, stage.token)}\r\n`);

@@ -63,6 +63,15 @@ describe("an upstream whose answer has two readings, or none", () => {
     expect(JSON.parse(answer.body)).toMatchObject({ error: expect.stringMatching(/^[a-z_0-9]+$/) });
   });
 
+  it("cannot switch protocols on an agent that sent a key and asked for no switch", async () => {
+    stage.secure.script = thenEnd(
+      "HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+        "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged",
+    );
+    const answer = await stage.ask("/v1/me", { head: "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" });
+    expect(answer.status).toBe(502);
+  });
+
   it("does the same to plain http, where it reaches the agent no more than over TLS", async () => {
     await stage.plain.reset();
     stage.plain.script = thenEnd(`${ok}Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`);

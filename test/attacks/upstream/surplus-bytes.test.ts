@@ -48,5 +48,7 @@ describe("an upstream that says more than it is asked", () => {
     wire.send(requestTo(stage, "/second"));
     expect((await wire.answer()).body).toBe("ok");
     expect(stage.secure.heads).toHaveLength(2);
+    // Whatever it said, that connection is not believed any more.
+    expect(stage.secure.received).toHaveLength(2);
   });
 });

@@ -14,8 +14,8 @@ export interface ConnectionConfig {
   readonly max: number;
   /** From one client address, or one /64 of IPv6; 0 is unlimited. Loopback is exempt: containers come from there. */
   readonly maxPerAddress: number;
-  /** 0 is unlimited. */
-  readonly maxTunnelsPerToken: number;
+  /** That one token was shown on, tunnels and others; 0 is unlimited. */
+  readonly maxPerToken: number;
   /** How long requests under way may take to end when the server is told to stop. */
   readonly drainMs: number;
 }
@@ -25,7 +25,7 @@ export function parseConnections(env: Variables): ConnectionConfig {
   return {
     max: env.integer("AGENT_VAULT_MAX_CONNECTIONS", 16_384, 0),
     maxPerAddress: env.integer("AGENT_VAULT_MAX_CONNECTIONS_PER_ADDRESS", 4_096, 0),
-    maxTunnelsPerToken: env.integer("AGENT_VAULT_MAX_TUNNELS_PER_TOKEN", 4_096, 0),
+    maxPerToken: env.integer("AGENT_VAULT_MAX_TUNNELS_PER_TOKEN", 4_096, 0),
     drainMs: env.duration("AGENT_VAULT_DRAIN_TIMEOUT") ?? 5_000,
   };
 }

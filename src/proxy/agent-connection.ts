@@ -63,6 +63,8 @@ export class AgentConnection implements Expiring {
   #isBodyBroken = false;
   #held: Buffer | undefined;
   #isReading = false;
+  /** Answers wait for the agent to read them: until it does, nothing more is served. */
+  #isOwed = false;
   /** `lingering`: answered, and the rest of a request is read and dropped so that the answer is not reset away. */
   #state: "open" | "lingering" | "taken" | "closed" = "open";
   #drains = false;
@@ -131,7 +133,8 @@ export class AgentConnection implements Expiring {
   done(closes: boolean): void {
     this.#handler = undefined;
     if (this.#state !== "open") return;
-    this.out.flush();
+    // Somebody who asks again and again and never reads would fill the memory with answers.
+    this.#isOwed = !this.out.flush();
     if (!this.isRequestComplete) {
       this.#linger();
       return;
@@ -142,7 +145,8 @@ export class AgentConnection implements Expiring {
     }
     this.#head.fields.release();
     this.deadlineMs = this.#deadlines.now + this.#timeouts.idleMs;
-    if (!this.#isReading && this.#held) this.#readHeld();
+    if (this.#isOwed) this.socket.pause();
+    else if (!this.#isReading && this.#held) this.#readHeld();
   }
 
   /** Gives up the socket and whatever arrived behind the request. The new owner listens for everything but errors. */
@@ -228,8 +232,11 @@ export class AgentConnection implements Expiring {
   readonly #onEnd = (): void => this.destroy();
 
   readonly #onDrain = (): void => {
+    const wasOwed = this.#isOwed;
+    this.#isOwed = false;
     try {
-      this.#handler?.onAgentDrain();
+      if (this.#handler) this.#handler.onAgentDrain();
+      else if (wasOwed && this.#state === "open") this.#readHeld();
     } catch (error) {
       this.crash(error);
     }
@@ -281,6 +288,10 @@ export class AgentConnection implements Expiring {
     while (at < chunk.length && this.#state === "open") {
       const handler = this.#handler;
       if (!handler) {
+        if (this.#isOwed) {
+          this.#hold(at === 0 ? chunk : chunk.subarray(at));
+          return;
+        }
         const wasStarted = this.#reader.started;
         const used = this.#reader.push(chunk, at);
         if (used === -1) {

@@ -14,7 +14,7 @@ import type { Metrics } from "../runtime/metrics.ts";
 import { Admissions } from "./admission.ts";
 import { AgentConnection, type RequestHandler, type RequestServer } from "./agent-connection.ts";
 import { Authenticator, type AuthFailures } from "./authenticate.ts";
-import { ConnectionCaps, type ConnectionLimits } from "./connection-caps.ts";
+import { ConnectionCaps, type ConnectionLimits, type Place } from "./connection-caps.ts";
 import type { ProxyContext } from "./context.ts";
 import { Deadlines, defaultTimeouts, type ProxyTimeouts } from "./deadlines.ts";
 import { Exchange } from "./exchange.ts";
@@ -178,8 +178,9 @@ class Door {
       return;
     }
     const { caps, deadlines, timeouts, outboxes } = this.#context;
+    let place: Place;
     try {
-      caps.enter(clientIp);
+      place = caps.enter(clientIp, () => socket.destroy());
     } catch (error) {
       this.#turnAway(socket, error);
       return;
@@ -188,13 +189,13 @@ class Door {
     this.#sockets.add(socket);
     socket.once("close", () => {
       this.#sockets.delete(socket);
-      caps.leave(clientIp);
+      place.leave();
     });
     this.track(
       new AgentConnection({
         socket,
         clientIp,
-        server: new PlainServer(this.#context, this.#authority, this),
+        server: new PlainServer(this.#context, this.#authority, { door: this, place }),
         deadlines,
         timeouts,
         outboxes,
@@ -247,13 +248,19 @@ class PlainServer implements RequestServer {
   readonly #context: ProxyContext;
   readonly #authority: Pick<Authority, "leafFor">;
   readonly #door: Door;
+  readonly #place: Place;
   /** The last credentials of this connection, so that a kept-alive one does not look them up for every request. */
   #known: { readonly credentials: string; readonly lease: ScopeLease } | undefined;
 
-  constructor(context: ProxyContext, authority: Pick<Authority, "leafFor">, door: Door) {
+  constructor(
+    context: ProxyContext,
+    authority: Pick<Authority, "leafFor">,
+    connection: { readonly door: Door; readonly place: Place },
+  ) {
     this.#context = context;
     this.#authority = authority;
-    this.#door = door;
+    this.#door = connection.door;
+    this.#place = connection.place;
   }
 
   serve(head: RequestHead, framing: Framing, connection: AgentConnection): RequestHandler | undefined {
@@ -296,9 +303,7 @@ class PlainServer implements RequestServer {
     const leaf = await this.#authority.leafFor(authority.host);
     if (pending.isGone) return;
     const { socket, clientIp } = connection;
-    const { sessionId } = lease.scope;
-    context.caps.openTunnel(sessionId);
-    socket.once("close", () => context.caps.closeTunnel(sessionId));
+    this.#place.prove(lease.scope.sessionId);
     const early = connection.takeOver();
     const onOpen = (inside: AgentConnection) => this.#door.track(inside);
     Tunnel.open({ socket, clientIp, early, leaf, authority, lease, context, onOpen });
@@ -328,6 +333,7 @@ class PlainServer implements RequestServer {
       target: path.startsWith("/") ? path : `/${path}`,
       lease: this.#known?.credentials === credentials ? this.#known.lease : undefined,
       onLease: (lease) => {
+        this.#place.prove(lease.scope.sessionId);
         this.#known = { credentials, lease };
       },
     });

@@ -27,6 +27,8 @@ const acceptSuffix = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /** Is this 101 the answer to that handshake? Anything else would open a pipe that nobody agreed on. */
 export function acceptsUpgrade({ fields: asked }: RequestHead, { fields }: ResponseHead): boolean {
   const key = asked.valueOf(Field.webSocketKey);
+  // Of two, the agent may look at the other one.
+  if (fields.isRepeated(Field.webSocketAccept) || fields.isRepeated(Field.upgrade)) return false;
   if (key === undefined || fields.valueOf(Field.upgrade)?.toLowerCase() !== "websocket") return false;
   const expected = createHash("sha1").update(`${key}${acceptSuffix}`).digest("base64");
   return fields.valueOf(Field.webSocketAccept) === expected && fields.hasToken(Field.connection, "upgrade");

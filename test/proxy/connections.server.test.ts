@@ -3,15 +3,12 @@ import { connectHead, TestProxy, testToken } from "../support/proxy.ts";
 import { TestAuthority } from "../support/test-authority.ts";
 
 const trusted = await TestAuthority.create();
-const unlimited = { max: 0, maxPerAddress: 0, maxTunnelsPerToken: 0 };
+const unlimited = { max: 0, maxPerAddress: 0, maxPerToken: 0 };
 
 describe("one connection too many", () => {
   it("is told so in plain before it says anything, and those that were there are served on", async () => {
-    await using proxy = await TestProxy.start({ trusted, options: { connections: { ...unlimited, max: 2 } } });
-    await using first = await proxy.dial();
-    await using second = await proxy.dial();
-    first.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
-    await first.answer();
+    await using proxy = await TestProxy.start({ trusted, options: { connections: { ...unlimited, max: 1 } } });
+    const first = await proxy.tunnel("api.test:443");
     await using third = await proxy.dial();
     third.send(connectHead("api.test:443", testToken));
     const refusal = await third.answer();
@@ -21,8 +18,8 @@ describe("one connection too many", () => {
     expect(refusal.head).toMatch(/^Connection: close\r$/m);
     expect(await third.rest()).toBe("");
 
-    second.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
-    expect((await second.answer()).status).toBe(200);
+    first.send("GET / HTTP/1.1\r\nHost: other.test\r\n\r\n");
+    expect((await first.answer()).status).toBe(421);
     first.socket.destroy();
     for (let status = 503; status !== 200; ) {
       await using later = await proxy.dial();
@@ -31,20 +28,26 @@ describe("one connection too many", () => {
     }
   });
 
-  it("is refused however many come at once", async () => {
-    await using proxy = await TestProxy.start({ trusted, options: { connections: { ...unlimited, max: 5 } } });
+  it("makes the oldest go that has shown no token, however many come at once", async () => {
+    await using proxy = await TestProxy.start({ trusted, options: { connections: { ...unlimited, max: 6 } } });
+    const mine = await proxy.tunnel("api.test:443");
     const clients = await Promise.all(Array.from({ length: 30 }, () => proxy.dial()));
-    for (const client of clients) client.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
-    const answers = await Promise.all(clients.map((client) => client.answer()));
-    expect(answers.filter(({ status }) => status === 200)).toHaveLength(5);
-    expect(answers.filter(({ status }) => status === 503)).toHaveLength(25);
+    let open = clients.length;
+    for (const client of clients) client.socket.once("close", () => open--);
+    await expect.poll(() => open).toBe(3);
+    await using late = await proxy.dial();
+    late.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+    expect((await late.answer()).status).toBe(200);
+    mine.send("GET / HTTP/1.1\r\nHost: other.test\r\n\r\n");
+    expect((await mine.answer()).status).toBe(421);
+    mine.socket.destroy();
     for (const client of clients) client.socket.destroy();
   });
 });
 
 describe("one tunnel too many of a token", () => {
   it("is refused instead of the 200, on a connection that may go on", async () => {
-    const connections = { ...unlimited, maxTunnelsPerToken: 1 };
+    const connections = { ...unlimited, maxPerToken: 1 };
     await using proxy = await TestProxy.start({ trusted, options: { connections } });
     const first = await proxy.tunnel("api.test:443");
     await using second = await proxy.dial();
@@ -59,6 +62,24 @@ describe("one tunnel too many of a token", () => {
       const length = Number(/^content-length: (\d+)/im.exec(head)?.[1] ?? 0);
       if (length > 0) await second.bytes(length);
     }
+  });
+
+  it("is refused as one request too many where it is none", async () => {
+    const connections = { ...unlimited, maxPerToken: 1 };
+    await using proxy = await TestProxy.start({ trusted, options: { connections } });
+    const tunnel = await proxy.tunnel("api.test:443");
+    await using plain = await proxy.dial();
+    const credentials = Buffer.from(`${testToken}:`).toString("base64");
+    const head = `GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic ${credentials}\r\n\r\n`;
+    plain.send(head);
+    expect(JSON.parse((await plain.answer()).body)).toMatchObject({ error: "too_many_tunnels" });
+    tunnel.socket.destroy();
+    await expect
+      .poll(async () => {
+        plain.send(head);
+        return (await plain.answer()).status;
+      })
+      .toBe(502);
   });
 });
 

@@ -44,6 +44,7 @@ async function setTheStage(answer: string) {
   const proxy = await TestProxy.start({ trusted, services: [service], credentials: { KEY: "sk" } });
   const host = `api.test:${upstream.port}`;
   return {
+    host,
     proxy,
     vault: proxy.vault,
     sockets,
@@ -60,6 +61,20 @@ async function setTheStage(answer: string) {
     },
   };
 }
+
+describe("the next request in a tunnel", () => {
+  it("is refused as soon as the token has ended, announced or not, and the tunnel with it", async () => {
+    await using t = await setTheStage("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    await using client = await t.open("", "ok");
+    t.vault.isRevoked = true;
+    client.send(`GET /second HTTP/1.1\r\nHost: ${t.host}\r\n\r\n`);
+    const answer = await client.answer();
+    expect(answer.status).toBe(407);
+    expect(answer.head).toMatch(/^Connection: close\r$/m);
+    expect(await client.rest()).toBe("");
+    expect(t.proxy.journal).toMatchObject([{ status: 200 }, { errorCode: "invalid_token" }]);
+  });
+});
 
 describe.each(open)("$what", ({ more, answer, until }) => {
   it("ends with its token once that is announced, on both sides, and says so in the journal", async () => {

@@ -54,6 +54,14 @@ describe("a WebSocket", () => {
   it.each([
     { line: "Sec-WebSocket-Accept: wrong", because: "the key is wrong" },
     { line: "X: y", because: "the key is missing" },
+    {
+      line: "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Accept: x",
+      because: "there are two keys, and the agent may look at the other",
+    },
+    {
+      line: "Upgrade: h2c\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+      because: "it switches to something else as well",
+    },
   ])("is not opened when $because", async ({ line }) => {
     await using upstream = await startRawUpstream({
       authority: trusted,

@@ -77,7 +77,7 @@ export class TestProxy implements AsyncDisposable {
       scopes: vault,
       snapshots: vault,
       budgets: new ProxyBudgets({ ...noLimits, ...setup.limits }),
-      connections: { max: 0, maxPerAddress: 0, maxTunnelsPerToken: 0 },
+      connections: { max: 0, maxPerAddress: 0, maxPerToken: 0 },
       onChange: (listener) => vault.watch(listener),
       authority,
       journal: { record: (entry) => void journal.push(entry) },

@@ -135,6 +135,13 @@ export class Scanner {
     return parts.length === 1 ? (parts[0] ?? empty) : Buffer.concat(parts);
   }
 
+  /** What another scanner found counts as found by this one. */
+  noteAll({ count, found }: Scanner): void {
+    if (count === 0) return;
+    this.count += count;
+    this.#found = new Set([...this.found, ...found]);
+  }
+
   #note(matches: readonly Match[]): void {
     for (const { needle } of matches) {
       const key = this.#set.needles[needle]?.key;

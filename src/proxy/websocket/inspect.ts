@@ -32,7 +32,7 @@ export function substitutingRewriter(substitutions: Substitutions, options: Insp
 }
 
 /**
- * Looks for injected values in the upstream's text messages. Undefined when there is nothing to look for. What was found
+ * Looks for injected values in the upstream's text messages, Pings, Pongs and Closes. Undefined when there is nothing to look for. What was found
  * is in the scanner.
  */
 export function scrubbingRewriter(
@@ -46,10 +46,25 @@ export function scrubbingRewriter(
     sender: "server",
     deflate: options.deflate,
     transform: () => scanner,
+    control: (payload) => scrubControl(scanner, new Scanner(needles, mode), payload),
     maxMessageBytes: options.maxMessageBytes ?? defaultMaxMessageBytes,
     oversize: mode === "detect" ? "pass" : "refuse",
   });
   return { rewriter, scanner };
+}
+
+/**
+ * The payload of one Ping, Pong or Close without injected values. It has a scanner of its own, for such frames come in
+ * the middle of messages; what that one finds is noted in the one for the messages.
+ */
+function scrubControl(ofMessages: Scanner, scanner: Scanner, payload: Buffer): Buffer {
+  try {
+    const passed = scanner.push(payload);
+    const rest = scanner.end();
+    return passed === payload || scanner.count === 0 ? payload : Buffer.concat([passed, rest]);
+  } finally {
+    ofMessages.noteAll(scanner);
+  }
 }
 
 /** The status of the Close frames that end a connection after an error (RFC 6455, section 7.4.1). */

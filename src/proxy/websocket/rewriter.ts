@@ -26,6 +26,8 @@ export interface RewriterOptions {
   readonly transform: () => BodyTransform;
   /** For each binary message: what looks at it, and throws when it must not pass. */
   readonly watch?: (() => BodyTransform) | undefined;
+  /** For each Ping, Pong and Close: the payload that goes on, the same buffer when nothing changes. */
+  readonly control?: ((payload: Buffer) => Buffer) | undefined;
   /** For compressed messages, which are collected: before and after unfolding. Others are of any size. */
   readonly maxMessageBytes: number;
   /** What happens to a compressed message above that: it ends the connection, or passes without being looked at. */
@@ -36,6 +38,9 @@ export const defaultMaxMessageBytes = 4 * 1024 * 1024;
 
 /** A frame up to here is handled whole, and stays one frame. */
 const maxWholeFrameBytes = 64 * 1024;
+
+/** RFC 6455, section 5.5. */
+const maxControlBytes = 125;
 
 /** How a message is handled, decided by its first frame. */
 type Plan =
@@ -208,14 +213,22 @@ export class FrameRewriter {
   }
 
   #control(frame: FrameHead, part: Buffer, isComplete: boolean): void {
-    const payload = this.#whole(part, isComplete);
-    if (payload === undefined) return;
-    if (frame.opcode === opcodes.close) {
-      checkClose(unmasked(payload, frame.mask, 0), isUtf8);
-      this.isClosing = true;
+    const raw = this.#whole(part, isComplete);
+    if (raw === undefined) return;
+    const { control, sender } = this.#options;
+    const isClose = frame.opcode === opcodes.close;
+    const plain = isClose || control !== undefined ? unmasked(raw, frame.mask, 0) : raw;
+    if (isClose) checkClose(plain, isUtf8);
+    const passed = control?.(plain) ?? plain;
+    if (isClose) this.isClosing = true;
+    if (passed === plain) {
+      this.#emit(this.#head);
+      this.#emit(raw);
+      return;
     }
-    this.#emit(this.#head);
-    this.#emit(payload);
+    // What has grown beyond the bound of such frames was a reason, or bytes that only their sender knows.
+    const payload = passed.length <= maxControlBytes ? passed : passed.subarray(0, isClose ? 2 : maxControlBytes);
+    this.#emit(serializeFrame({ isFinal: true, isCompressed: false, opcode: frame.opcode, payload }, sender));
   }
 
   #stream(frame: FrameHead, part: Buffer, offset: number, isComplete: boolean): void {

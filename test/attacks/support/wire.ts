@@ -111,6 +111,20 @@ export class Wire {
     return this.#received;
   }
 
+  /** What the other side has not taken yet of what was sent. */
+  get unsentBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  /** Reads no more until `resume`; the other side has to wait. */
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
   /** Says that nothing more will be sent. */
   end(): void {
     this.#socket.end();

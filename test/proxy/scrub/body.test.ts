@@ -6,6 +6,7 @@ import { BodyScrubber } from "../../../src/proxy/scrub/body.ts";
 import { isBomb, narrowAcceptEncoding, parseCodings } from "../../../src/proxy/scrub/codings.ts";
 import { NeedleSet } from "../../../src/proxy/scrub/needles.ts";
 import type { ActiveScrubMode } from "../../../src/proxy/scrub/scanner.ts";
+import { encodings } from "./encodings.ts";
 
 const secret = "sk_live_4eC39HqLyjWDarjtT1zdp7dc";
 const needles = new NeedleSet([{ key: "STRIPE_KEY", value: secret }]);
@@ -178,6 +179,26 @@ describe("a body", () => {
       },
     );
     await fc.assert(property, { numRuns: Number(process.env.FUZZ_RUNS ?? 200) });
+  });
+
+  it("shows no form of a value in any coding, and is whole where it holds none", async () => {
+    const property = fc.asyncProperty(
+      fc.constantFrom("", ...Object.keys(compress)),
+      fc.constantFrom(...encodings),
+      fc.string({ maxLength: 30 }).map((noise) => noise.replaceAll(/[%&\\]/g, ".")),
+      fc.integer({ min: 1, max: 60 }),
+      fc.boolean(),
+      async (name, { encode }, noise, size, holdsOne) => {
+        const form = encode(secret);
+        const body = `${noise}<${holdsOne ? form : form.slice(0, form.length / 2)}>${noise}`;
+        const encoded = compress[name]?.(body) ?? Buffer.from(body);
+        const { text, failure } = await scrub("redact", name === "" ? undefined : codingOf(name), cut(encoded, size));
+        expect(failure).toBeUndefined();
+        if (holdsOne) expect(text).not.toContain(form);
+        else expect(Buffer.from(text, "latin1").toString()).toBe(body);
+      },
+    );
+    await fc.assert(property, { numRuns: Number(process.env.FUZZ_RUNS ?? 300) });
   });
 });
 

@@ -155,6 +155,49 @@ describe("an upstream's text message", () => {
     expect(pass(rewriter, write([frame(1, "more")], false))).toHaveLength(0);
   });
 
+  it.each([
+    { name: "a Ping", opcode: 9, lead: "" },
+    { name: "a Pong", opcode: 10, lead: "" },
+    { name: "the reason of a Close", opcode: 8, lead: "\x03\xe8" },
+  ])("does not go on in $name, not even in the middle of a message", ({ opcode, lead }) => {
+    const { rewriter, scanner } = scrubbing();
+    const control = frame(opcode, Buffer.from(`${lead}x ${secret} y`, "latin1"));
+    const text = frame(1, `{"a":"${secret.slice(0, 9)}`, false);
+    const sent = pass(rewriter, write([text, control], false));
+    expect(sent.toString("latin1")).not.toContain(secret);
+    const controls = read(sent).filter((one) => one.opcode === opcode);
+    const redacted = `${lead}x [redacted]${"*".repeat(secret.length - 10)} y`;
+    expect(controls.map(({ payload }) => Buffer.from(payload).toString("latin1"))).toEqual([redacted]);
+    expect([...scanner.found]).toEqual(["KEY"]);
+    expect(scanner.count).toBe(1);
+    if (opcode === 8) return;
+    const rest = pass(rewriter, write([frame(0, '"}')], false));
+    expect(rest.toString("latin1")).toContain(secret.slice(0, 9));
+  });
+
+  it("ends the connection when it is in a Ping, in the mode block, and is only noted in the mode detect", () => {
+    const ping = write([frame(9, secret)], false);
+    const blocking = scrubbing("block");
+    expect(pass(blocking.rewriter, ping)).toHaveLength(0);
+    expect(blocking.rewriter.failure?.code).toBe("credential_in_answer");
+    expect([...blocking.scanner.found]).toEqual(["KEY"]);
+    const detecting = scrubbing("detect");
+    expect(pass(detecting.rewriter, ping)).toEqual(ping);
+    expect([...detecting.scanner.found]).toEqual(["KEY"]);
+  });
+
+  it("makes no control frame longer than it may be", () => {
+    const set = new NeedleSet([{ key: "KEY", value: secret, placeholder: `__${"k".repeat(90)}__` }]);
+    const made = scrubbingRewriter(set, "redact", { deflate: undefined });
+    if (made === undefined) throw new Error("Nothing to look for");
+    const long = frame(9, secret + "y".repeat(90));
+    const sent = read(pass(made.rewriter, write([long], false)));
+    expect(sent[0]?.payload).toHaveLength(125);
+    const closed = frame(8, Buffer.concat([Buffer.of(3, 232), Buffer.from(secret + "y".repeat(80))]));
+    const end = read(pass(made.rewriter, write([closed], false)));
+    expect(end.map(({ payload }) => Buffer.from(payload))).toEqual([Buffer.of(3, 232)]);
+  });
+
   it("is only reported in the mode detect", () => {
     const { rewriter, scanner } = scrubbing("detect");
     const bytes = write([frame(1, secret)], false);

@@ -7,7 +7,7 @@ async function main(words: readonly string[]): Promise<number> {
     process.stdout.write(`agent-vault version ${buildInfo.version}\n`);
     return 0;
   }
-  const [{ runCommandLine }, { reportError }, { openTerminal }] = await Promise.all([
+  const [{ runCommandLine }, { reportError }, { openTerminal, Interrupted }] = await Promise.all([
     import("./cli/root.ts"),
     import("./cli/output.ts"),
     import("./runtime/terminal.ts"),
@@ -22,6 +22,10 @@ async function main(words: readonly string[]): Promise<number> {
       home: environment.HOME || homedir(),
     });
   } catch (error) {
+    if (error instanceof Interrupted) {
+      process.kill(process.pid, "SIGINT");
+      return 130;
+    }
     return reportError(error, {
       write: terminal.err,
       isDebug: environment.AGENT_VAULT_DEBUG === "1",

@@ -121,19 +121,30 @@ async function askAuth(context: CliContext, template: Template | undefined, keys
       return { type, key: await key("Credential with the key", suggested), header, ...(prefix ? { prefix } : {}) };
     }
     case "custom":
-      return { type, headers: template?.headers ?? (await askHeaders(context)) };
+      return { type, headers: template?.headers ?? (await askHeaders(context, keys)) };
     default:
       return { type };
   }
 }
 
-async function askHeaders(context: CliContext): Promise<Record<string, string>> {
+/** What usually stands around a credential in `Authorization`. */
+const authorizationForms = ["Bearer {{ KEY }}", "token {{ KEY }}", "Basic {{ KEY }}", "{{ KEY }}"];
+
+async function askHeaders(context: CliContext, keys: readonly string[]): Promise<Record<string, string>> {
+  const { isCredentialKey } = await loadServiceRules();
+  if (keys.length > 0) note(context.terminal, `  stored: ${keys.join(", ")}`);
   const headers: Record<string, string> = {};
   for (;;) {
     const isFirst = Object.keys(headers).length === 0;
     const name = isFirst ? await askText(context, "Header") : await askOptional(context, "Another header");
     if (name === "") return headers;
-    headers[name] = await askText(context, `Value of ${name}, with {{ KEY }} for credentials`);
+    const value = await askText(context, `Value of ${name}: a credential, or text with {{ KEY }} in it`);
+    if (!isCredentialKey(value)) headers[name] = value;
+    else if (name.toLowerCase() !== "authorization") headers[name] = `{{ ${value} }}`;
+    else {
+      const forms = authorizationForms.map((form) => form.replace("KEY", value));
+      headers[name] = await pick(context, `Value of ${name}`, forms, instead);
+    }
   }
 }
 

@@ -87,7 +87,15 @@ describe("the catalog on the command line", () => {
 
   it("asks for a service and the credentials that are missing", async () => {
     await server.cli(["creds", "set", "TWILIO_ACCOUNT_SID", "--stdin"], { stdin: "AC1" });
-    const { id } = await json("vault", "proposal", "create", "--template", "twilio", "--credential", "OTHER=of mine");
+    const { id } = await json(
+      "vault",
+      "proposal",
+      "create",
+      "--template",
+      "twilio",
+      "--credential",
+      "TWILIO_AUTH_TOKEN=the main one",
+    );
     const { services_json, credentials_json } = await json("vault", "proposal", "show", String(id));
     expect(JSON.parse(services_json)).toMatchObject([
       {
@@ -96,9 +104,17 @@ describe("the catalog on the command line", () => {
         auth: { username: "TWILIO_ACCOUNT_SID", password: "TWILIO_AUTH_TOKEN" },
       },
     ]);
-    expect(JSON.parse(credentials_json)).toMatchObject([
-      { key: "OTHER", description: "of mine" },
-      { key: "TWILIO_AUTH_TOKEN", obtain: "https://www.twilio.com/docs/usage/requests-to-twilio" },
+    // One is stored, and the person described the other.
+    expect(JSON.parse(credentials_json)).toEqual([
+      { action: "set", key: "TWILIO_AUTH_TOKEN", description: "the main one" },
+    ]);
+    const other = await json("vault", "proposal", "create", "--template", "openai");
+    expect(JSON.parse((await json("vault", "proposal", "show", String(other.id))).credentials_json)).toMatchObject([
+      {
+        key: "OPENAI_API_KEY",
+        description: "For OpenAI",
+        obtain: "https://platform.openai.com/docs/api-reference/authentication",
+      },
     ]);
   });
 

@@ -1,7 +1,7 @@
 import type { Client } from "../../client/client.ts";
 import { Conflict, NotFound, UsageError } from "../../errors.ts";
 import { type CliContext, command, jsonFlag, yesFlag } from "../command.ts";
-import { confirm } from "../confirm.ts";
+import { confirm, orAborted } from "../confirm.ts";
 import { asAnyone, asPerson, resolveVault } from "../connect.ts";
 import type { WireService } from "../manifest/manifest.ts";
 import { loadServiceRules } from "../manifest/service-rules.ts";
@@ -199,7 +199,9 @@ async function build(
   { canReplace, isJson }: { readonly canReplace: boolean; readonly isJson: boolean },
 ): Promise<void> {
   const { buildServices } = await import("../service-builder.ts");
-  const built = await asPerson(context, {}, (client) => buildServices(context, { client, vault, canReplace }));
+  const built = await orAborted(context, () =>
+    asPerson(context, {}, (client) => buildServices(context, { client, vault, canReplace })),
+  );
   if (!built) return;
   const { services, replaces, tag } = built;
   const answer = await asPerson(context, {}, (client) =>

@@ -61,7 +61,8 @@ export function openTerminal(environment: Readonly<Record<string, string | undef
       if (isInteractive) return askLine(question);
       process.stderr.write(question);
       const line = await readAnswer();
-      process.stderr.write(`${line ?? ""}\n`);
+      // Not repeated: what is piped in by accident may be a secret.
+      process.stderr.write("\n");
       if (line === undefined) throw noTerminal(question, instead);
       return line;
     },

@@ -24,12 +24,14 @@ describe("the command line without a terminal", () => {
     { stdin: "n\ny\n", code: 0, left: 1, because: "the first line is the answer" },
     { stdin: "\n", code: 0, left: 1, because: "the default is no" },
     { stdin: "yep\n", code: 0, left: 1, because: "only y and yes are a yes" },
+    { stdin: "sk_live_1\n", code: 0, left: 1, because: "what came by accident is no yes, and is not repeated" },
     { stdin: "", code: 1, left: 1, because: "nobody has answered" },
   ])("takes $stdin from a pipe for a question: $because", async ({ stdin, code, left }) => {
     await server.cli(["vault", "service", "add", "--template", "stripe"]);
     const result = await server.run(clear, { stdin });
     expect(result.code, result.stderr).toBe(code);
     expect(await services()).toBe(left);
+    expect(result.stderr).not.toContain("sk_live_1");
     if (left === 1 && code === 0) expect(result.stdout).toBe("Aborted.\n");
     if (code === 1) expect(result.stderr).toContain("try:   --yes");
   });

@@ -9,7 +9,7 @@ async function main(words: readonly string[]): Promise<number> {
     return 0;
   }
   if (words[0] === "server" && words[1] !== "stop" && words[1] !== "status") keepFreedMemory(words);
-  const [{ runCommandLine }, { reportError }, { openTerminal }] = await Promise.all([
+  const [{ runCommandLine }, { reportError }, { openTerminal, Interrupted }] = await Promise.all([
     import("./cli/root.ts"),
     import("./cli/output.ts"),
     import("./runtime/terminal.ts"),
@@ -24,6 +24,10 @@ async function main(words: readonly string[]): Promise<number> {
       home: environment.HOME || homedir(),
     });
   } catch (error) {
+    if (error instanceof Interrupted) {
+      process.kill(process.pid, "SIGINT");
+      return 130;
+    }
     return reportError(error, {
       write: terminal.err,
       isDebug: environment.AGENT_VAULT_DEBUG === "1",

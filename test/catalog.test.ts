@@ -1,31 +1,22 @@
 import { describe, expect, it } from "vitest";
 import { parseService } from "../src/domain/services/definition.ts";
 import { compileMatcher } from "../src/domain/services/match.ts";
-import { listAssets, readAssetText } from "../src/runtime/assets.ts";
+import { readAssetText } from "../src/runtime/assets.ts";
+import { type CatalogFile, readTemplates, seedService } from "./support/catalog.ts";
 import { type JsonSchema, violations } from "./support/json-schema.ts";
 
-interface Template {
-  readonly id: string;
-  readonly name: string;
-  readonly host: string;
-  readonly auth_type: string;
-  readonly suggested_credential_key: string;
-  readonly header?: string;
-  readonly prefix?: string;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly substitutions?: readonly { readonly key: string; readonly placeholder: string }[];
-  readonly strip_headers?: readonly string[];
-}
+type Template = CatalogFile;
 
 const schema = JSON.parse(readAssetText("catalog/schema.json")) as JsonSchema;
-const files = listAssets("catalog").filter((file) => file !== "schema.json");
-const templates = files.map((file) => ({ file, template: JSON.parse(readAssetText(`catalog/${file}`)) as Template }));
+const templates = readTemplates();
 
 const stripe: Template & { readonly description: string } = {
   id: "stripe",
   name: "Stripe",
   host: "api.stripe.com",
+  category: "payments",
   description: "Payments and customers",
+  docs: "https://docs.stripe.com/api/authentication",
   auth_type: "bearer",
   suggested_credential_key: "STRIPE_SECRET_KEY",
 };
@@ -47,6 +38,10 @@ describe("the catalog", () => {
   it("never offers two templates for one host: nobody could tell which one to take", () => {
     const hosts = templates.map(({ template }) => template.host);
     expect(hosts.filter((host, index) => hosts.indexOf(host) !== index)).toEqual([]);
+  });
+
+  it("has at least twice as many templates as clients knew from the beginning, which were 34", () => {
+    expect(templates.length).toBeGreaterThanOrEqual(2 * 34);
   });
 
   it("uses each suggested key in the template that suggests it", () => {
@@ -77,7 +72,7 @@ describe("a service made from a template", () => {
   const usable = templates.filter(({ template }) => template.id !== "aws-s3");
 
   it.each(usable)("is a valid one: $file", ({ template }) => {
-    const service = parseService(seed(template), { allowsInternalNames: false });
+    const service = parseService(seedService(template), { allowsInternalNames: false });
     const { host, path } = service.pattern;
     const outcome = compileMatcher([service]).match({
       scheme: "https",
@@ -91,7 +86,7 @@ describe("a service made from a template", () => {
 
   it("cannot be made for S3, whose requests are signed", () => {
     const s3 = templates.find(({ template }) => template.id === "aws-s3");
-    expect(() => parseService(seed(s3?.template ?? stripe), { allowsInternalNames: false })).toThrow("headers");
+    expect(() => parseService(seedService(s3?.template ?? stripe), { allowsInternalNames: false })).toThrow("headers");
   });
 });
 
@@ -115,6 +110,11 @@ describe("the schema of templates", () => {
     { change: { auth_type: "custom", headers: { "X-Key": "literal" } }, because: "a value without a key is no secret" },
     { change: { substitutions: [{ key: "K", placeholder: "__K__", in: ["cookie"] }] }, because: "no such surface" },
     { change: { sugested_key: "K" }, because: "a misspelt field would be lost in silence" },
+    { change: { category: "misc" }, because: "a category that nobody looks for hides what is in it" },
+    { change: { docs: undefined }, because: "a template says where it was read" },
+    { change: { docs: "http://docs.stripe.com" }, because: "people click on it" },
+    { change: { suggested_username_key: "ACCOUNT" }, because: "only basic has a user name" },
+    { change: { auth_type: "basic" }, because: "basic has to say which credential has the user name" },
     { change: { description: undefined }, because: "a template says what it is for" },
   ])("refuses $change: $because", ({ change }) => {
     const changed = JSON.parse(JSON.stringify({ ...stripe, ...change })) as unknown;
@@ -126,17 +126,4 @@ function usesSuggestedKey({ auth_type, suggested_credential_key: key, headers = 
   if (["bearer", "basic", "api-key"].includes(auth_type)) return true;
   const templates = Object.values(headers);
   return templates.some((value) => value.includes(`{{ ${key} }}`)) || substitutions.some((entry) => entry.key === key);
-}
-
-/** What the forms of the web client and the command line fill in from a template; the username is the person's part. */
-function seed(template: Template): unknown {
-  const { auth_type: type, suggested_credential_key: key, header, prefix, headers } = template;
-  const fields = { bearer: { token: key }, basic: { username: "ACCOUNT", password: key }, "api-key": { key } }[type];
-  return {
-    name: template.id.length < 3 ? `${template.id}-api` : template.id,
-    host: template.host,
-    auth: { type, ...fields, header, prefix, headers },
-    substitutions: template.substitutions,
-    strip_headers: template.strip_headers,
-  };
 }

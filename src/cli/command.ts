@@ -18,7 +18,7 @@ export interface Positional {
 }
 
 /** Names that completion asks the server for, or files of this machine. */
-export type Completion = "vault" | "service" | "credential" | "agent" | "user" | "file" | "directory";
+export type Completion = "vault" | "service" | "credential" | "agent" | "user" | "template" | "file" | "directory";
 
 export interface TextFlag {
   readonly type: "string";

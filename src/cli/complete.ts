@@ -165,6 +165,8 @@ async function namesFrom(
       return (await client.listCredentials(vault)).keys ?? [];
     case "agent":
       return ((await client.listAgents()).agents ?? []).map(({ name }) => name);
+    case "template":
+      return (await client.catalog()).services.map(({ id }) => id);
     case "user":
       return ((await client.listUsers()).users ?? []).map(({ email }) => email);
   }

@@ -1,12 +1,13 @@
 /** Questions before something is lost. Each names the flag that answers it where nobody can be asked. */
 import { InvalidInput } from "../errors.ts";
+import { Interrupted } from "../runtime/terminal.ts";
 import type { CliContext } from "./command.ts";
 import { printable } from "./output.ts";
 
 /** `[y/N]`. False when the person declines; a notice has then been printed. */
 export async function confirm({ terminal }: CliContext, question: string, isSure: boolean): Promise<boolean> {
   if (isSure) return true;
-  const answer = await terminal.ask(`${printable(question)} [y/N] `, "--yes");
+  const answer = await terminal.askOrRead(`${printable(question)} [y/N] `, "--yes");
   const isYes = /^y(es)?$/i.test(answer.trim());
   if (!isYes) terminal.out("Aborted.\n");
   return isYes;
@@ -25,10 +26,24 @@ export async function confirmPhrase(
   options: { question: string; phrase: string; isSure: boolean },
 ): Promise<boolean> {
   if (options.isSure) return true;
-  const answer = await terminal.ask(`${printable(options.question)}\nType "${options.phrase}" to confirm: `, "--yes");
+  const answer = await terminal.askOrRead(
+    `${printable(options.question)}\nType "${options.phrase}" to confirm: `,
+    "--yes",
+  );
   const isYes = answer.trim() === options.phrase;
   if (!isYes) terminal.out("Aborted.\n");
   return isYes;
+}
+
+/** For a row of questions of which nothing comes before the last: Ctrl-C is a no. Undefined then, after a notice. */
+export async function orAborted<T>({ terminal }: CliContext, questions: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await questions();
+  } catch (error) {
+    if (!(error instanceof Interrupted)) throw error;
+    terminal.out("Aborted.\n");
+    return undefined;
+  }
 }
 
 export const minimumPasswordLength = 8;

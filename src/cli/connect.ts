@@ -4,6 +4,7 @@ import { Client } from "../client/client.ts";
 import { InvalidInput, Unauthenticated, UsageError } from "../errors.ts";
 import { buildInfo } from "../runtime/build-info.ts";
 import { directFetch } from "../runtime/direct-fetch.ts";
+import { noTerminal } from "../runtime/terminal.ts";
 import type { CliContext } from "./command.ts";
 import { findLogin, findProject, findVaultInUse, type Login, saveLogin } from "./local-state.ts";
 import { note, warn } from "./output.ts";
@@ -67,13 +68,17 @@ export async function resolveAddress(context: CliContext, flag: string | undefin
   return (await findLogin(context))?.address ?? localAddress;
 }
 
+/** Environments with the older name of the token about which a word was said; a command looks for its agent repeatedly. */
+const toldAboutName = new WeakSet<CliContext["environment"]>();
+
 /** The agent that this process acts for, when a token is in the environment. @throws {InvalidInput} without an address. */
 export function findAgent(context: CliContext, flags: ConnectFlags = {}): Agent | undefined {
   const { environment } = context;
   const variable = ["AGENT_VAULT_TOKEN", "AGENT_VAULT_SESSION_TOKEN"].find((name) => environment[name]);
   if (!variable) return undefined;
   // `run` exports both names to its child, for old programs; only the old name alone is worth a word.
-  if (variable === "AGENT_VAULT_SESSION_TOKEN") {
+  if (variable === "AGENT_VAULT_SESSION_TOKEN" && !toldAboutName.has(environment)) {
+    toldAboutName.add(environment);
     warn(context.terminal, "AGENT_VAULT_SESSION_TOKEN is the old name; use AGENT_VAULT_TOKEN");
   }
   const named = flags.address ?? context.address;
@@ -234,13 +239,14 @@ export async function chooseVault(context: CliContext, flag: string | undefined,
   return pick(context, "Vault", names);
 }
 
-/** Asks for one of several names, by number or name. */
+/** Asks for one of several names, by number or name. @throws {InvalidInput} `no_terminal`, naming `instead`. */
 export async function pick(
   { terminal }: CliContext,
   what: string,
   names: readonly string[],
   instead = "--vault NAME",
 ): Promise<string> {
+  if (!terminal.isInteractive) throw noTerminal(`${what}, one of ${names.slice(0, 8).join(", ")}`, instead);
   for (const [at, name] of names.entries()) note(terminal, `  ${at + 1}) ${name}`);
   for (;;) {
     const answer = (await terminal.ask(`${what} [1-${names.length}]: `, instead)).trim();

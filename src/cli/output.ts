@@ -93,10 +93,12 @@ export function statusStyle(head: string, value: string): Style | undefined {
   return head === "STATUS" && Object.hasOwn(statusStyles, value) ? statusStyles[value] : undefined;
 }
 
-/** `Label:  value` lines, aligned. */
+/** `Label:  value` lines, aligned; an empty label goes on with the value above. */
 export function printFacts(terminal: Terminal, facts: readonly (readonly [label: string, value: string])[]): void {
   const width = Math.max(...facts.map(([label]) => label.length)) + 1;
-  terminal.out(facts.map(([label, value]) => `${`${label}:`.padEnd(width)} ${singleLine(value)}\n`).join(""));
+  terminal.out(
+    facts.map(([label, value]) => `${(label && `${label}:`).padEnd(width)} ${singleLine(value)}\n`).join(""),
+  );
 }
 
 /**

@@ -7,7 +7,9 @@ import { confirm } from "./confirm.ts";
 import { pick } from "./connect.ts";
 import { loadServiceRules, type ServiceRules } from "./manifest/service-rules.ts";
 import { note, printable, warn } from "./output.ts";
-import { deriveName, formatServiceFile, parseSubstitution } from "./service-file.ts";
+import { deriveName, formatServiceFile } from "./service-file.ts";
+import { authTypes, parseSubstitution } from "./service-flags.ts";
+import { needsHost } from "./service-template.ts";
 
 export interface BuiltServices {
   readonly services: readonly Record<string, unknown>[];
@@ -24,7 +26,6 @@ interface BuilderOptions {
 }
 
 const instead = "-f FILE, or --host and the flags of its auth type";
-const authTypes = ["bearer", "basic", "api-key", "custom", "passthrough"] as const;
 
 /** Undefined when the person declines; a notice has then been printed. Nothing is sent from here. */
 export async function buildServices(context: CliContext, options: BuilderOptions): Promise<BuiltServices | undefined> {
@@ -81,7 +82,7 @@ async function askFields(context: CliContext, { others, templates, keys }: Surro
   const { terminal } = context;
   const start = await askText(context, "Host, or the ID of a template of the catalog");
   const template = templates.find(({ id }) => id === start);
-  const host = template?.host ?? start;
+  const host = template ? await askHostOf(context, template) : start;
   if (/\s/.test(host) || !host.includes(".")) warn(terminal, `"${host}" does not look like a host`);
   const twin = others.find((other) => String(other.host).toLowerCase() === host.toLowerCase());
   if (twin) warn(terminal, `the service "${twin.name}" has the same host`);
@@ -90,7 +91,16 @@ async function askFields(context: CliContext, { others, templates, keys }: Surro
   if (taken.has(name)) warn(terminal, `this takes the place of the service "${name}"`);
   const auth = await askAuth(context, template, keys);
   const substitutions = template ? (template.substitutions ?? []) : await askSubstitutions(context);
-  return { name, host, auth, ...(substitutions.length > 0 ? { substitutions } : {}) };
+  return {
+    ...{ name, host, auth },
+    ...(substitutions.length > 0 && { substitutions }),
+    ...(template?.strip_headers && { strip_headers: template.strip_headers }),
+  };
+}
+
+async function askHostOf(context: CliContext, template: Template): Promise<string> {
+  if (!needsHost(template)) return template.host;
+  return askText(context, `Your host in ${template.host}`);
 }
 
 async function askAuth(context: CliContext, template: Template | undefined, keys: readonly string[]) {
@@ -101,7 +111,7 @@ async function askAuth(context: CliContext, template: Template | undefined, keys
     case "bearer":
       return { type, token: await key("Credential with the token", suggested) };
     case "basic": {
-      const username = await key("Credential with the user name");
+      const username = await key("Credential with the user name", template?.suggested_username_key);
       const password = await askText(context, "Credential with the password, - for none", suggested);
       return { type, username, ...(password === "-" ? {} : { password }) };
     }
@@ -111,19 +121,30 @@ async function askAuth(context: CliContext, template: Template | undefined, keys
       return { type, key: await key("Credential with the key", suggested), header, ...(prefix ? { prefix } : {}) };
     }
     case "custom":
-      return { type, headers: template?.headers ?? (await askHeaders(context)) };
+      return { type, headers: template?.headers ?? (await askHeaders(context, keys)) };
     default:
       return { type };
   }
 }
 
-async function askHeaders(context: CliContext): Promise<Record<string, string>> {
+/** What usually stands around a credential in `Authorization`. */
+const authorizationForms = ["Bearer {{ KEY }}", "token {{ KEY }}", "Basic {{ KEY }}", "{{ KEY }}"];
+
+async function askHeaders(context: CliContext, keys: readonly string[]): Promise<Record<string, string>> {
+  const { isCredentialKey } = await loadServiceRules();
+  if (keys.length > 0) note(context.terminal, `  stored: ${keys.join(", ")}`);
   const headers: Record<string, string> = {};
   for (;;) {
     const isFirst = Object.keys(headers).length === 0;
     const name = isFirst ? await askText(context, "Header") : await askOptional(context, "Another header");
     if (name === "") return headers;
-    headers[name] = await askText(context, `Value of ${name}, with {{ KEY }} for credentials`);
+    const value = await askText(context, `Value of ${name}: a credential, or text with {{ KEY }} in it`);
+    if (!isCredentialKey(value)) headers[name] = value;
+    else if (name.toLowerCase() !== "authorization") headers[name] = `{{ ${value} }}`;
+    else {
+      const forms = authorizationForms.map((form) => form.replace("KEY", value));
+      headers[name] = await pick(context, `Value of ${name}`, forms, instead);
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 /** Service documents: the YAML that `service list` prints and `service set` and `add` read. */
 import { stringify } from "yaml";
-import { InvalidInput, UsageError } from "../errors.ts";
+import { InvalidInput } from "../errors.ts";
 import { type Located, parseLocatedYaml } from "./located-yaml.ts";
 
 /** Fields that a service may have. Another one is a mistake that the server would drop without a word. */
@@ -63,79 +63,6 @@ function joinHost(place: Located): Record<string, unknown> {
   return { ...service, host: `${name}${joinedPort === undefined ? "" : `:${joinedPort}`}${inlinePath ?? path ?? ""}` };
 }
 
-export interface AuthFlags {
-  readonly "auth-type": string | undefined;
-  readonly "token-key": string | undefined;
-  readonly "username-key": string | undefined;
-  readonly "password-key": string | undefined;
-  readonly "api-key-key": string | undefined;
-  readonly "api-key-header": string | undefined;
-  readonly "api-key-prefix": string | undefined;
-  readonly "custom-header": readonly string[];
-}
-
-/** Flags of each auth type. */
-const flagsOf: Readonly<Record<string, readonly (keyof AuthFlags)[]>> = {
-  bearer: ["token-key"],
-  basic: ["username-key", "password-key"],
-  "api-key": ["api-key-key", "api-key-header", "api-key-prefix"],
-  custom: ["custom-header"],
-  passthrough: [],
-};
-const needed: Readonly<Record<string, keyof AuthFlags>> = {
-  bearer: "token-key",
-  basic: "username-key",
-  "api-key": "api-key-key",
-  custom: "custom-header",
-};
-
-/** @throws {UsageError} for a flag that is missing or belongs to another type. */
-export function authFromFlags(flags: AuthFlags, given: ReadonlySet<string>): Record<string, unknown> {
-  const type = flags["auth-type"];
-  const types = Object.keys(flagsOf);
-  if (type === undefined)
-    throw new UsageError("auth_type_missing", "--host needs --auth-type", { hint: `one of ${types.join(", ")}` });
-  const own = flagsOf[type] ?? [];
-  const stray = Object.values(flagsOf)
-    .flat()
-    .find((name) => given.has(name) && !own.includes(name));
-  if (stray) throw new UsageError("stray_flag", `--${stray} does not go with --auth-type ${type}`);
-  const key = needed[type];
-  if (key && !given.has(key)) throw new UsageError("auth_flag_missing", `--auth-type ${type} needs --${key}`);
-  const text = (name: keyof AuthFlags) => (given.has(name) || name === "api-key-header" ? flags[name] : undefined);
-  return withoutUndefined({
-    type,
-    ...(type === "bearer" && { token: text("token-key") }),
-    ...(type === "basic" && { username: text("username-key"), password: text("password-key") }),
-    ...(type === "api-key" && {
-      key: text("api-key-key"),
-      header: text("api-key-header"),
-      prefix: text("api-key-prefix"),
-    }),
-    ...(type === "custom" && { headers: Object.fromEntries(flags["custom-header"].map(parseHeader)) }),
-  });
-}
-
-function parseHeader(text: string): [string, string] {
-  const match = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(.+)$/.exec(text);
-  if (match) return [match[1] ?? "", match[2] ?? ""];
-  throw new UsageError("bad_custom_header", "--custom-header should be NAME=TEMPLATE", {
-    hint: "--custom-header 'X-Api-Key={{ API_KEY }}'",
-  });
-}
-
-/** `PLACEHOLDER=KEY@path,query`. @throws {UsageError} */
-export function parseSubstitution(text: string): Record<string, unknown> {
-  const match = /^(.+?)=([A-Z][A-Z0-9_]*)(?:@([a-z,]+))?$/.exec(text);
-  if (!match) {
-    throw new UsageError("bad_substitution", "--substitute should be PLACEHOLDER=KEY or PLACEHOLDER=KEY@path,query", {
-      hint: "--substitute __account__=ACCOUNT_ID@path",
-    });
-  }
-  const [, placeholder, key, surfaces] = match;
-  return withoutUndefined({ key, placeholder, in: surfaces?.split(",") });
-}
-
 /** A name for a service that was given none: `api.stripe.com/v1/*` becomes `api-stripe-com-v1`, with a number if taken. */
 export function deriveName(host: string, taken: ReadonlySet<string>): string {
   const slug = host
@@ -147,8 +74,4 @@ export function deriveName(host: string, taken: ReadonlySet<string>): string {
   const base = slug.length >= 3 ? slug : `service-${slug || "1"}`;
   if (!taken.has(base)) return base;
   for (let number = 2; ; number++) if (!taken.has(`${base}-${number}`)) return `${base}-${number}`;
-}
-
-function withoutUndefined(record: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined));
 }

@@ -250,6 +250,14 @@ export class Client {
     this.#transport.json<{ status: string }>("DELETE", path`/v1/sessions/${id}`, { query: { vault } });
   discover = (vault: Vault) => this.#transport.json<wire.Discovery>("GET", "/discover", inVault(vault));
 
+  /** Hosts that agents called and no service covers, the last seen first; at most 100. */
+  discoveredHosts = (vault: string, limit: number) =>
+    this.#transport.json<{ hosts: readonly wire.DiscoveredHost[]; total: number }>(
+      "GET",
+      path`/v1/vaults/${vault}/discovered-hosts`,
+      { query: { limit: limit.toString() } },
+    );
+
   /** One page of the request log, newest first; at most 200 rows. */
   listLogs = (vault: string, { limit, before, ...filter }: wire.LogFilter & { limit?: number; before?: number } = {}) =>
     this.#transport.json<wire.LogPage>("GET", path`/v1/vaults/${vault}/logs`, {

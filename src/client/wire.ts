@@ -275,17 +275,43 @@ export interface CredentialList {
   readonly credentials?: readonly CredentialEntry[] | null;
 }
 
+/** A template of the catalog: what a new service may start from. */
 export interface Template {
   readonly id: string;
   readonly name: string;
   readonly host: string;
   readonly description?: string;
+  /** Absent on servers that do not sort their catalog. */
+  readonly category?: string;
+  /** Where the provider says how to authenticate. */
+  readonly docs?: string;
+  /** What else whoever adds it should know. */
+  readonly notes?: string;
   readonly auth_type: string;
   readonly suggested_credential_key?: string;
+  /** `basic` only: the credential with the user name. */
+  readonly suggested_username_key?: string;
   readonly header?: string;
   readonly prefix?: string;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly substitutions?: readonly unknown[];
+  readonly substitutions?: readonly {
+    readonly key: string;
+    readonly placeholder: string;
+    readonly in?: readonly string[];
+  }[];
+  readonly strip_headers?: readonly string[];
+}
+
+/** A host that agents called and no service covers. */
+export interface DiscoveredHost {
+  readonly host: string;
+  readonly request_count: number;
+  readonly last_seen: string;
+  /** How agents tried to authenticate: `bearer`, `basic`, `api-key`; absent when they did not. */
+  readonly auth_scheme?: string;
+  readonly auth_header?: string;
+  /** Templates of the catalog for this host; absent without any, and on older servers. */
+  readonly templates?: readonly string[];
 }
 
 export interface VaultSettings {

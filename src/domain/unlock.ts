@@ -51,7 +51,8 @@ export async function openKeyring(
   const stored = (await readProtection(database.db)) ?? (await createProtection(database, { how, log, cost }));
   if (stored.provider) return unlock(stored.protection, stored.provider);
   if (stored.protection.mode === noKeyProvider.label) {
-    if (how.kind === "environment" || how.kind === "stdin") {
+    // An empty line is how a new instance is told to go without one.
+    if ((how.kind === "environment" || how.kind === "stdin") && how.password.reveal() !== "") {
       log.warn("MASTER PASSWORD IGNORED: this instance is not protected by one", {
         remedy: "agent-vault master-password set",
       });

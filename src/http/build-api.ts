@@ -83,7 +83,7 @@ export function buildApi({
   registerCredentialRoutes(router, domain);
   registerOAuthRoutes(router, { ...domain, baseUrl });
   registerCredentialStoreRoutes(router, domain);
-  registerDiscoveryRoutes(router, domain);
+  registerDiscoveryRoutes(router, { ...domain, catalog });
   registerProposalPageRoutes(router, domain);
   registerProposalRoutes(router, domain);
   registerProposalWebhookRoutes(router, domain);

@@ -1,5 +1,6 @@
 /** The person at the terminal: is there one, ask, ask without echo. Questions go to standard error, data to standard output. */
 import { createInterface } from "node:readline";
+import { setTimeout } from "node:timers/promises";
 import { InvalidInput } from "../errors.ts";
 
 export interface Terminal {
@@ -19,8 +20,17 @@ export interface Terminal {
   err(text: string): void;
   /** As `out`, for output without bound: resolves when the reader of standard output has taken it. */
   outSlowly(text: string): Promise<void>;
-  /** Asks for a line. @throws {InvalidInput} `no_terminal` naming `instead`, what would do the same without asking. */
+  /**
+   * Asks for a line.
+   * @throws {InvalidInput} `no_terminal` naming `instead`, what would do the same without asking.
+   * @throws {Interrupted} at Ctrl-C.
+   */
   ask(question: string, instead: string): Promise<string>;
+  /**
+   * As `ask`, and without a terminal reads the answer from standard input: `echo y | agent-vault …`.
+   * @throws {InvalidInput} `no_terminal` when no line comes from there.
+   */
+  askOrRead(question: string, instead: string): Promise<string>;
   /** As `ask`, without echo. Ctrl-C ends the process by SIGINT. */
   askHidden(question: string, instead: string): Promise<string>;
   /** The first lines of standard input, without their ends; fewer when it ends before. Does not wait for more. */
@@ -47,6 +57,15 @@ export function openTerminal(environment: Readonly<Record<string, string | undef
       if (!isInteractive) throw noTerminal(question, instead);
       return askLine(question);
     },
+    askOrRead: async (question, instead) => {
+      if (isInteractive) return askLine(question);
+      process.stderr.write(question);
+      const line = await readAnswer();
+      // Not repeated: what is piped in by accident may be a secret.
+      process.stderr.write("\n");
+      if (line === undefined) throw noTerminal(question, instead);
+      return line;
+    },
     askHidden: (question, instead) => {
       if (!isInteractive) throw noTerminal(question, instead);
       return askWithoutEcho(question);
@@ -54,6 +73,14 @@ export function openTerminal(environment: Readonly<Record<string, string | undef
     readLines: readInputLines,
     readAll: readStandardInput,
   };
+}
+
+/** Somebody pressed Ctrl-C at a question. Whoever has no better answer ends by SIGINT, as programs do. */
+export class Interrupted extends Error {
+  constructor() {
+    super("Interrupted");
+    this.name = "Interrupted";
+  }
 }
 
 export function noTerminal(question: string, instead: string): InvalidInput {
@@ -74,8 +101,10 @@ function askLine(question: string): Promise<string> {
   return new Promise((resolve, reject) => {
     let answered = false;
     reader.on("SIGINT", () => {
+      answered = true;
       reader.close();
-      process.kill(process.pid, "SIGINT");
+      process.stderr.write("\n");
+      reject(new Interrupted());
     });
     reader.on("close", () => {
       if (!answered) reject(new InvalidInput("no_answer", "The input ended before the question was answered"));
@@ -121,6 +150,19 @@ function askWithoutEcho(question: string): Promise<string> {
     };
     stdin.on("data", onKeys);
   });
+}
+
+/** An input that stays open and silent is nobody's answer, and a program that waits for one would hang for ever. */
+const answerLimitMs = 5_000;
+
+/** The first line of standard input; undefined when it ends before, or nothing comes. */
+async function readAnswer(): Promise<string | undefined> {
+  const answered = new AbortController();
+  const silence = setTimeout(answerLimitMs, undefined, { signal: answered.signal }).catch(() => undefined);
+  const line = await Promise.race([readInputLines(1).then(([first]) => first), silence]);
+  answered.abort();
+  process.stdin.destroy();
+  return line;
 }
 
 async function readStandardInput(): Promise<string> {

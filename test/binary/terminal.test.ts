@@ -177,6 +177,62 @@ describe("the command line at a terminal", () => {
     expect(await mustRunBinary(["vault", "service", "list"], { env: env() })).not.toContain("stripe");
   });
 
+  it("takes Ctrl-C for a no where a row of questions has changed nothing yet", async () => {
+    const built = await runInTerminal(["vault", "service", "add", "--vault", "default"], {
+      env: env(),
+      steps: [["catalog: ", "\u0003"]],
+    });
+    expect(built).toMatchObject({ code: 0 });
+    expect(built.screen).toContain("Aborted.");
+    for (const key of ["FIRST", "SECOND"]) {
+      await mustRunBinary(["vault", "proposal", "create", "--credential", key, "--vault", "default"], { env: env() });
+    }
+    const reviewed = await runInTerminal(["vault", "proposal", "review", "--vault", "default"], {
+      env: env(),
+      steps: [
+        ["[q]uit? ", "r\r"],
+        ["(may be empty): ", "\r"],
+        ["[q]uit? ", "\u0003"],
+      ],
+    });
+    expect(reviewed).toMatchObject({ code: 0 });
+    // What was decided before stays, and is said.
+    expect(reviewed.screen).toMatch(/Aborted\.\n1 rejected: #\d+/);
+  });
+
+  it("asks for the host of a template that is for many, and puts a credential into a header as it is used there", async () => {
+    await mustRunBinary(["vault", "service", "clear", "--yes", "--vault", "default"], { env: env() });
+    const { code, screen } = await runInTerminal(["vault", "service", "add", "--vault", "default"], {
+      env: env(),
+      steps: [
+        ["catalog: ", "jira\r"],
+        ["Your host in *.atlassian.net: ", "yours.atlassian.net\r"],
+        ["Name [jira]: ", "\r"],
+        ["user name [JIRA_EMAIL]: ", "\r"],
+        ["for none [JIRA_API_TOKEN]: ", "\r"],
+        ["Another service? [y/N] ", "y\r"],
+        ["catalog: ", "api.example.com\r"],
+        ["Name [api-example-com]: ", "\r"],
+        ["Authentication [1-5]: ", "custom\r"],
+        ["Header: ", "Authorization\r"],
+        ["{{ KEY }} in it: ", "EXAMPLE_KEY\r"],
+        ["Value of Authorization [1-4]: ", "2\r"],
+        ["(empty for none): ", "X-Account\r"],
+        ["{{ KEY }} in it: ", "ACCOUNT\r"],
+        ["(empty for none): ", "\r"],
+        ["(empty for none): ", "\r"],
+        ["Another service? [y/N] ", "\r"],
+        ["[y/N] ", "y\r"],
+      ],
+    });
+    expect(code, screen).toBe(0);
+    const { services } = JSON.parse(await mustRunBinary(["vault", "service", "list", "--json"], { env: env() }));
+    expect(services).toMatchObject([
+      { host: "yours.atlassian.net", auth: { type: "basic", username: "JIRA_EMAIL", password: "JIRA_API_TOKEN" } },
+      { auth: { headers: { Authorization: "token {{ EXAMPLE_KEY }}", "X-Account": "{{ ACCOUNT }}" } } },
+    ]);
+  });
+
   it("colours for a terminal and not for NO_COLOR, a dumb terminal or a pipe", async () => {
     const sequence = "\u001b[";
     expect((await runInTerminal(["vault", "list"], { env: env() })).screen).toContain(sequence);

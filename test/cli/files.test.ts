@@ -1,13 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { parseEnvFile } from "../../src/cli/env-file.ts";
 import { formatTime, printTable, reportError } from "../../src/cli/output.ts";
-import {
-  authFromFlags,
-  deriveName,
-  formatServiceFile,
-  parseServiceFile,
-  parseSubstitution,
-} from "../../src/cli/service-file.ts";
+import { deriveName, formatServiceFile, parseServiceFile } from "../../src/cli/service-file.ts";
+import { authFromFlags, parseSubstitution } from "../../src/cli/service-flags.ts";
 import { InvalidInput } from "../../src/errors.ts";
 
 describe("a file of KEY=VALUE lines", () => {

@@ -80,6 +80,7 @@ async function run(address: string, words: readonly string[]) {
         err += text;
       },
       ask: never,
+      askOrRead: never,
       askHidden: never,
       readLines: never,
       readAll: never,

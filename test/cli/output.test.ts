@@ -13,7 +13,7 @@ function openPaper(): Terminal & { readonly text: () => string } {
   const write = (more: string) => {
     text += more;
   };
-  const asking = { ask: never, askHidden: never, readLines: never, readAll: never };
+  const asking = { ask: never, askOrRead: never, askHidden: never, readLines: never, readAll: never };
   const writing = { out: write, outValue: write, err: write, outSlowly: async (more: string) => write(more) };
   return { isInteractive: false, hasColor: false, width: 80, ...writing, ...asking, text: () => text };
 }

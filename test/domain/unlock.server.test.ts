@@ -100,6 +100,13 @@ describeEachDatabase("the keys of an instance", (open) => {
     expect(await findProtectionMode(database)).toBe("none");
   });
 
+  it("lie open for the empty password that says so, without a word about an ignored one", async () => {
+    const database = await open();
+    const { log, warnings } = recordingLog();
+    await openKeyring(database, given(""), log);
+    expect(warnings).toEqual(["data keys are stored unprotected"]);
+  });
+
   it("are one and the same for several processes that start for the first time at once", async () => {
     const database = await open();
     const others = [await open({ shared: true }), await open({ shared: true })];

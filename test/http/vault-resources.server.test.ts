@@ -422,6 +422,7 @@ describe("the request log over the wire", () => {
           last_seen: "2026-01-31T12:00:00Z",
           auth_scheme: "bearer",
           auth_header: "Authorization",
+          templates: ["stripe"],
         },
       ],
       total: 1,

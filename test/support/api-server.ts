@@ -10,12 +10,14 @@ import { hashForStorage, type PasswordColumns } from "../../src/domain/actors/pa
 import type { Clock } from "../../src/domain/clock.ts";
 import { Domain } from "../../src/domain/domain.ts";
 import type { MailTransport } from "../../src/domain/mail.ts";
+import { loadCatalog } from "../../src/domain/services/catalog.ts";
 import { type ApiListener, startApi } from "../../src/http/app.ts";
 import { buildApi } from "../../src/http/build-api.ts";
 import type { Route } from "../../src/http/router.ts";
 import { createLogger, type Logger } from "../../src/log.ts";
 import { Outbound } from "../../src/net/outbound.ts";
 import { NetworkPolicy } from "../../src/net/policy.ts";
+import { readAssetText } from "../../src/runtime/assets.ts";
 import { Metrics } from "../../src/runtime/metrics.ts";
 import { Changes } from "../../src/storage/changes.ts";
 import { type Database, openDatabase } from "../../src/storage/database.ts";
@@ -124,7 +126,9 @@ export class ApiServer implements AsyncDisposable {
       config,
       log: silentLog,
       metrics: new Metrics(),
-      catalog: [],
+      catalog: loadCatalog(
+        new Map(["stripe", "jira"].map((id) => [`${id}.json`, readAssetText(`catalog/${id}.json`)])),
+      ),
       skill: "# Skill\n",
       proxyAuthority: () => undefined,
     });

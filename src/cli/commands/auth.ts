@@ -1,4 +1,5 @@
 import type { Client } from "../../client/client.ts";
+import { AppError } from "../../errors.ts";
 import { addressFlag, type CliContext, command, jsonFlag } from "../command.ts";
 import { askNewPassword, checkNewPassword, readLines } from "../confirm.ts";
 import { anonymousClient, asPerson, asSavedPerson, localAddress } from "../connect.ts";
@@ -107,7 +108,13 @@ const loginCommand = command({
 const logout = command({
   meta: { name: "logout", description: "End the login on the server and forget it here" },
   async run({ context }) {
-    if (!(await findLogin(context))) return note(context.terminal, "Nobody is logged in here.");
+    try {
+      if (!(await findLogin(context))) return note(context.terminal, "Nobody is logged in here.");
+    } catch (error) {
+      if (!(error instanceof AppError) || error.code !== "login_damaged") throw error;
+      await forgetLogin(context);
+      return warn(context.terminal, `${error.message}, so it was removed; it may live on the server until it expires`);
+    }
     try {
       await asSavedPerson(context, (client) => client.logout());
     } catch (error) {

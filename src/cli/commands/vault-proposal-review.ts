@@ -1,7 +1,7 @@
 import type * as wire from "../../client/wire.ts";
 import { Conflict, InvalidInput, UsageError } from "../../errors.ts";
 import { type CliContext, command, jsonFlag, yesFlag } from "../command.ts";
-import { confirm } from "../confirm.ts";
+import { confirm, orAborted } from "../confirm.ts";
 import { asAnyone, resolveVault } from "../connect.ts";
 import { note, printJson, success, warn } from "../output.ts";
 import { numberArgument, readNumber } from "../proposal-follow.ts";
@@ -122,6 +122,7 @@ async function readInline(
   isSure: boolean,
 ): Promise<ReadonlyMap<string, string>> {
   const values = new Map<string, string>();
+  let isWarned = false;
   for (const word of words) {
     const [, key, value] = /^([A-Z][A-Z0-9_]*)=(.*)$/s.exec(word) ?? [];
     // A word that is no assignment may be a value in the wrong place: it is not repeated.
@@ -129,12 +130,14 @@ async function readInline(
       throw new UsageError("bad_value", "Values are given as KEY=VALUE or KEY=-", { hint: "GITHUB_TOKEN=-" });
     }
     if (values.has(key)) throw new UsageError("key_twice", `${key} is given twice`);
-    if (value !== "-") {
-      warn(context.terminal, "a value on the command line is visible to other processes and in the shell's history");
-    } else if (!isSure || words.filter((other) => other.endsWith("=-")).length > 1) {
+    if (value === "-" && (!isSure || words.filter((other) => other.endsWith("=-")).length > 1)) {
       throw new UsageError("stdin_twice", "Standard input holds one value and then cannot answer questions", {
         hint: "KEY=- --yes, with one KEY",
       });
+    }
+    if (value !== "-" && !isWarned) {
+      isWarned = true;
+      warn(context.terminal, "a value on the command line is visible to other processes and in the shell's history");
     }
     values.set(key, value === "-" ? (await context.terminal.readAll()).replace(/\r?\n$/, "") : value);
   }
@@ -158,8 +161,8 @@ export const reviewCommand = command({
     const { proposals } = await asAnyone(context, {}, (client) => client.listProposals(vault, { status: "pending" }));
     const done: Record<Decision, number[]> = { approved: [], rejected: [], skipped: [] };
     for (const { id } of proposals ?? []) {
-      const decision = await reviewOne(context, vault, String(id));
-      if (decision === "quit") break;
+      const decision = await orAborted(context, () => reviewOne(context, vault, String(id)));
+      if (decision === undefined || decision === "quit") break;
       done[decision].push(id);
     }
     if ((proposals ?? []).length === 0) return note(terminal, `No proposals wait in the vault "${vault}".`);

@@ -1,17 +1,14 @@
 import type { Client } from "../../client/client.ts";
 import { Conflict, NotFound, UsageError } from "../../errors.ts";
 import { type CliContext, command, jsonFlag, yesFlag } from "../command.ts";
-import { confirm } from "../confirm.ts";
+import { confirm, orAborted } from "../confirm.ts";
 import { asAnyone, asPerson, resolveVault } from "../connect.ts";
-import { printable, printJson, printTable, success } from "../output.ts";
-import {
-  type AuthFlags,
-  authFromFlags,
-  deriveName,
-  formatServiceFile,
-  parseServiceFile,
-  parseSubstitution,
-} from "../service-file.ts";
+import type { WireService } from "../manifest/manifest.ts";
+import { loadServiceRules } from "../manifest/service-rules.ts";
+import { formatTime, note, printable, printJson, printTable, success } from "../output.ts";
+import { deriveName, formatServiceFile, parseServiceFile } from "../service-file.ts";
+import { type ServiceFlagValues, serviceFlagNames, serviceFlags, serviceFromFlags } from "../service-flags.ts";
+import { getTemplate, serviceFromTemplate } from "../service-template.ts";
 import { readTextFile } from "../text-file.ts";
 
 /** `--vault` is inherited from `vault`, so it is not in the types of these commands. */
@@ -49,10 +46,12 @@ const add = command({
     name: "add",
     description: "Add a service, or replace the one of that name",
     details:
-      "The keys are names of credentials, never values. At a terminal, without flags, it asks; a template of the\n" +
-      "catalog then answers most of the questions.",
+      "The keys are names of credentials, never values. --template takes host and authentication from the catalog.\n" +
+      "At a terminal, without flags, it asks.",
     usage: "[flags]",
     examples: [
+      "agent-vault vault service add --template stripe",
+      "agent-vault vault service add --template jira --host yours.atlassian.net",
       "agent-vault vault service add --name github --host api.github.com --auth-type bearer --token-key GITHUB_TOKEN",
       "agent-vault vault service add --host 'api.example.com/v1/*' --auth-type api-key --api-key-key EXAMPLE_KEY --api-key-header X-Api-Key",
       "agent-vault vault service add -f services.yaml",
@@ -65,25 +64,7 @@ const add = command({
       completes: "file",
       description: "YAML with services to add; - is standard input",
     },
-    name: { type: "string", description: "Name of the service; derived from the host when absent" },
-    host: { type: "string", description: "Host, with port and path pattern if need be: api.example.com:8443/v1/*" },
-    "auth-type": {
-      type: "string",
-      options: ["bearer", "basic", "api-key", "custom", "passthrough"],
-      description: "How the service authenticates",
-    },
-    "token-key": { type: "string", description: "bearer: credential with the token" },
-    "username-key": { type: "string", description: "basic: credential with the user name" },
-    "password-key": { type: "string", description: "basic: credential with the password" },
-    "api-key-key": { type: "string", description: "api-key: credential with the key" },
-    "api-key-header": { type: "string", default: "Authorization", description: "api-key: header that carries the key" },
-    "api-key-prefix": { type: "string", description: "api-key: text before the key, such as 'Token '" },
-    "custom-header": { type: "string", repeatable: true, description: "custom: NAME=TEMPLATE with {{ KEY }} in it" },
-    substitute: {
-      type: "string",
-      repeatable: true,
-      description: "PLACEHOLDER=KEY@SURFACES: replace a placeholder, in path and query when no surfaces are named",
-    },
+    ...serviceFlags,
     scrub: {
       type: "string",
       options: ["off", "detect", "redact", "block"],
@@ -96,59 +77,89 @@ const add = command({
   },
   async run({ args, given, context }) {
     const vault = await resolveVault(context, (args as VaultArgs).vault);
-    const flags = ["name", "host", "auth-type", "disabled", "substitute", "scrub"].filter((name) => given.has(name));
-    if (args.file !== undefined && flags.length > 0) {
-      throw new UsageError("file_and_flags", `--file and --${flags[0]} exclude each other`);
+    const stray = [...serviceFlagNames, "scrub", "disabled"].find((name) => given.has(name));
+    if (args.file !== undefined && stray) {
+      throw new UsageError("file_and_flags", `--file and --${stray} exclude each other`);
     }
+    if (args.template !== undefined) return addFromTemplate(context, vault, { id: args.template, args, given });
     if (args.file === undefined && args.host === undefined) {
-      if (context.terminal.isInteractive && flags.length === 0) {
+      if (context.terminal.isInteractive && !stray)
         return build(context, vault, { canReplace: false, isJson: args.json });
-      }
-      throw new UsageError("service_missing", "Neither --host nor --file is given", {
-        hint: "--host api.example.com --auth-type bearer --token-key EXAMPLE_TOKEN",
+      throw new UsageError("service_missing", "None of --template, --host and --file is given", {
+        hint: "--template stripe, or --host api.example.com --auth-type bearer --token-key EXAMPLE_TOKEN",
       });
     }
-    const single = args.file === undefined ? serviceFromFlags(args, given) : undefined;
-    const services = single ? [single] : await readServices(context, args.file ?? "-");
-    const answer = await asPerson(context, {}, async (client) => {
-      const named = services.some((service) => service.name === undefined)
-        ? await withNames(client, vault, services)
-        : services;
-      return client.upsertServices(vault, named);
-    });
-    if (args.json) return printJson(context.terminal, answer);
-    for (const name of answer.upserted) success(context.terminal, `Service "${name}" is in the vault "${vault}"`);
+    const services =
+      args.file === undefined
+        ? [withSwitches(serviceFromFlags(args, given), args)]
+        : await readServices(context, args.file);
+    const answer = await asPerson(context, {}, async (client) =>
+      client.upsertServices(vault, await withNames(client, vault, services)),
+    );
+    printUpserted(context, vault, { answer, isJson: args.json });
   },
 });
 
-interface AddFlags extends AuthFlags {
-  readonly name: string | undefined;
-  readonly host: string | undefined;
+interface AddArgs extends ServiceFlagValues {
   readonly disabled: boolean;
-  readonly substitute: readonly string[];
   readonly scrub: string | undefined;
+  readonly json: boolean;
 }
 
-function serviceFromFlags(flags: AddFlags, given: ReadonlySet<string>): Record<string, unknown> {
-  return {
-    ...(flags.name === undefined ? {} : { name: flags.name }),
-    host: flags.host,
-    ...(flags.disabled ? { enabled: false } : {}),
-    auth: authFromFlags(flags, given),
-    ...(flags.scrub === undefined ? {} : { scrub: flags.scrub }),
-    ...(flags.substitute.length > 0 ? { substitutions: flags.substitute.map(parseSubstitution) } : {}),
-  };
+async function addFromTemplate(
+  context: CliContext,
+  vault: string,
+  { id, args, given }: { readonly id: string; readonly args: AddArgs; readonly given: ReadonlySet<string> },
+): Promise<void> {
+  const { answer, template, missing } = await asPerson(context, {}, async (client) => {
+    const template = await getTemplate(client, id);
+    const service = withSwitches(serviceFromTemplate(template, args, given), args);
+    const named = await withNames(client, vault, [service], id);
+    const answer = await client.upsertServices(vault, named);
+    const { keys } = await client.listCredentials(vault);
+    const needed = (await loadServiceRules()).neededKeys(named as readonly WireService[]);
+    return { answer, template, missing: needed.filter((key) => !keys?.includes(key)) };
+  });
+  printUpserted(context, vault, { answer, isJson: args.json });
+  if (missing.length === 0) return;
+  note(context.terminal, `Not stored yet: ${missing.join(", ")}${template.docs ? ` (${template.docs})` : ""}`);
+  note(context.terminal, `try:   agent-vault vault credential set ${missing.join(" ")} --vault ${vault}`);
 }
 
-/** A service without a name takes that of the only one with its host, else one made from the host. */
-async function withNames(client: Client, vault: string, services: readonly Record<string, unknown>[]) {
+function withSwitches(
+  service: Record<string, unknown>,
+  { disabled, scrub }: Pick<AddArgs, "disabled" | "scrub">,
+): Record<string, unknown> {
+  return { ...service, ...(disabled && { enabled: false }), ...(scrub !== undefined && { scrub }) };
+}
+
+function printUpserted(
+  { terminal }: CliContext,
+  vault: string,
+  { answer, isJson }: { readonly answer: { readonly upserted: readonly string[] }; readonly isJson: boolean },
+): void {
+  if (isJson) printJson(terminal, answer);
+  else for (const name of answer.upserted) success(terminal, `Service "${name}" is in the vault "${vault}"`);
+}
+
+/**
+ * A service without a name takes that of the only one with its host, else one made from `base` or its host that none
+ * has yet: adding must not take the place of a service that merely has the same name.
+ */
+async function withNames(
+  client: Client,
+  vault: string,
+  services: readonly Record<string, unknown>[],
+  base?: string,
+): Promise<readonly Record<string, unknown>[]> {
+  if (services.every((service) => service.name !== undefined)) return services;
   const existing = (await client.listServices(vault)).services ?? [];
   const taken = new Set([...existing, ...services].map((service) => String(service.name ?? "")));
   return services.map((service) => {
     if (service.name !== undefined) return service;
     const host = String(service.host ?? "");
     const same = existing.filter((other) => other.host.toLowerCase() === host.toLowerCase());
-    const name = same.length === 1 && same[0] ? same[0].name : deriveName(host, taken);
+    const name = same.length === 1 && same[0] ? same[0].name : deriveName(base ?? host, taken);
     taken.add(name);
     return { name, ...service };
   });
@@ -188,7 +199,9 @@ async function build(
   { canReplace, isJson }: { readonly canReplace: boolean; readonly isJson: boolean },
 ): Promise<void> {
   const { buildServices } = await import("../service-builder.ts");
-  const built = await asPerson(context, {}, (client) => buildServices(context, { client, vault, canReplace }));
+  const built = await orAborted(context, () =>
+    asPerson(context, {}, (client) => buildServices(context, { client, vault, canReplace })),
+  );
   if (!built) return;
   const { services, replaces, tag } = built;
   const answer = await asPerson(context, {}, (client) =>
@@ -254,6 +267,40 @@ async function withCandidates<T>(context: CliContext, vault: string, work: () =>
   }
 }
 
+const discovered = command({
+  meta: {
+    name: "discovered",
+    description: "List hosts that agents called and no service covers, with templates for them",
+    details: "The last called comes first. vault service add --template ID adds a service from a template.",
+  },
+  args: {
+    limit: { type: "string", valueHint: "int", default: "20", description: "Hosts to list, 1 to 100" },
+    json: jsonFlag,
+  },
+  async run({ args, context }) {
+    const limit = Number(args.limit);
+    if (limit < 1 || limit > 100) {
+      throw new UsageError("bad_flag_value", `--limit cannot be ${args.limit}`, { hint: "give --limit 1 to 100" });
+    }
+    const vault = await resolveVault(context, (args as VaultArgs).vault);
+    const answer = await asPerson(context, {}, (client) => client.discoveredHosts(vault, limit));
+    if (args.json) return printJson(context.terminal, answer);
+    printTable(context.terminal, {
+      head: ["HOST", "REQUESTS", "LAST SEEN", "SENT", "TEMPLATES"],
+      rows: answer.hosts.map((seen) => [
+        seen.host,
+        String(seen.request_count),
+        formatTime(seen.last_seen),
+        seen.auth_scheme ?? "-",
+        seen.templates?.join(", ") || "-",
+      ]),
+      empty: `Agents found a service in the vault "${vault}" for every host that they called.`,
+    });
+    const more = answer.total - answer.hosts.length;
+    if (more > 0) note(context.terminal, `${more} more: --limit ${Math.min(answer.total, 100)}`);
+  },
+});
+
 const clear = command({
   meta: { name: "clear", description: "Remove all services" },
   args: { yes: yesFlag },
@@ -275,5 +322,6 @@ export const serviceCommand = command({
     disable: async () => disable,
     remove: async () => remove,
     clear: async () => clear,
+    discovered: async () => discovered,
   },
 });

@@ -1,5 +1,7 @@
 /** Service templates: what a new service may start from. Nothing applies one by itself. */
 import { Corrupt } from "../../errors.ts";
+import { coversHost, parsePattern } from "./pattern.ts";
+import type { Pattern } from "./service.ts";
 
 /** One file of catalog/, in the wire form (catalog/schema.json). */
 export interface CatalogTemplate {
@@ -10,6 +12,26 @@ export interface CatalogTemplate {
   readonly auth_type: string;
   readonly suggested_credential_key: string;
   readonly [field: string]: unknown;
+}
+
+/** Templates by the hosts that they are for. */
+export class TemplateFinder {
+  readonly #patterns: readonly { readonly id: string; readonly pattern: Pattern }[];
+
+  constructor(catalog: readonly CatalogTemplate[]) {
+    this.#patterns = catalog.map(({ id, host }) => ({
+      id,
+      pattern: parsePattern(host, "", { allowsInternalNames: false }),
+    }));
+  }
+
+  /** Ids of the templates for a host without its port, those that name it before those with a wildcard. */
+  idsFor(host: string): readonly string[] {
+    const fitting = this.#patterns.filter(({ pattern }) => coversHost(pattern, host));
+    return [true, false].flatMap((isNamed) =>
+      fitting.filter(({ pattern }) => (pattern.host === host) === isNamed).map(({ id }) => id),
+    );
+  }
 }
 
 const required = ["id", "name", "host", "description", "auth_type", "suggested_credential_key"] as const;

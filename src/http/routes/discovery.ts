@@ -2,6 +2,7 @@
 import type { Access } from "../../domain/actors/access.ts";
 import type { Credentials } from "../../domain/credentials/credential.ts";
 import type { DiscoveredHost, Discovery } from "../../domain/discovery.ts";
+import { type CatalogTemplate, TemplateFinder } from "../../domain/services/catalog.ts";
 import { formatPattern } from "../../domain/services/pattern.ts";
 import type { Services } from "../../domain/services/services.ts";
 import { json, wireTime } from "../answer.ts";
@@ -13,6 +14,7 @@ export interface DiscoveryDependencies {
   readonly services: Services;
   readonly credentials: Credentials;
   readonly discovery: Discovery;
+  readonly catalog: readonly CatalogTemplate[];
 }
 
 const authed = { access: "session", tier: "authed" } as const;
@@ -21,8 +23,10 @@ const maxHosts = 100;
 
 export function registerDiscoveryRoutes(
   router: ApiRouter,
-  { access, services, credentials, discovery }: DiscoveryDependencies,
+  { access, services, credentials, discovery, catalog }: DiscoveryDependencies,
 ): void {
+  const templates = new TemplateFinder(catalog);
+
   router.on("GET", "/discover", authed, async ({ principal, headers }) => {
     const { vault } = await access.sessionVault(principal, headers.get("x-vault"));
     const list = await services.list(vault.id);
@@ -40,7 +44,7 @@ export function registerDiscoveryRoutes(
     const { hosts, total, next } = await discovery.hosts(vault.id, parseLimit(request.query("limit")), after);
     // `limit` alone is what existing clients send; an empty cursor asks for the first page.
     const cursors = cursor === undefined ? {} : { next_cursor: next === undefined ? null : formatCursor(next) };
-    return json({ hosts: hosts.map(formatHost), total, ...cursors });
+    return json({ hosts: hosts.map((seen) => formatHost(seen, templates.idsFor(seen.host))), total, ...cursors });
   });
 }
 
@@ -50,12 +54,16 @@ function parseLimit(text: string | undefined): number {
   return Math.min(Number(text), maxHosts);
 }
 
-function formatHost({ host, requestCount, lastSeen, authScheme, authHeader }: DiscoveredHost): object {
+function formatHost(
+  { host, requestCount, lastSeen, authScheme, authHeader }: DiscoveredHost,
+  templates: readonly string[],
+): object {
   return {
     host,
     request_count: Number(requestCount),
     last_seen: wireTime(lastSeen),
     ...(authScheme !== "" && { auth_scheme: authScheme }),
     ...(authHeader !== "" && { auth_header: authHeader }),
+    ...(templates.length > 0 && { templates }),
   };
 }

@@ -1,41 +1,31 @@
 import { expect, it } from "vitest";
-import { loadCatalog } from "../../../src/domain/services/catalog.ts";
-import { Corrupt } from "../../../src/errors.ts";
+import { type CatalogTemplate, loadCatalog, TemplateFinder } from "../../../src/domain/services/catalog.ts";
 
-const template = {
-  id: "zed",
-  name: "Zed",
-  host: "api.zed.dev",
-  description: "An editor",
-  auth_type: "bearer",
-  suggested_credential_key: "ZED_TOKEN",
-};
-const file = (change: object) => JSON.stringify({ $schema: "./schema.json", ...template, ...change });
-
-it("lists templates by name, whatever their files are called", () => {
-  const files = new Map([
-    ["catalog/zed.json", file({})],
-    ["catalog/ant.json", file({ id: "ant", name: "Ant", prefix: "Token " })],
-    ["catalog/schema.json", "{}"],
-    ["catalog/README.md", "# not a template"],
-  ]);
-  expect(loadCatalog(files)).toEqual([{ ...template, id: "ant", name: "Ant", prefix: "Token " }, template]);
+const template = (id: string, host: string): CatalogTemplate => ({
+  ...{ id, host, name: id, description: "What it is for" },
+  ...{ auth_type: "bearer", suggested_credential_key: "KEY" },
 });
+const finder = new TemplateFinder([
+  template("wild", "*.example.com"),
+  template("drive", "www.example.com/drive/*"),
+  template("calendar", "www.example.com/calendar/*"),
+  template("port", "api.example.org:8443"),
+]);
 
 it.each([
-  { content: "{", because: "it is not JSON" },
-  { content: "[]", because: "it is a list" },
-  { content: file({ host: undefined }), because: "a field is missing" },
-])("refuses a file and names it: $because", ({ content }) => {
-  const load = () => loadCatalog(new Map([["catalog/bad.json", content]]));
-  expect(load).toThrow(Corrupt);
-  expect(load).toThrow("bad.json");
+  { host: "www.example.com", ids: ["drive", "calendar", "wild"], because: "those that name it come first" },
+  { host: "a.example.com", ids: ["wild"], because: "a wildcard stands for one label" },
+  { host: "b.a.example.com", ids: [], because: "and for no more than one" },
+  { host: "example.com", ids: [], because: "nor for none" },
+  { host: "evil-example.com", ids: [], because: "a label is not its end" },
+  { host: "api.example.org", ids: ["port"], because: "hosts that agents called are counted without their port" },
+  { host: "other.example.org", ids: [], because: "nobody knows it" },
+])("finds $ids for $host: $because", ({ host, ids }) => {
+  expect(finder.idsFor(host)).toEqual(ids);
 });
 
-it("refuses an id that is taken", () => {
-  const files = new Map([
-    ["a.json", file({})],
-    ["b.json", file({})],
-  ]);
-  expect(() => loadCatalog(files)).toThrow('the id "zed" is taken');
+it("refuses a file that is no template, by name", () => {
+  const broken = (text: string) => () => loadCatalog(new Map([["catalog/bad.json", text]]));
+  expect(broken("{")).toThrow("bad.json cannot be used: it is not JSON");
+  expect(broken('{"id": "bad"}')).toThrow('"name" is missing');
 });

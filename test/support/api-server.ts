@@ -125,7 +125,7 @@ export class ApiServer implements AsyncDisposable {
       database,
       domain,
       config,
-      log: silentLog,
+      log: options.log ?? silentLog,
       metrics: new Metrics(),
       catalog: [],
       skill: "# Skill\n",

@@ -24,7 +24,7 @@ export const register = open({
     email: needed(string(email)),
     password: needed(string(newPassword)),
     device_label: string(deviceLabel),
-    setup_secret: string(text("For the first account of a guarded server")),
+    setup_secret: string(text("For the first account of a guarded server", { format: "password" })),
   }),
   answers: {
     201: answer(

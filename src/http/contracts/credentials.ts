@@ -76,7 +76,7 @@ export const setCredentials = authed({
   does: "Set values of credentials, all of them or none",
   body: body({
     vault: vaultField,
-    credentials: needed(texts(mapOf(text(), "Values by key"))),
+    credentials: needed(texts(mapOf(text("A value", { format: "password" }), "Values by key"))),
     details: objectMap(details, "By key, for keys that are set"),
   }),
   answers: { 200: answer(shape({ set: listOf(credentialKey) })) },

@@ -275,7 +275,7 @@ export const approve = authed({
   body: body(
     {
       vault: vaultField,
-      credentials: texts(mapOf(text(), "Values by key, for slots that have none")),
+      credentials: texts(mapOf(text("A value", { format: "password" }), "Values by key, for slots that have none")),
       only: object(
         { services: strings(), credentials: strings(listOf(credentialKey)) },
         "Names of what is applied; the rest is declined",

@@ -128,5 +128,8 @@ export const slot = named(
 
 export const sentSlot = named(
   "CredentialSlotInput",
-  shape({ ...slotMembers, value: maybe(text("A value that the agent has; it is kept sealed")) }),
+  shape({
+    ...slotMembers,
+    value: maybe(text("A value that the agent has; it is kept sealed", { format: "password" })),
+  }),
 );

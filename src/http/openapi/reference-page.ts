@@ -58,7 +58,7 @@ export function referencePage(document: OpenApiDocument): string {
     '<section id="schemas"><h2>Shapes</h2>',
     ...Object.entries(document.components.schemas).map(
       ([name, schema]) =>
-        `<details class="op" id="${name}"><summary><code>${name}</code></summary><div>${schemaHtml(schema)}</div></details>`,
+        `<details class="op" id="shape-${name}"><summary><code>${name}</code></summary><div>${schemaHtml(schema)}</div></details>`,
     ),
     "</section>",
     '<section id="errors"><h2>Errors</h2><table><thead><tr><th>Code</th><th>Status</th><th>Meaning</th></tr></thead><tbody>',
@@ -140,7 +140,7 @@ function isNested(schema: Schema): boolean {
 function typeOf(schema: Schema): string {
   if (typeof schema.$ref === "string") {
     const name = escapeHtml(schema.$ref.split("/").at(-1) ?? "");
-    return `<a href="#${name}">${name}</a>`;
+    return `<a href="#shape-${name}">${name}</a>`;
   }
   if ("const" in schema) return `<code>${escapeHtml(JSON.stringify(schema.const))}</code>`;
   if (Array.isArray(schema.enum)) {

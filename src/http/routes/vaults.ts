@@ -6,7 +6,13 @@ import type {
   NetworkSettingsPatch,
   VaultNetworkSettings,
 } from "../../domain/vaults/network-settings.ts";
-import { defaultVaultName, type ListedVault, refuseDefaultVault, type Vaults } from "../../domain/vaults/vault.ts";
+import {
+  checkVaultName,
+  defaultVaultName,
+  type ListedVault,
+  refuseDefaultVault,
+  type Vaults,
+} from "../../domain/vaults/vault.ts";
 import {
   parseScrubMode,
   parseUnmatchedHostPolicy,
@@ -83,6 +89,8 @@ function registerVaultLife(router: ApiRouter, { access, vaults }: VaultDependenc
     const body = await request.body();
     const name = body.name;
     if (name === "") throw new InvalidInput("name_required", "Name is required");
+    // Before what only owners may do is looked at: a name is wrong for everybody.
+    checkVaultName(name);
     if (body.credential_store?.kind) {
       if (actor.role !== "owner") {
         throw new Forbidden("owner_required", "Owner role required to create external-store vaults");

@@ -333,7 +333,8 @@ export async function startApi(
   app: ApiApp,
   options: { readonly host: string; readonly port: number },
 ): Promise<ApiListener> {
-  const h3 = new H3({ silent: true });
+  // Escapes are judged in `handle`: h3 would answer in its own words, and refuse bytes that are not UTF-8.
+  const h3 = new H3({ silent: true, allowMalformedURL: true });
   h3.use((event) => {
     const request = event.req;
     const node = request.runtime?.node;

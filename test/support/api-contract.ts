@@ -1,6 +1,11 @@
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import formats from "ajv-formats";
-import type { OpenApiDocument, Operation, OperationResponse } from "../../src/http/openapi/document.ts";
+import {
+  type OpenApiDocument,
+  type Operation,
+  type OperationResponse,
+  resolveResponse,
+} from "../../src/http/openapi/document-form.ts";
 
 export interface ObservedAnswer {
   readonly method: string;
@@ -14,15 +19,17 @@ export interface ObservedAnswer {
 /** Holds answers to what the document says about them, to the letter: a field that it does not name is a violation. */
 export class ApiContract {
   readonly #paths: readonly { readonly segments: readonly string[]; readonly operations: Operations }[];
+  readonly #document: OpenApiDocument;
   readonly #ajv: Ajv2020;
   readonly #validators = new Map<object, ValidateFunction>();
 
   constructor(document: OpenApiDocument) {
+    this.#document = document;
     this.#paths = Object.entries(document.paths)
       .map(([path, operations]) => ({ segments: path.split("/"), operations }))
       // Literals before parameters.
       .sort((one, other) => parametersIn(one.segments) - parametersIn(other.segments));
-    this.#ajv = new Ajv2020({ strict: true, allErrors: false, allowUnionTypes: true });
+    this.#ajv = new Ajv2020({ strict: true, strictTypes: false });
     // Published for CommonJS, which the types do not say to every runtime.
     (typeof formats === "function" ? formats : (formats as unknown as { default: typeof formats.default }).default)(
       this.#ajv,
@@ -46,7 +53,8 @@ export class ApiContract {
   violation(answer: ObservedAnswer): string | undefined {
     const operation = this.find(answer.method, answer.path);
     if (operation === undefined || isTransportAnswer(answer)) return undefined;
-    const problem = this.#problem(operation.responses[String(answer.status)], answer);
+    const response = resolveResponse(this.#document, operation.responses[String(answer.status)]);
+    const problem = this.#problem(response, answer);
     if (problem === undefined) return undefined;
     return `${answer.method} ${answer.path} (${operation.operationId}) answered ${answer.status}: ${problem}\n${answer.text.slice(0, 2_000)}`;
   }

@@ -3,47 +3,10 @@
  * but what is the same for every route.
  */
 import { areas, callers, pageQuery, type RouteContract } from "./contract.ts";
+import type { OpenApiDocument, Operation, OperationParameter, OperationResponse } from "./document-form.ts";
 import { type ErrorCode, errorCodes } from "./error-codes.ts";
-import { choice, listOf, maybe, type Schema, schemaName, shape, text } from "./schema.ts";
-
-export interface OpenApiDocument {
-  readonly openapi: string;
-  readonly info: { readonly title: string; readonly version: string; readonly description: string };
-  readonly tags: readonly { readonly name: string; readonly description: string }[];
-  /** By path, then by method in lower case. */
-  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
-  readonly components: { readonly schemas: Readonly<Record<string, Schema>> } & Readonly<Record<string, unknown>>;
-  readonly [more: string]: unknown;
-}
-
-export interface Operation {
-  readonly operationId: string;
-  readonly summary: string;
-  readonly description: string;
-  readonly tags: readonly string[];
-  /** Who may call, as in contract.ts. */
-  readonly "x-callers": string;
-  readonly security: readonly object[];
-  readonly parameters: readonly OperationParameter[];
-  readonly requestBody?: {
-    readonly required: boolean;
-    readonly content: Readonly<Record<string, { readonly schema: Schema }>>;
-  };
-  readonly responses: Readonly<Record<string, OperationResponse>>;
-}
-
-export interface OperationParameter {
-  readonly name: string;
-  readonly in: "path" | "query" | "header";
-  readonly required: boolean;
-  readonly schema: Schema;
-}
-
-export interface OperationResponse {
-  readonly description: string;
-  readonly headers?: Readonly<Record<string, object>>;
-  readonly content?: Readonly<Record<string, { readonly schema: Schema }>>;
-}
+import { listOf, maybe, named, type Schema, schemaName, shape, text } from "./schema.ts";
+import { shareResponses } from "./share-responses.ts";
 
 const introduction = [
   "The management API of agent-vault. Generated from what the server itself parses and checks.",
@@ -69,6 +32,7 @@ export function buildDocument(contracts: readonly RouteContract[], version: stri
     const path = contract.path.replaceAll("...}", "}");
     paths[path] = { ...paths[path], [contract.method.toLowerCase()]: operationOf(contract, components) };
   }
+  const { responses, shared } = shareResponses(paths);
   return {
     openapi: "3.1.0",
     info: {
@@ -78,9 +42,10 @@ export function buildDocument(contracts: readonly RouteContract[], version: stri
     },
     servers: [{ url: "/", description: "The server that serves this document" }],
     tags: Object.entries(areas).map(([name, description]) => ({ name, description })),
-    paths,
+    paths: shared,
     components: {
       schemas: components.all(),
+      responses,
       securitySchemes: {
         token: { type: "http", scheme: "bearer", description: "Of a login, an agent or a vault" },
         cookie: { type: "apiKey", in: "cookie", name: "av_session", description: "For browsers" },
@@ -228,8 +193,8 @@ function errorResponse(
   const broker = codes.filter((code) => brokerCodes.has(code) || (hasBrokerErrors && meaningOf(code).status < 500));
   const plain = codes.filter((code) => !broker.includes(code));
   const schemas = [
-    ...(plain.length > 0 ? [components.take(plainError(plain))] : []),
-    ...(broker.length > 0 ? [components.take(brokerError(broker))] : []),
+    ...(plain.length > 0 ? [{ ...components.take(anyError), properties: { code: { enum: plain } } }] : []),
+    ...(broker.length > 0 ? [{ ...components.take(anyBrokerError), properties: { error: { enum: broker } } }] : []),
   ];
   const [only] = schemas;
   return {
@@ -239,25 +204,24 @@ function errorResponse(
 }
 
 /** More members say more about some codes: `candidates`, `vault`. */
-function plainError(codes: readonly ErrorCode[]): Schema {
-  return {
-    ...shape({
-      code: choice(codes),
-      error: text("A sentence for a person"),
-      hint: maybe(text("What would work")),
-      candidates: maybe(listOf(shape({ name: text(), host: text() }))),
-      request_id: maybe(text("What to look for in the server's log")),
-    }),
-    additionalProperties: true,
-  };
-}
-
-function brokerError(codes: readonly ErrorCode[]): Schema {
-  return {
-    ...shape({ error: choice(codes), message: text("A sentence for a person"), hint: maybe(text("What would work")) }),
-    additionalProperties: true,
-  };
-}
+const anyError = named("Error", {
+  ...shape({
+    code: text("A stable word"),
+    error: text("A sentence for a person"),
+    hint: maybe(text("What would work")),
+    candidates: maybe(listOf(shape({ name: text(), host: text() }))),
+    request_id: maybe(text("What to look for in the server's log")),
+  }),
+  additionalProperties: true,
+});
+const anyBrokerError = named("BrokerError", {
+  ...shape({
+    error: text("A stable word"),
+    message: text("A sentence for a person"),
+    hint: maybe(text("What would work")),
+  }),
+  additionalProperties: true,
+});
 
 function meaningOf(code: ErrorCode): { readonly status: number; readonly means: string } {
   const meaning = errorCodes.get(code);

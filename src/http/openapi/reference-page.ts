@@ -3,7 +3,7 @@
  * with what every browser has.
  */
 import { createHash } from "node:crypto";
-import type { OpenApiDocument, Operation, OperationResponse } from "./document.ts";
+import { type OpenApiDocument, type Operation, type OperationResponse, resolveResponse } from "./document-form.ts";
 import { errorCodes } from "./error-codes.ts";
 import type { Schema } from "./schema.ts";
 
@@ -52,7 +52,7 @@ export function referencePage(document: OpenApiDocument): string {
     '<li><a href="#schemas">Shapes</a></li><li><a href="#errors">Errors</a></li></ul></nav><main>',
     ...chapters.flatMap((chapter) => [
       `<section id="${chapter.name}"><h2>${chapter.name}</h2><p class="soft">${inline(chapter.description)}</p>`,
-      ...chapter.operations.map(({ path, method, operation }) => operationHtml(method, path, operation)),
+      ...chapter.operations.map(({ path, method, operation }) => operationHtml(document, { method, path, operation })),
       "</section>",
     ]),
     '<section id="schemas"><h2>Shapes</h2>',
@@ -71,7 +71,10 @@ export function referencePage(document: OpenApiDocument): string {
   ].join("\n");
 }
 
-function operationHtml(method: string, path: string, operation: Operation): string {
+function operationHtml(
+  document: OpenApiDocument,
+  { method, path, operation }: { readonly method: string; readonly path: string; readonly operation: Operation },
+): string {
   const { operationId, summary, description, parameters, requestBody, responses } = operation;
   const body = requestBody?.content["application/json"]?.schema;
   return [
@@ -81,7 +84,10 @@ function operationHtml(method: string, path: string, operation: Operation): stri
     parameters.length === 0 ? "" : parametersHtml(operation),
     body === undefined ? "" : `<h3>Body${requestBody?.required === false ? " (optional)" : ""}</h3>${schemaHtml(body)}`,
     "<h3>Answers</h3>",
-    ...Object.entries(responses).map(([status, response]) => responseHtml(status, response)),
+    ...Object.entries(responses).map(([status, response]) => {
+      const resolved = resolveResponse(document, response);
+      return resolved === undefined ? "" : responseHtml(status, resolved);
+    }),
     "</div></details>",
   ].join("\n");
 }

@@ -1,7 +1,7 @@
 import { Validator } from "@seriousme/openapi-schema-validator";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { OpenApiDocument, Operation } from "../../../src/http/openapi/document.ts";
 import { codesOf } from "../../../src/http/openapi/document.ts";
+import type { OpenApiDocument, Operation } from "../../../src/http/openapi/document-form.ts";
 import { errorCodes } from "../../../src/http/openapi/error-codes.ts";
 import { ApiServer, openScratchDatabase, type ScratchDatabase } from "../../support/api-server.ts";
 

@@ -4,7 +4,7 @@
  */
 import { Writable } from "node:stream";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { OpenApiDocument, Operation } from "../../../src/http/openapi/document.ts";
+import type { OpenApiDocument, Operation } from "../../../src/http/openapi/document-form.ts";
 import { createLogger } from "../../../src/log.ts";
 import { ApiContract } from "../../support/api-contract.ts";
 import { ApiServer, describeOnEachEngine, type ScratchDatabase } from "../../support/api-server.ts";

@@ -1,5 +1,5 @@
 /** Values for a fuzz: such as a schema allows, and such as nothing should. */
-import type { OpenApiDocument } from "../../../src/http/openapi/document.ts";
+import type { OpenApiDocument } from "../../../src/http/openapi/document-form.ts";
 import type { Schema } from "../../../src/http/openapi/schema.ts";
 
 /** Numbers that come out the same for the same seed (mulberry32). */

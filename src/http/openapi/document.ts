@@ -84,7 +84,7 @@ function operationOf(contract: RouteContract, components: Components): Operation
   return {
     operationId: contract.operation,
     summary: contract.does,
-    description: [`${callers[contract.who].says}.`, ...notes].join("\n\n"),
+    description: [`Who may call: ${lowerFirst(callers[contract.who].says)}.`, ...notes].join("\n\n"),
     tags: [contract.area],
     "x-callers": contract.who,
     security: securityOf(contract),
@@ -100,6 +100,10 @@ function operationOf(contract: RouteContract, components: Components): Operation
     }),
     responses: responsesOf(contract, components),
   };
+}
+
+function lowerFirst(text: string): string {
+  return text.charAt(0).toLowerCase() + text.slice(1);
 }
 
 function securityOf({ access, who }: RouteContract): readonly object[] {

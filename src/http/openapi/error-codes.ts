@@ -13,7 +13,7 @@ const codes = {
   invalid_body: [400, "The body is not JSON, not an object, or a field has a wrong type"],
   incomplete_body: [400, "The body ended before it was complete"],
   missing_field: [400, "A field that the route needs is missing or empty"],
-  invalid_limit: [400, "`limit` is not a whole number from 1 to 1000"],
+  invalid_limit: [400, "`limit` is not a whole number of at least 1"],
   invalid_cursor: [400, "`cursor` is not one that this list has given out"],
   invalid_page: [400, "`limit` or `before` is not a whole number of at least 1"],
   invalid_query: [400, "A query parameter cannot be understood"],

@@ -81,7 +81,7 @@ export async function buildFuzzWorld(api: ApiServer, founder: string): Promise<F
 }
 
 /** Is everything still there that calls of the next operation build on? */
-export async function isWhole(api: ApiServer, { tokens, vault, agent }: FuzzWorld): Promise<boolean> {
+export async function isWhole(api: ApiServer, { tokens, vault, agent, values }: FuzzWorld): Promise<boolean> {
   const services = `/v1/vaults/${vault}/services`;
   for (const [name, token] of Object.entries(tokens)) {
     if (token === undefined) continue;
@@ -89,6 +89,8 @@ export async function isWhole(api: ApiServer, { tokens, vault, agent }: FuzzWorl
     if (status !== 200) return false;
     if (name === "owner" && !JSON.stringify(body).includes('"seeded"')) return false;
   }
+  const seeded = `/v1/credentials?vault=${vault}&reveal=true&key=SEEDED_KEY`;
+  if (!(await api.call("GET", seeded, { token: tokens.owner })).text.includes(values[0] ?? "")) return false;
   const { body } = await api.call("GET", `/v1/credentials?vault=${vault}`, { token: tokens.owner });
   const keys = (body.keys ?? []) as readonly string[];
   if (!["SEEDED_KEY", "SECOND_KEY", "OAUTH_KEY"].every((key) => keys.includes(key))) return false;
@@ -136,7 +138,7 @@ export async function prepare(api: ApiServer, world: FuzzWorld, founder: string,
     case "reinviteUser":
     case "showUserInvite":
     case "acceptUserInvite":
-      return { params: { token: lastOf((await inviteUser()).invite_link) } };
+      return { params: { token: lastOf((await inviteUser()).invite_link) }, body: { password } };
     case "revokeAgentInvite":
     case "redeemAgentInvite":
       return {

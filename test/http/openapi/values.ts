@@ -111,6 +111,7 @@ export class Values {
   }
 
   #text(schema: Schema): string {
+    if (Array.isArray(schema.examples)) return String(this.#chance.oneOf(schema.examples));
     switch (schema.format) {
       case "password":
         return sentSecret;

@@ -151,6 +151,7 @@ describeOnEachEngine("a fuzz of the API", (openScratch) => {
   it("refuses a body that lacks what the document calls required, or has another word in an enumeration", async () => {
     const taken: string[] = [];
     for (const target of targets) {
+      if (spoiltFields(target.operation, {}).length === 0) continue;
       await makeWhole();
       const ready = await prepared(target);
       for (const [what, body] of spoiltFields(target.operation, ready.body ?? goodBody(target))) {

@@ -5,8 +5,8 @@ import { listAssets } from "../src/runtime/assets.ts";
 import { readTemplate, seedService } from "./support/catalog.ts";
 
 /**
- * What the documentation of each provider asks for, where it is one header made of one credential; checked by hand
- * against the page that the template names. KEY is the value of the suggested credential, USER that of the user name.
+ * What the documentation of each provider asks for, where it is one header made of one credential. Read over by
+ * a person, not fetched: it guards the templates against edits. KEY is the value of the suggested credential, USER that of the user name.
  */
 const documented: Readonly<Record<string, string>> = {
   "Authorization: Bearer KEY": `

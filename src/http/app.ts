@@ -17,6 +17,7 @@ import { type Presented, presentedToken } from "./authenticate.ts";
 import { ClientAddress, checkOrigin, securityHeaders } from "./guard.ts";
 import type { HostCheck } from "./host-check.ts";
 import { readJson } from "./json-body.ts";
+import type { RouteContract } from "./openapi/contract.ts";
 import { cleanPath, hasMalformedEscape, parseQuery, splitTarget } from "./path.ts";
 import { Place } from "./place.ts";
 import { renderError } from "./render-error.ts";
@@ -115,25 +116,26 @@ export class ApiApp {
     params: Readonly<Record<string, string>>,
     query: string,
   ): Promise<Response> {
-    const { options } = route;
+    const { contract } = route;
     const presented = presentedToken(incoming.headers);
     checkOrigin({
       method: incoming.method,
       headers: incoming.headers,
       usesCookie: presented?.from === "cookie",
-      always: options.checksOrigin ?? false,
+      always: contract.checksOrigin ?? false,
       baseUrl: this.#options.baseUrl,
     });
-    if ((options.initGate ?? true) && !(await this.#options.accounts.isInitialized())) throw notInitialized();
+    if ((contract.initGate ?? true) && !(await this.#options.accounts.isInitialized())) throw notInitialized();
     const clientIp = this.#clientAddress.of(incoming.peer, incoming.headers.get("x-forwarded-for"));
     const principal =
-      options.access === "session" ? await this.#authenticate(presented, incoming.headers, clientIp) : undefined;
+      contract.access === "session" ? await this.#authenticate(presented, incoming.headers, clientIp) : undefined;
     const parameters = parseQuery(query);
     const verdict = this.#limit(route, { clientIp, principal, token: params.token ?? parameters.get("token") ?? "" });
     if (verdict?.isAllowed === false) throw tooManyRequests(verdict);
     const request = new IncomingApiRequest({
       incoming,
       place,
+      contract,
       params,
       parameters,
       clientIp,
@@ -190,7 +192,7 @@ export class ApiApp {
     by: { readonly clientIp: string; readonly principal: Principal | undefined; readonly token: string },
   ): Verdict | undefined {
     const { limits } = this.#options;
-    switch (route.options.tier) {
+    switch (route.contract.tier) {
       case "global":
         return undefined;
       case "auth-ip":
@@ -237,6 +239,7 @@ function redirect(path: string, query: string): Response {
 interface RequestParts {
   readonly incoming: Incoming;
   readonly place: Place;
+  readonly contract: RouteContract;
   readonly params: Readonly<Record<string, string>>;
   readonly parameters: ReadonlyMap<string, string>;
   readonly clientIp: string;
@@ -245,7 +248,7 @@ interface RequestParts {
   readonly find: () => Promise<Principal | undefined>;
 }
 
-class IncomingApiRequest implements ApiRequest {
+class IncomingApiRequest implements ApiRequest<unknown, string, string> {
   readonly params: Readonly<Record<string, string>>;
   readonly clientIp: string;
   readonly #parts: RequestParts;
@@ -283,16 +286,19 @@ class IncomingApiRequest implements ApiRequest {
     return this.#parts.find();
   }
 
-  query(name: string): string | undefined {
-    return this.#parts.parameters.get(name);
-  }
+  readonly query = (name: string): string | undefined => {
+    const { contract, parameters } = this.#parts;
+    // A helper that is shared by routes could ask for what this one does not have.
+    if (contract.query === undefined || !Object.hasOwn(contract.query, name)) {
+      throw new Error(`${contract.operation} reads the query parameter ${name}, which its contract does not name`);
+    }
+    return parameters.get(name);
+  };
 
-  json(): Promise<unknown> {
-    return readJson(this.#parts.incoming.body());
-  }
-
-  wholeJson(): Promise<unknown> {
-    return readJson(this.#parts.incoming.body(), { isAll: true });
+  async body(): Promise<unknown> {
+    const { contract, incoming } = this.#parts;
+    if (contract.body === undefined) throw new Error(`${contract.operation} reads a body that its contract lacks`);
+    return contract.body.parse(await readJson(incoming.body(), { isAll: contract.body.isWhole }));
   }
 
   aside<T>(wait: () => Promise<T>): Promise<T> {
@@ -327,7 +333,8 @@ export async function startApi(
   app: ApiApp,
   options: { readonly host: string; readonly port: number },
 ): Promise<ApiListener> {
-  const h3 = new H3({ silent: true });
+  // Escapes are judged in `handle`: h3 would answer in its own words, and refuse bytes that are not UTF-8.
+  const h3 = new H3({ silent: true, allowMalformedURL: true });
   h3.use((event) => {
     const request = event.req;
     const node = request.runtime?.node;

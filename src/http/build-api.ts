@@ -25,6 +25,7 @@ import { registerOAuthRoutes } from "./routes/oauth.ts";
 import { registerProposalPageRoutes } from "./routes/proposal-page.ts";
 import { registerProposalWebhookRoutes } from "./routes/proposal-webhook.ts";
 import { registerProposalRoutes } from "./routes/proposals.ts";
+import { registerReferenceRoutes } from "./routes/reference.ts";
 import { registerServiceRoutes } from "./routes/services.ts";
 import { registerSessionRoutes } from "./routes/sessions.ts";
 import { registerSettingsRoutes } from "./routes/settings.ts";
@@ -89,6 +90,7 @@ export function buildApi({
   registerProposalWebhookRoutes(router, domain);
   registerJournalRoutes(router, domain);
   registerCatalogRoutes(router, { catalog, skill });
+  registerReferenceRoutes(router);
   return new ApiApp({
     router,
     sessions: domain.sessions,

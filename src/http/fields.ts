@@ -3,9 +3,12 @@ import { InputObject } from "../domain/input.ts";
 
 /** As every input, with what only JSON bodies hold: numbers, and objects within objects. */
 export class Fields extends InputObject {
-  /** @throws {InvalidInput} `invalid_body` unless `value` is an object; `null` counts as an empty one. */
-  constructor(value: unknown) {
-    super(value, "invalid_body", "Invalid request body: ");
+  /**
+   * @param prefix of the messages about its fields.
+   * @throws {InvalidInput} `invalid_body` unless `value` is an object; `null` counts as an empty one.
+   */
+  constructor(value: unknown, prefix = "Invalid request body: ") {
+    super(value, "invalid_body", prefix);
   }
 
   has(name: string): boolean {
@@ -37,6 +40,14 @@ export class Fields extends InputObject {
   object(name: string): Fields | undefined {
     const value = this.value(name);
     return value === undefined ? undefined : new Fields(value);
+  }
+
+  /** A nested object whose names are data, and are taken as they are. */
+  entries(name: string): readonly (readonly [string, unknown])[] | undefined {
+    const value = this.value(name);
+    if (value === undefined) return undefined;
+    if (typeof value !== "object" || value === null || Array.isArray(value)) throw this.wrongType(name, "an object");
+    return Object.entries(value);
   }
 
   /** A list of objects, each as its own fields. */

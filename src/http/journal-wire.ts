@@ -3,14 +3,17 @@ import type { ScrubFinding } from "../domain/journal-entry.ts";
 import { type JournalFilter, type JournalRow, type StatusBucket, statusBuckets } from "../domain/journal-query.ts";
 import { InvalidInput } from "../errors.ts";
 import { jsonText, wireTime } from "./answer.ts";
+import type { logFilters } from "./contracts/logs.ts";
 import type { ApiRequest } from "./router.ts";
+
+type FilterName = keyof typeof logFilters;
 
 /**
  * The filters of a query. The existing ones ignore what they do not know (spec of the API, section 10).
  * @throws {InvalidInput} `invalid_time`: showing more than was asked for would mislead.
  */
-export function parseJournalFilter(request: ApiRequest): JournalFilter {
-  const text = (name: string) => request.query(name) || undefined;
+export function parseJournalFilter(request: ApiRequest<unknown, FilterName>): JournalFilter {
+  const text = (name: FilterName) => request.query(name) || undefined;
   return {
     ingress: text("ingress"),
     service: text("service"),

@@ -12,7 +12,7 @@ const maxItems = 1_000;
 const maxCursorCharacters = 2_048;
 
 /** @throws {InvalidInput} `invalid_limit`, `invalid_cursor`. */
-export function parsePage(request: ApiRequest): PageRequest | undefined {
+export function parsePage(request: ApiRequest<unknown, "limit" | "cursor">): PageRequest | undefined {
   const limit = request.query("limit");
   const cursor = request.query("cursor");
   if (limit === undefined && cursor === undefined) return undefined;

@@ -4,39 +4,31 @@
  */
 import type { Principal } from "../domain/actors/principal.ts";
 import type { Caller } from "../domain/actors/session.ts";
+import type { RouteContract } from "./openapi/contract.ts";
 import { decodeSegment } from "./path.ts";
 
-export interface RouteOptions {
-  /** `session` routes answer 401 without a valid token; `public` ones never look at it by themselves. */
-  readonly access: "public" | "session";
-  /** Which limit applies besides the global one: by client address, by address and token, or by actor. */
-  readonly tier: "global" | "auth-ip" | "auth-token" | "authed";
-  /** Answer 503 while no user exists; true unless said otherwise. */
-  readonly initGate?: boolean;
-  /** The route reads a JSON body of at most 1 MiB. */
-  readonly body?: boolean;
-  /** Judge the origin even without a cookie: what signs a browser in or out can be forged from anywhere. */
-  readonly checksOrigin?: boolean;
-}
+/** Names of the parameters of a path. */
+export type ParamsOf<Path extends string> = Path extends `${string}{${infer Name}}${infer Rest}`
+  ? (Name extends `${infer Short}...` ? Short : Name) | ParamsOf<Rest>
+  : never;
 
-export interface ApiRequest {
+/** A request as a handler sees it: what its contract names, and who is asking. */
+export interface ApiRequest<BodyValue = unknown, Query extends string = never, Params extends string = never> {
   /** @throws {Unauthenticated} on a public route that was called without a valid token. */
   readonly principal: Principal;
   /** The presented token, whether or not it is valid: only logout wants it. */
   readonly token: string | undefined;
   /** Who asks on a public route, if anybody. */
   findPrincipal(): Promise<Principal | undefined>;
-  readonly params: Readonly<Record<string, string>>;
+  readonly params: Readonly<Record<Params, string>>;
   /** A query parameter; of a repeated one the first. */
-  query(name: string): string | undefined;
+  readonly query: (name: Query) => string | undefined;
   /**
-   * The first JSON value of the body.
-   * @throws {InvalidInput} when there is none or it is malformed.
+   * The fields of the body: of its first JSON value, or of all of it where the contract says so.
+   * @throws {InvalidInput} when there is none, it is malformed, or a field has a wrong type.
    * @throws {TooLarge} beyond 1 MiB.
    */
-  json(): Promise<unknown>;
-  /** As `json`, where nothing may follow the value. */
-  wholeJson(): Promise<unknown>;
+  body(): Promise<BodyValue>;
   /** Runs `wait` without holding one of the places for requests under way. @throws {RateLimited} when none is free again. */
   aside<T>(wait: () => Promise<T>): Promise<T>;
   /** Aborted when the caller goes away. */
@@ -51,13 +43,15 @@ export function callerOf(request: ApiRequest): Caller {
   return { ip: request.clientIp, userAgent: request.headers.get("user-agent") ?? "" };
 }
 
-export type RouteHandler = (request: ApiRequest) => Promise<Response> | Response;
+export type RouteHandler<BodyValue, Query extends string, Params extends string> = (
+  request: ApiRequest<BodyValue, Query, Params>,
+) => Promise<Response> | Response;
 
 export interface Route {
   readonly method: string;
   readonly path: string;
-  readonly options: RouteOptions;
-  readonly handler: RouteHandler;
+  readonly contract: RouteContract;
+  readonly handler: RouteHandler<unknown, string, string>;
 }
 
 export type RouteMatch =
@@ -89,8 +83,13 @@ export class ApiRouter {
    * Adds a route; a GET route also answers HEAD.
    * @throws {Error} when the method and path are taken: two files claim one route.
    */
-  on(method: string, path: string, options: RouteOptions, handler: RouteHandler): void {
-    const route: Route = { method, path, options, handler };
+  on<Path extends string, BodyValue, Query extends string>(
+    contract: RouteContract<Path, BodyValue, Query>,
+    handler: RouteHandler<BodyValue, Query, ParamsOf<Path>>,
+  ): void {
+    const { method, path } = contract;
+    // The router hands a handler the requests of its own contract only.
+    const route = { method, path, contract, handler } as unknown as Route;
     let node = this.#root;
     let isRest = false;
     for (const segment of path.split("/").slice(1)) {

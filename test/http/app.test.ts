@@ -4,10 +4,11 @@ import { type LimitEnvironment, Limits } from "../../src/domain/limits/tiers.ts"
 import { Conflict, Unauthenticated, Unavailable } from "../../src/errors.ts";
 import { json } from "../../src/http/answer.ts";
 import { ApiApp } from "../../src/http/app.ts";
-import { Fields } from "../../src/http/fields.ts";
 import { HostCheck } from "../../src/http/host-check.ts";
+import { body, string } from "../../src/http/openapi/body.ts";
 import { ApiRouter } from "../../src/http/router.ts";
 import { createLogger } from "../../src/log.ts";
+import { plainRoute } from "../support/plain-route.ts";
 
 const ada: Principal = {
   kind: "user",
@@ -40,19 +41,26 @@ function startApp(
   const router = new ApiRouter();
   const logged: string[] = [];
   const touched: string[] = [];
-  router.on("GET", "/open", { access: "public", tier: "global", initGate: false }, () => json({ open: "<&>" }));
-  router.on("GET", "/gated", { access: "public", tier: "global" }, () => json({}));
-  router.on("GET", "/mine", { access: "session", tier: "authed" }, ({ principal }) => json({ kind: principal.kind }));
-  router.on("POST", "/mine", { access: "session", tier: "authed", body: true }, async (request) =>
-    json({ name: new Fields(await request.json()).string("name") }),
+  router.on(plainRoute("GET", "/open", { access: "public", tier: "global", initGate: false }), () =>
+    json({ open: "<&>" }),
   );
-  router.on("POST", "/anonymous", { access: "public", tier: "auth-ip" }, ({ clientIp }) => json({ clientIp }));
-  router.on("GET", "/invites/{token}", { access: "public", tier: "auth-token" }, () => json({}));
-  router.on("POST", "/login", { access: "public", tier: "auth-ip", checksOrigin: true }, () => json({}));
-  router.on("GET", "/taken", { access: "session", tier: "authed" }, () => {
+  router.on(plainRoute("GET", "/gated", { access: "public", tier: "global" }), () => json({}));
+  router.on(plainRoute("GET", "/mine", { access: "session", tier: "authed" }), ({ principal }) =>
+    json({ kind: principal.kind }),
+  );
+  router.on(
+    plainRoute("POST", "/mine", { access: "session", tier: "authed", body: body({ name: string() }) }),
+    async (request) => json({ name: (await request.body()).name }),
+  );
+  router.on(plainRoute("POST", "/anonymous", { access: "public", tier: "auth-ip" }), ({ clientIp }) =>
+    json({ clientIp }),
+  );
+  router.on(plainRoute("GET", "/invites/{token}", { access: "public", tier: "auth-token" }), () => json({}));
+  router.on(plainRoute("POST", "/login", { access: "public", tier: "auth-ip", checksOrigin: true }), () => json({}));
+  router.on(plainRoute("GET", "/taken", { access: "session", tier: "authed" }), () => {
     throw new Conflict("name_taken", "The name is taken", { details: { name: "x" } });
   });
-  router.on("GET", "/bug", { access: "public", tier: "global" }, () => {
+  router.on(plainRoute("GET", "/bug", { access: "public", tier: "global" }), () => {
     throw new Error("secret detail");
   });
   const app = new ApiApp({

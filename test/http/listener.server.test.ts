@@ -38,10 +38,18 @@ describe("the API on the wire", () => {
     ["GET /%68ealth", "HTTP/1.1 200", "an escape that needs none"],
     ["GET /%2e%2e/health", "HTTP/1.1 404", "encoded dots are a name"],
     ["GET /%zz", "HTTP/1.1 400", "a malformed escape"],
+    ["GET /v1/skills/%ff", "HTTP/1.1 404", "bytes that are no UTF-8 are a name too"],
     ["DELETE /health", "HTTP/1.1 405", "a wrong method"],
     ["GET http://elsewhere/health", "HTTP/1.1 200", "absolute form"],
   ])("answers %s with %s: %s", async (line, status, _because) => {
     expect(await send(`${line} ${close}`)).toMatch(new RegExp(`^${status} `));
+  });
+
+  it("answers a malformed escape in plain text and closes, before anything else is looked at", async () => {
+    const answer = await send("DELETE /v1/auth/sessions/%zz?x=%zz HTTP/1.1");
+    expect(answer).toMatch(/^HTTP\/1\.1 400 /);
+    expect(answer.toLowerCase()).toContain("content-type: text/plain; charset=utf-8");
+    expect(answer.endsWith("\r\n\r\n400 Bad Request\n")).toBe(true);
   });
 
   it("answers HEAD as GET, without the body", async () => {

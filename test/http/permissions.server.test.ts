@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { mintToken, randomHex, tokenDigest, uuidv4, uuidv7 } from "../../src/crypto/token.ts";
 import type { InstanceRole, VaultRole } from "../../src/domain/actors/principal.ts";
 import { insertSession } from "../../src/domain/actors/session-rows.ts";
+import type { CallerKind } from "../../src/http/openapi/contract.ts";
 import type { Database } from "../../src/storage/database.ts";
 import { ApiServer, describeOnEachEngine, type ScratchDatabase } from "../support/api-server.ts";
 
@@ -82,6 +83,28 @@ const inForeignVault = readGrids(`
   session    | 401       | 403  | 403    | 403   | 403    | 403   | 403   | 403      | 403        | 403         | 403          | 403         | 403         | ok
 `);
 
+/** How the description of the API calls those whom a grid lets in. */
+const callersOf: Readonly<Record<string, CallerKind>> = {
+  public: "anybody",
+  actor: "actor",
+  me: "identity",
+  token: "token",
+  user: "person",
+  instance: "instance-member",
+  owner: "owner",
+  "sees-agent": "instance-member",
+  agent: "instance-member",
+  invite: "instance-member",
+  access: "vault-access",
+  member: "vault-member",
+  admin: "vault-admin",
+  "a-or-owner": "vault-admin-or-owner",
+  context: "actor",
+  leave: "vault-access",
+  join: "owner",
+  session: "agent",
+};
+
 interface Row {
   readonly route: string;
   /** A grid: of all vaults, or the one of its name for one's own and for a foreign vault. */
@@ -109,6 +132,8 @@ const oauthSettings = {
 const table: readonly Row[] = [
   { route: "GET /health", needs: "public" },
   { route: "GET /v1/status", needs: "public" },
+  { route: "GET /openapi.json", needs: "public" },
+  { route: "GET /openapi", needs: "public" },
   { route: "GET /v1/instance/version", needs: "token" },
   { route: "GET /setup/{secret}", needs: "public", at: ["none"] },
   { route: "GET /v1/mitm/ca.pem", needs: "public" },
@@ -339,6 +364,15 @@ describeOnEachEngine("the permissions of the API", (openScratch) => {
     const routes = api.routes.map(({ method, path }) => `${method} ${path}`);
     expect(routes.filter((route) => !known.has(route))).toEqual([]);
     expect([...known].filter((route) => !routes.includes(route))).toEqual([]);
+  });
+
+  it("are what the description of the API says", () => {
+    // A route whose rows differ is described by the least that it asks for.
+    const said = api.routes.map(({ method, path, contract }) => [`${method} ${path}`, contract.who] as const);
+    const wrong = said.filter(
+      ([route, who]) => !table.some((row) => row.route === route && callersOf[row.needs] === who),
+    );
+    expect(wrong).toEqual([]);
   });
 
   const places = table.flatMap((row) => {

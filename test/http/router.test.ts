@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
+import type { RouteContract } from "../../src/http/openapi/contract.ts";
 import { ApiRouter, type RouteMatch } from "../../src/http/router.ts";
+import { plainRoute } from "../support/plain-route.ts";
 
 const options = { access: "public", tier: "global" } as const;
 
@@ -7,7 +9,7 @@ function routerOf(...routes: readonly string[]): ApiRouter {
   const router = new ApiRouter();
   for (const route of routes) {
     const [method = "", path = ""] = route.split(" ");
-    router.on(method, path, options, () => new Response());
+    router.on(plainRoute(method as RouteContract["method"], path, options), () => new Response());
   }
   return router;
 }

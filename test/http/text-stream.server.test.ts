@@ -7,13 +7,16 @@ import { HostCheck } from "../../src/http/host-check.ts";
 import { ApiRouter } from "../../src/http/router.ts";
 import { type TextSource, textStream } from "../../src/http/text-stream.ts";
 import { silentLogger } from "../../src/log.ts";
+import { plainRoute } from "../support/plain-route.ts";
 
 let listener: ApiListener | undefined;
 afterEach(() => listener?.close({ graceMs: 100 }));
 
 async function serve(source: () => TextSource): Promise<number> {
   const router = new ApiRouter();
-  router.on("GET", "/stream", { access: "public", tier: "global" }, () => textStream(source(), "text/plain"));
+  router.on(plainRoute("GET", "/stream", { access: "public", tier: "global" }), () =>
+    textStream(source(), "text/plain"),
+  );
   const app = new ApiApp({
     router,
     sessions: {

@@ -13,6 +13,7 @@ import type { MailTransport } from "../../src/domain/mail.ts";
 import { loadCatalog } from "../../src/domain/services/catalog.ts";
 import { type ApiListener, startApi } from "../../src/http/app.ts";
 import { buildApi } from "../../src/http/build-api.ts";
+import { buildDocument } from "../../src/http/openapi/document.ts";
 import type { Route } from "../../src/http/router.ts";
 import { createLogger, type Logger } from "../../src/log.ts";
 import { Outbound } from "../../src/net/outbound.ts";
@@ -21,11 +22,13 @@ import { readAssetText } from "../../src/runtime/assets.ts";
 import { Metrics } from "../../src/runtime/metrics.ts";
 import { Changes } from "../../src/storage/changes.ts";
 import { type Database, openDatabase } from "../../src/storage/database.ts";
+import { ApiContract } from "./api-contract.ts";
 import { createPostgresDatabase } from "./postgres.ts";
 
 export const silentLog = createLogger({ level: "silent", format: "text" });
 export const password = "correct-pass-1";
 
+let contract: ApiContract | undefined;
 let storedPassword: Promise<PasswordColumns> | undefined;
 
 /** A clock that a test moves. It starts now, because PostgreSQL and certificates have clocks of their own. */
@@ -124,7 +127,7 @@ export class ApiServer implements AsyncDisposable {
       database,
       domain,
       config,
-      log: silentLog,
+      log: options.log ?? silentLog,
       metrics: new Metrics(),
       catalog: loadCatalog(
         new Map(["stripe", "jira"].map((id) => [`${id}.json`, readAssetText(`catalog/${id}.json`)])),
@@ -140,6 +143,7 @@ export class ApiServer implements AsyncDisposable {
     return this.#listener.port;
   }
 
+  /** @throws when the answer is not one that the API's own description knows. */
   async call(method: string, path: string, call: Call = {}): Promise<Answer> {
     const response = await fetch(`http://127.0.0.1:${this.port}${path}`, {
       method,
@@ -152,6 +156,9 @@ export class ApiServer implements AsyncDisposable {
       ...(call.body !== undefined && { body: JSON.stringify(call.body) }),
     });
     const text = await response.text();
+    const { status, headers } = response;
+    const violation = contractOf(this.routes).violation({ method, path, status, headers, text });
+    if (violation !== undefined) throw new Error(violation);
     const isJson = response.headers.get("content-type") === "application/json";
     return {
       status: response.status,
@@ -218,6 +225,17 @@ export class ApiServer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/** Every server of a test has the same routes. */
+function contractOf(routes: readonly Route[]): ApiContract {
+  contract ??= new ApiContract(
+    buildDocument(
+      routes.map((route) => route.contract),
+      "test",
+    ),
+  );
+  return contract;
 }
 
 export function randomKeyring(): Promise<Keyring> {

@@ -11,7 +11,7 @@ import type { Principal } from "../actors/principal.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import { refuseExternalStore } from "../credentials/credential.ts";
-import { type InputObject, quote } from "../input.ts";
+import { quote } from "../input.ts";
 import { referencedKeys } from "../services/definition.ts";
 import type { CredentialKey } from "../services/service.ts";
 import { readServices } from "../services/service-store.ts";
@@ -54,6 +54,16 @@ export interface ProposalsOptions {
   readonly allowsInternalNames: boolean;
 }
 
+/** What is asked for, as it arrived (spec of the API, section 7.2). */
+export interface NewProposal {
+  readonly services: readonly unknown[];
+  readonly slots: readonly unknown[];
+  readonly message: string;
+  readonly userMessage: string;
+  /** A pending proposal of the same principal that ends with this one. */
+  readonly supersedes: number | undefined;
+}
+
 export interface CreatedProposal {
   readonly number: number;
   /** Holds the approval token, which is shown here and in the notification only. */
@@ -88,20 +98,17 @@ export class Proposals {
 
   /**
    * Stores what a principal asks for. Values that it supplies are sealed.
-   * @param body the fields of the specification, section 7.2, and `supersedes`: a pending proposal of the same
-   * principal that ends with this one.
    * @throws {InvalidInput} `invalid_proposal`. @throws {RateLimited} `too_many_proposals`.
    * @throws {NotFound} @throws {Conflict} what is to be removed, or superseded, is not there or not unique;
    * `external_credential_store`.
    */
-  async create(principal: Principal, vault: VaultRef, body: InputObject): Promise<CreatedProposal> {
+  async create(principal: Principal, vault: VaultRef, asked: NewProposal): Promise<CreatedProposal> {
     const { changes, database, keyring, clock, audit } = this.#options;
-    const services = body.list("services") ?? [];
-    const slots = body.list("credentials") ?? [];
+    const { services, slots } = asked;
     refuseSizes(services, slots);
-    const message = plainText(body.string("message") ?? "", "message", maxMessageBytes);
-    const userMessage = plainText(body.string("user_message") ?? "", "user_message", maxUserMessageBytes);
-    const supersedes = readNumber(body, "supersedes");
+    const message = plainText(asked.message, "message", maxMessageBytes);
+    const userMessage = plainText(asked.userMessage, "user_message", maxUserMessageBytes);
+    const supersedes = checkNumber(asked.supersedes);
     const token = mintToken("av_appr_");
     const nowMs = clock.now();
     const { number, superseded } = await changes.transaction(async (tx, announce) => {
@@ -302,11 +309,9 @@ async function requireVault(tx: Transaction<Schema>, vault: VaultRef): Promise<v
   if (row === undefined) throw vaultNotFound(vault.name);
 }
 
-function readNumber(body: InputObject, field: string): number | undefined {
-  const value = body.value(field);
-  if (value === undefined) return undefined;
-  if (typeof value === "number" && Number.isSafeInteger(value) && value > 0 && value < 2 ** 31) return value;
-  throw new InvalidInput("invalid_body", `Invalid request body: "${field}" must be the number of a proposal`);
+function checkNumber(supersedes: number | undefined): number | undefined {
+  if (supersedes === undefined || (supersedes > 0 && supersedes < 2 ** 31)) return supersedes;
+  throw new InvalidInput("invalid_body", 'Invalid request body: "supersedes" must be the number of a proposal');
 }
 
 function invalid(message: string): InvalidInput {

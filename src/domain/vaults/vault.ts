@@ -55,7 +55,7 @@ export class Vaults {
    * @throws {InvalidInput} for a bad name. @throws {Conflict} `vault_exists`.
    */
   async create(actor: Actor, name: string): Promise<Vault> {
-    checkName(name);
+    checkVaultName(name);
     const { database, changes, clock } = this.#options;
     const now = clock.now();
     const createdAt = new Date(now).toISOString();
@@ -174,7 +174,7 @@ export class Vaults {
 
   /** @throws {InvalidInput} for a bad name. @throws {Conflict} `vault_exists`, also for the name it has. */
   async rename(by: Principal, { id: vaultId, name: oldName }: VaultRef, name: string): Promise<void> {
-    checkName(name);
+    checkVaultName(name);
     const taken = () => new Conflict("vault_exists", `A vault named ${quote(name)} already exists`);
     if (name === oldName) throw taken();
     try {
@@ -233,7 +233,8 @@ export function refuseDefaultVault(name: string, verb: "rename" | "delete"): voi
   throw new InvalidInput("default_vault", `Cannot ${verb} the default vault`);
 }
 
-function checkName(name: string): void {
+/** @throws {InvalidInput} `invalid_name`, `reserved_name`. */
+export function checkVaultName(name: string): void {
   if (!isSlug(name)) {
     throw new InvalidInput(
       "invalid_name",

@@ -1,6 +1,7 @@
 /** Register, verify, sign in and out, and what people do with their own account (spec of accounts, 6.2 and 6.3). */
 import type { Access } from "../../domain/actors/access.ts";
 import type { Accounts } from "../../domain/actors/account.ts";
+import { checkNewPassword } from "../../domain/actors/password.ts";
 import type { Sessions } from "../../domain/actors/session.ts";
 import { type Limits, tooManyRequests } from "../../domain/limits/tiers.ts";
 import type { Mail } from "../../domain/mail.ts";
@@ -8,7 +9,20 @@ import { InvalidInput, Unauthenticated } from "../../errors.ts";
 import { limitKeyOf } from "../../net/address.ts";
 import { json, secretJson, wireTime } from "../answer.ts";
 import type { SessionCookie, SetupCookie } from "../authenticate.ts";
-import { Fields } from "../fields.ts";
+import {
+  changePassword,
+  deleteAccount,
+  forgotPassword,
+  listLogins,
+  login,
+  logout,
+  me,
+  register,
+  resendVerification,
+  resetPassword,
+  revokeLogin,
+  verify,
+} from "../contracts/accounts.ts";
 import { nextCursor, parsePage } from "../page.ts";
 import { type ApiRouter, callerOf } from "../router.ts";
 
@@ -22,10 +36,6 @@ export interface AccountDependencies {
   readonly setupCookie: SetupCookie;
 }
 
-/** All of these may sign a browser in, which another site must not do for it. */
-const anonymous = { access: "public", tier: "auth-ip", initGate: false, body: true, checksOrigin: true } as const;
-const personal = { access: "session", tier: "authed" } as const;
-
 export function registerAccountRoutes(router: ApiRouter, dependencies: AccountDependencies): void {
   registerRegistration(router, dependencies);
   registerPasswordReset(router, dependencies);
@@ -35,13 +45,13 @@ export function registerAccountRoutes(router: ApiRouter, dependencies: AccountDe
 }
 
 function registerRegistration(router: ApiRouter, { accounts, mail, cookie, setupCookie }: AccountDependencies): void {
-  router.on("POST", "/v1/auth/register", anonymous, async (request) => {
-    const fields = new Fields(await request.json());
+  router.on(register, async (request) => {
+    const body = await request.body();
     const outcome = await accounts.register({
-      email: fields.string("email") ?? "",
-      password: fields.string("password") ?? "",
-      deviceLabel: fields.string("device_label"),
-      setupSecret: fields.string("setup_secret") ?? setupCookie.read(request.headers),
+      email: body.email,
+      password: body.password,
+      deviceLabel: body.device_label,
+      setupSecret: body.setup_secret ?? setupCookie.read(request.headers),
       caller: callerOf(request),
     });
     if (outcome.kind === "pending") {
@@ -69,13 +79,13 @@ function registerRegistration(router: ApiRouter, { accounts, mail, cookie, setup
     );
   });
 
-  router.on("POST", "/v1/auth/verify", anonymous, async (request) => {
-    const fields = new Fields(await request.json());
-    const { email, code } = required(fields, ["email", "code"], "Email and code are required");
+  router.on(verify, async (request) => {
+    const body = await request.body();
+    const { email, code } = required(body, ["email", "code"], "Email and code are required");
     const verified = await accounts.verify({
       email,
       code,
-      deviceLabel: fields.string("device_label"),
+      deviceLabel: body.device_label,
       caller: callerOf(request),
     });
     const { token, expiresAt } = verified.session;
@@ -91,8 +101,8 @@ function registerRegistration(router: ApiRouter, { accounts, mail, cookie, setup
     );
   });
 
-  router.on("POST", "/v1/auth/resend-verification", anonymous, async (request) => {
-    const { email } = required(new Fields(await request.json()), ["email"], "Email is required");
+  router.on(resendVerification, async (request) => {
+    const { email } = required(await request.body(), ["email"], "Email is required");
     await accounts.resendVerification(email, callerOf(request));
     return json({
       message: "If an unverified account exists for this email, a new verification code has been sent.",
@@ -102,8 +112,8 @@ function registerRegistration(router: ApiRouter, { accounts, mail, cookie, setup
 }
 
 function registerPasswordReset(router: ApiRouter, { accounts, mail, cookie }: AccountDependencies): void {
-  router.on("POST", "/v1/auth/forgot-password", anonymous, async (request) => {
-    const { email } = required(new Fields(await request.json()), ["email"], "Email is required");
+  router.on(forgotPassword, async (request) => {
+    const { email } = required(await request.body(), ["email"], "Email is required");
     await accounts.forgotPassword(email, callerOf(request));
     return json({
       message: "If an account exists for this email, a password reset code has been sent.",
@@ -111,14 +121,14 @@ function registerPasswordReset(router: ApiRouter, { accounts, mail, cookie }: Ac
     });
   });
 
-  router.on("POST", "/v1/auth/reset-password", anonymous, async (request) => {
-    const fields = new Fields(await request.json());
-    const needed = required(fields, ["email", "code", "new_password"], "Email, code and new_password are required");
+  router.on(resetPassword, async (request) => {
+    const body = await request.body();
+    const needed = required(body, ["email", "code", "new_password"], "Email, code and new_password are required");
     const { token, expiresAt } = await accounts.resetPassword({
       email: needed.email,
       code: needed.code,
       newPassword: needed.new_password,
-      deviceLabel: fields.string("device_label"),
+      deviceLabel: body.device_label,
       caller: callerOf(request),
     });
     return secretJson(
@@ -129,30 +139,29 @@ function registerPasswordReset(router: ApiRouter, { accounts, mail, cookie }: Ac
 }
 
 function registerLogin(router: ApiRouter, { accounts, sessions, limits, cookie }: AccountDependencies): void {
-  router.on("POST", "/v1/auth/login", { ...anonymous, initGate: true }, async (request) => {
-    const fields = new Fields(await request.json());
-    const { email, password } = required(fields, ["email", "password"], "Email and password are required");
+  router.on(login, async (request) => {
+    const body = await request.body();
+    const { email, password } = required(body, ["email", "password"], "Email and password are required");
     // The attempt that fills the window is refused itself.
     const verdict = limits.peekAuth(`ip:${limitKeyOf(request.clientIp)}`);
     if (!verdict.isAllowed) throw tooManyRequests(verdict);
     const { token, expiresAt } = await accounts.login({
       email,
       password,
-      deviceLabel: fields.string("device_label"),
+      deviceLabel: body.device_label,
       caller: callerOf(request),
     });
     return secretJson({ token, expires_at: wireTime(expiresAt) }, { headers: cookie.set(token) });
   });
 
-  const logout = { access: "public", tier: "auth-ip", checksOrigin: true } as const;
-  router.on("POST", "/v1/auth/logout", logout, async (request) => {
+  router.on(logout, async (request) => {
     if (request.token !== undefined) await sessions.logout(request.token, callerOf(request));
     return json({ status: "ok" }, { headers: cookie.clear() });
   });
 }
 
 function registerOwnAccount(router: ApiRouter, { access, accounts, cookie }: AccountDependencies): void {
-  router.on("GET", "/v1/auth/me", personal, ({ principal }) => {
+  router.on(me, ({ principal }) => {
     switch (principal.kind) {
       case "user":
         return json({
@@ -173,11 +182,12 @@ function registerOwnAccount(router: ApiRouter, { access, accounts, cookie }: Acc
     }
   });
 
-  router.on("POST", "/v1/auth/change-password", { ...personal, body: true }, async (request) => {
-    const fields = new Fields(await request.json());
-    const newPassword = fields.string("new_password") ?? "";
-    const currentPassword = fields.string("current_password") ?? "";
+  router.on(changePassword, async (request) => {
+    const body = await request.body();
+    const newPassword = body.new_password;
+    const currentPassword = body.current_password;
     if (newPassword === "") throw new InvalidInput("missing_field", "new_password is required");
+    checkNewPassword(newPassword);
     const person = access.userSession(request.principal);
     if (currentPassword === "") throw new InvalidInput("missing_field", "current_password is required");
     const { token, expiresAt } = await accounts.changePassword(person, {
@@ -188,7 +198,7 @@ function registerOwnAccount(router: ApiRouter, { access, accounts, cookie }: Acc
     return secretJson({ token, expires_at: wireTime(expiresAt) }, { headers: cookie.set(token) });
   });
 
-  router.on("DELETE", "/v1/auth/account", personal, async (request) => {
+  router.on(deleteAccount, async (request) => {
     const person = access.userSession(request.principal);
     await accounts.deleteOwn(person);
     return json({ status: "deleted", email: person.email }, { headers: cookie.clear() });
@@ -196,7 +206,7 @@ function registerOwnAccount(router: ApiRouter, { access, accounts, cookie }: Acc
 }
 
 function registerLoginSessions(router: ApiRouter, { access, sessions, cookie }: AccountDependencies): void {
-  router.on("GET", "/v1/auth/sessions", personal, async (request) => {
+  router.on(listLogins, async (request) => {
     const person = access.userSession(request.principal);
     const wanted = parsePage(request);
     const page = await sessions.page(person.id, wanted);
@@ -215,9 +225,9 @@ function registerLoginSessions(router: ApiRouter, { access, sessions, cookie }: 
     });
   });
 
-  router.on("DELETE", "/v1/auth/sessions/{id}", personal, async (request) => {
+  router.on(revokeLogin, async (request) => {
     const person = access.userSession(request.principal);
-    const id = request.params.id ?? "";
+    const id = request.params.id;
     await sessions.revoke(person, id);
     const isCurrent = id === person.sessionId;
     return json({ status: "revoked", current: isCurrent }, isCurrent ? { headers: cookie.clear() } : {});
@@ -226,11 +236,10 @@ function registerLoginSessions(router: ApiRouter, { access, sessions, cookie }: 
 
 /** @throws {InvalidInput} with the route's own sentence when one is missing or empty. */
 function required<Name extends string>(
-  fields: Fields,
+  body: Readonly<Record<Name, string>>,
   names: readonly Name[],
   sentence: string,
 ): Readonly<Record<Name, string>> {
-  const values = names.map((name): [Name, string] => [name, fields.string(name) ?? ""]);
-  if (values.some(([, value]) => value === "")) throw new InvalidInput("missing_field", sentence);
-  return Object.fromEntries(values) as Record<Name, string>;
+  if (names.some((name) => body[name] === "")) throw new InvalidInput("missing_field", sentence);
+  return body;
 }

@@ -6,7 +6,7 @@ import type { Access } from "../../domain/actors/access.ts";
 import type { AgentInvites, CreatedAgentInvite, RedeemedAgent } from "../../domain/actors/agent-invite.ts";
 import { AppError } from "../../errors.ts";
 import { json, secretJson, text, wireTime } from "../answer.ts";
-import { Fields } from "../fields.ts";
+import { createAgentInvite, listAgentInvites, redeemAgentInvite, revokeAgentInvite } from "../contracts/agents.ts";
 import { nextCursor, parsePage } from "../page.ts";
 import { type ApiRequest, type ApiRouter, callerOf } from "../router.ts";
 import { requireText } from "./agents.ts";
@@ -18,8 +18,6 @@ export interface AgentInviteDependencies {
   readonly agentInvites: AgentInvites;
   readonly baseUrl: string;
 }
-
-const authed = { access: "session", tier: "authed" } as const;
 
 export function registerAgentInviteRoutes(
   router: ApiRouter,
@@ -38,24 +36,24 @@ export function registerAgentInviteRoutes(
       { status: 201 },
     );
 
-  router.on("POST", "/v1/agent-invites", { ...authed, body: true }, async (request) => {
+  router.on(createAgentInvite, async (request) => {
     const actor = access.instanceMember(request.principal);
-    const fields = new Fields(await request.json());
-    if (fields.boolean("rotate")) {
-      const name = requireText(fields, "name");
-      return answerCreated(await agentInvites.createRotation(actor, name, fields.integer("ttl_seconds")));
+    const body = await request.body();
+    if (body.rotate) {
+      const name = requireText(body, "name");
+      return answerCreated(await agentInvites.createRotation(actor, name, body.ttl_seconds));
     }
     const invite = await agentInvites.create(actor, {
-      name: fields.string("name"),
-      role: fields.string("role"),
-      vaults: readVaults(fields),
-      ttlSeconds: fields.integer("ttl_seconds"),
-      tokenTtlSeconds: fields.integer("session_ttl_seconds"),
+      name: body.name,
+      role: body.role,
+      vaults: readVaults(body),
+      ttlSeconds: body.ttl_seconds,
+      tokenTtlSeconds: body.session_ttl_seconds,
     });
     return answerCreated(invite);
   });
 
-  router.on("GET", "/v1/agent-invites", authed, async (request) => {
+  router.on(listAgentInvites, async (request) => {
     const actor = access.instanceMember(request.principal);
     const wanted = parsePage(request);
     const page = await agentInvites.page(actor, request.query("status"), wanted);
@@ -76,13 +74,13 @@ export function registerAgentInviteRoutes(
     });
   });
 
-  router.on("DELETE", "/v1/agent-invites/{token}", authed, async (request) => {
-    await agentInvites.revoke(access.instanceMember(request.principal), request.params.token ?? "");
+  router.on(revokeAgentInvite, async (request) => {
+    await agentInvites.revoke(access.instanceMember(request.principal), request.params.token);
     return json({ message: "Invite revoked" });
   });
 
-  router.on("POST", "/invite/{token}", { access: "public", tier: "auth-token", body: true }, async (request) => {
-    const token = request.params.token ?? "";
+  router.on(redeemAgentInvite, async (request) => {
+    const token = request.params.token;
     // The invitations of people are pages; only those of agents take a POST.
     if (!token.startsWith("av_inv_")) {
       return text("Method Not Allowed", { status: 405, headers: { allow: "GET, HEAD" } });
@@ -111,9 +109,9 @@ function answerRedeemed({ token, name, vaults }: RedeemedAgent, baseUrl: string)
 }
 
 /** Agents were told to send `{}`, and some send nothing. */
-async function readName(request: ApiRequest): Promise<string | undefined> {
+async function readName(request: ApiRequest<{ readonly name: string | undefined }>): Promise<string | undefined> {
   try {
-    return new Fields(await request.json()).string("name");
+    return (await request.body()).name;
   } catch {
     return undefined; // an invitation with a name needs none, and one without says what is missing
   }

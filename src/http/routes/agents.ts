@@ -4,7 +4,16 @@ import type { Agent, Agents } from "../../domain/actors/agent.ts";
 import { parseInstanceRole } from "../../domain/actors/roles.ts";
 import { InvalidInput } from "../../errors.ts";
 import { json, secretJson, wireTime } from "../answer.ts";
-import { Fields } from "../fields.ts";
+import {
+  createAgent,
+  deleteAgent,
+  getAgent,
+  listAgents,
+  renameAgent,
+  revokeAgent,
+  rotateAgent,
+  setAgentRole,
+} from "../contracts/agents.ts";
 import { nextCursor, parsePage } from "../page.ts";
 import type { ApiRouter } from "../router.ts";
 import { readVaults } from "./invites.ts";
@@ -15,17 +24,14 @@ export interface AgentDependencies {
   readonly agents: Agents;
 }
 
-const authed = { access: "session", tier: "authed" } as const;
-const withBody = { ...authed, body: true } as const;
-
 export function registerAgentRoutes(router: ApiRouter, { access, agents }: AgentDependencies): void {
-  router.on("POST", "/v1/agents", withBody, async (request) => {
+  router.on(createAgent, async (request) => {
     const actor = access.instanceMember(request.principal);
-    const fields = new Fields(await request.json());
+    const body = await request.body();
     const agent = await agents.create(actor, {
-      name: requireText(fields, "name"),
-      role: fields.string("role"),
-      vaults: readVaults(fields),
+      name: requireText(body, "name"),
+      role: body.role,
+      vaults: readVaults(body),
     });
     return secretJson(
       {
@@ -39,15 +45,15 @@ export function registerAgentRoutes(router: ApiRouter, { access, agents }: Agent
     );
   });
 
-  router.on("GET", "/v1/agents", authed, async (request) => {
+  router.on(listAgents, async (request) => {
     const actor = access.instanceMember(request.principal);
     const wanted = parsePage(request);
     const page = await agents.page(actor, wanted);
     return json({ agents: page.items.map(formatListed), ...nextCursor(wanted, page) });
   });
 
-  router.on("GET", "/v1/agents/{name}", authed, async (request) => {
-    const agent = await agents.get(access.instanceMember(request.principal), request.params.name ?? "");
+  router.on(getAgent, async (request) => {
+    const agent = await agents.get(access.instanceMember(request.principal), request.params.name);
     return json({
       name: agent.name,
       role: agent.role,
@@ -62,37 +68,35 @@ export function registerAgentRoutes(router: ApiRouter, { access, agents }: Agent
     });
   });
 
-  router.on("DELETE", "/v1/agents/{name}", authed, async (request) => {
-    const name = request.params.name ?? "";
+  router.on(revokeAgent, async (request) => {
+    const name = request.params.name;
     await agents.revoke(access.instanceMember(request.principal), name);
     return json({ message: `Agent "${name}" revoked` });
   });
 
-  router.on("POST", "/v1/agents/{name}/delete", withBody, async (request) => {
-    const name = request.params.name ?? "";
+  router.on(deleteAgent, async (request) => {
+    const name = request.params.name;
     await agents.delete(access.instanceMember(request.principal), name);
     return json({ message: `Agent "${name}" deleted` });
   });
 
-  router.on("POST", "/v1/agents/{name}/rotate", withBody, async (request) => {
-    const name = request.params.name ?? "";
+  router.on(rotateAgent, async (request) => {
+    const name = request.params.name;
     const { token, rotatedAt } = await agents.rotate(access.instanceMember(request.principal), name);
     return secretJson({ av_agent_token: token, name, rotated_at: wireTime(rotatedAt) });
   });
 
-  router.on("POST", "/v1/agents/{name}/rename", withBody, async (request) => {
-    const oldName = request.params.name ?? "";
+  router.on(renameAgent, async (request) => {
+    const oldName = request.params.name;
     const actor = access.instanceMember(request.principal);
-    const newName = await agents.rename(actor, oldName, async () =>
-      requireText(new Fields(await request.json()), "name"),
-    );
+    const newName = await agents.rename(actor, oldName, async () => requireText(await request.body(), "name"));
     return json({ message: `Agent renamed to "${newName}"`, old_name: oldName, new_name: newName });
   });
 
-  router.on("POST", "/v1/agents/{name}/role", withBody, async (request) => {
+  router.on(setAgentRole, async (request) => {
     const owner = access.owner(request.principal);
-    const name = request.params.name ?? "";
-    const role = parseInstanceRole(requireText(new Fields(await request.json()), "role"));
+    const name = request.params.name;
+    const role = parseInstanceRole(requireText(await request.body(), "role"));
     const oldRole = await agents.setRole(owner, name, role);
     return json({ agent: name, old_role: oldRole, new_role: role });
   });
@@ -111,8 +115,8 @@ function formatListed(agent: Agent): object {
 }
 
 /** @throws {InvalidInput} when the field is missing or empty. */
-export function requireText(fields: Fields, name: string): string {
-  const value = fields.string(name) ?? "";
+export function requireText<Name extends string>(body: Readonly<Record<Name, string | undefined>>, name: Name): string {
+  const value = body[name] ?? "";
   if (value === "") throw new InvalidInput("missing_field", `${name} is required`);
   return value;
 }

@@ -5,6 +5,14 @@ import type { AuditExport, ExportLine } from "../../domain/audit/export.ts";
 import type { AuditFilter, AuditLog, AuditPage, ListedEntry } from "../../domain/audit/query.ts";
 import { InvalidInput } from "../../errors.ts";
 import { json } from "../answer.ts";
+import {
+  type auditFilters,
+  exportAudit,
+  getAuditKey,
+  listAudit,
+  listCheckpoints,
+  listVaultAudit,
+} from "../contracts/instance.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 
 export interface AuditDependencies {
@@ -14,26 +22,25 @@ export interface AuditDependencies {
   readonly checkpoints: Checkpoints;
 }
 
-const authed = { access: "session", tier: "authed" } as const;
 const defaultRows = 50;
 const maxRows = 500;
 
 export function registerAuditRoutes(router: ApiRouter, dependencies: AuditDependencies): void {
   const { access, auditLog, auditExport, checkpoints } = dependencies;
 
-  router.on("GET", "/v1/audit", authed, async (request) => {
+  router.on(listAudit, async (request) => {
     access.owner(request.principal);
     const vault = request.query("vault");
     const vaultId = vault ? (await access.vault(request.principal, vault, "admin-or-owner")).vault.id : undefined;
     return answerPage(await auditLog.list({ ...readFilter(request), vaultId }));
   });
 
-  router.on("GET", "/v1/vaults/{name}/audit", authed, async (request) => {
-    const { vault } = await access.vault(request.principal, request.params.name ?? "", "admin-or-owner");
+  router.on(listVaultAudit, async (request) => {
+    const { vault } = await access.vault(request.principal, request.params.name, "admin-or-owner");
     return answerPage(await auditLog.list({ ...readFilter(request), vaultId: vault.id }));
   });
 
-  router.on("GET", "/v1/audit/export", authed, (request) => {
+  router.on(exportAudit, (request) => {
     const owner = access.owner(request.principal);
     // A HEAD asks what a GET would answer, and exports nothing.
     const body = request.method === "HEAD" ? null : streamOf(auditExport.lines(owner));
@@ -46,21 +53,21 @@ export function registerAuditRoutes(router: ApiRouter, dependencies: AuditDepend
     });
   });
 
-  router.on("GET", "/v1/audit/checkpoints", authed, async (request) => {
+  router.on(listCheckpoints, async (request) => {
     access.owner(request.principal);
     const { limit, before } = readPage(request);
     const page = await auditLog.listCheckpoints({ limit, before });
     return json({ checkpoints: page.checkpoints, next_cursor: page.nextCursor ?? null });
   });
 
-  router.on("GET", "/v1/audit/key", authed, async (request) => {
+  router.on(getAuditKey, async (request) => {
     access.owner(request.principal);
     const { id, pem } = await checkpoints.publicKey();
     return json({ id, algorithm: "ECDSA P-256 SHA-256", public_key_pem: pem });
   });
 }
 
-function readFilter(request: ApiRequest): AuditFilter {
+function readFilter(request: ApiRequest<unknown, keyof typeof auditFilters>): AuditFilter {
   return {
     ...readPage(request),
     action: request.query("action") || undefined,
@@ -72,19 +79,22 @@ function readFilter(request: ApiRequest): AuditFilter {
 }
 
 /** @throws {InvalidInput} for what is no number: a filter that is misread would hide entries. */
-function readPage(request: ApiRequest): { readonly limit: number; readonly before: number | undefined } {
+function readPage(request: ApiRequest<unknown, "limit" | "before">): {
+  readonly limit: number;
+  readonly before: number | undefined;
+} {
   const limit = readCount(request, "limit") ?? defaultRows;
   return { limit: Math.min(limit, maxRows), before: readCount(request, "before") };
 }
 
-function readCount(request: ApiRequest, name: string): number | undefined {
+function readCount<Name extends string>(request: ApiRequest<unknown, Name>, name: Name): number | undefined {
   const text = request.query(name);
   if (text === undefined || text === "") return undefined;
   if (/^[1-9]\d{0,14}$/.test(text)) return Number(text);
   throw new InvalidInput("invalid_query", `${name} must be a whole number of at least 1`);
 }
 
-function readTime(request: ApiRequest, name: string): string | undefined {
+function readTime<Name extends string>(request: ApiRequest<unknown, Name>, name: Name): string | undefined {
   const text = request.query(name);
   if (!text) return undefined;
   const isTime = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d))?$/.test(text);

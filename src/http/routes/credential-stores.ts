@@ -3,20 +3,18 @@ import type { Access } from "../../domain/actors/access.ts";
 import { quote } from "../../domain/input.ts";
 import { Forbidden, InvalidInput, Unavailable } from "../../errors.ts";
 import { json } from "../answer.ts";
-import { Fields } from "../fields.ts";
+import { listCredentialStores, setCredentialStore, syncVault } from "../contracts/vaults.ts";
 import type { ApiRouter } from "../router.ts";
 
-const authed = { access: "session", tier: "authed" } as const;
-
 export function registerCredentialStoreRoutes(router: ApiRouter, { access }: { readonly access: Access }): void {
-  router.on("GET", "/v1/instance/credential-stores", authed, ({ principal }) => {
+  router.on(listCredentialStores, ({ principal }) => {
     access.actor(principal);
     return json({ available: ["builtin"] });
   });
 
-  router.on("PATCH", "/v1/vaults/{name}/credential-store", { ...authed, body: true }, async (request) => {
-    const { actor } = await access.vault(request.principal, request.params.name ?? "", "admin-or-owner");
-    const kind = new Fields(await request.json()).string("kind") ?? "";
+  router.on(setCredentialStore, async (request) => {
+    const { actor } = await access.vault(request.principal, request.params.name, "admin-or-owner");
+    const { kind } = await request.body();
     if (kind === "builtin") return json({ credential_store: { kind } });
     if (kind !== "infisical") {
       throw new InvalidInput(
@@ -30,8 +28,8 @@ export function registerCredentialStoreRoutes(router: ApiRouter, { access }: { r
     throw infisicalNotConfigured();
   });
 
-  router.on("POST", "/v1/vaults/{name}/sync", authed, async ({ principal, params }) => {
-    await access.vault(principal, params.name ?? "", "member");
+  router.on(syncVault, async ({ principal, params }) => {
+    await access.vault(principal, params.name, "member");
     access.actor(principal);
     throw new InvalidInput("no_external_store", "Vault has no external credential store");
   });

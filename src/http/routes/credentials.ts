@@ -14,7 +14,14 @@ import { secretMask } from "../../domain/credentials/oauth-settings.ts";
 import { defaultVaultName } from "../../domain/vaults/vault.ts";
 import { InvalidInput } from "../../errors.ts";
 import { json, secretJson, wireTime } from "../answer.ts";
-import { Fields } from "../fields.ts";
+import {
+  deleteCredentials,
+  describeCredential,
+  listCredentials,
+  listVersions,
+  restoreVersion,
+  setCredentials,
+} from "../contracts/credentials.ts";
 import { nextCursor, parsePage } from "../page.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 
@@ -23,16 +30,13 @@ export interface CredentialDependencies {
   readonly credentials: Credentials;
 }
 
-const authed = { access: "session", tier: "authed" } as const;
-const withBody = { ...authed, body: true } as const;
-
 export function registerCredentialRoutes(router: ApiRouter, dependencies: CredentialDependencies): void {
   registerValues(router, dependencies);
   registerHistory(router, dependencies);
 }
 
 function registerValues(router: ApiRouter, { access, credentials }: CredentialDependencies): void {
-  router.on("GET", "/v1/credentials", authed, async (request) => {
+  router.on(listCredentials, async (request) => {
     const isRevealing = request.query("reveal") === "true";
     const { vault, role } = await vaultOf(access, request, request.query("vault"), isRevealing ? "member" : "access");
     const key = request.query("key");
@@ -57,41 +61,41 @@ function registerValues(router: ApiRouter, { access, credentials }: CredentialDe
     return json({ ...listing(page.items.map(formatCredential)), ...nextCursor(wanted, page) });
   });
 
-  router.on("POST", "/v1/credentials", withBody, async (request) => {
-    const body = await readBody(request);
-    const given = body.texts("credentials") ?? {};
+  router.on(setCredentials, async (request) => {
+    const body = await request.body();
+    const given = body.credentials ?? {};
     if (Object.keys(given).length === 0) throw new InvalidInput("credentials_required", "Credentials map is required");
-    const details = readDetailsMap(body.object("details"), Object.keys(given));
-    const { vault } = await vaultOf(access, request, body.string("vault"), "member");
+    const details = readDetailsMap(body.details, Object.keys(given));
+    const { vault } = await vaultOf(access, request, body.vault, "member");
     const values = new Map(Object.entries(given).map(([key, value]) => [key, new Secret(value)]));
     return json({ set: await credentials.set(request.principal, vault.id, values, { details }) });
   });
 
-  router.on("DELETE", "/v1/credentials", withBody, async (request) => {
-    const body = await readBody(request);
-    const keys = body.strings("keys") ?? [];
+  router.on(deleteCredentials, async (request) => {
+    const body = await request.body();
+    const keys = body.keys ?? [];
     if (keys.length === 0) throw new InvalidInput("keys_required", "Keys list is required");
-    const { vault } = await vaultOf(access, request, body.string("vault"), "member");
+    const { vault } = await vaultOf(access, request, body.vault, "member");
     return json({ deleted: await credentials.delete(request.principal, vault.id, keys) });
   });
 
-  router.on("PATCH", "/v1/credentials/{key}", withBody, async (request) => {
-    const body = await readBody(request);
+  router.on(describeCredential, async (request) => {
+    const body = await request.body();
     const details = readDetails(body);
     if (details.description === undefined && details.expiresAt === undefined) {
       throw new InvalidInput("details_required", "At least one field is required (description, expires_at)");
     }
-    const { vault } = await vaultOf(access, request, body.string("vault"), "member");
-    const key = request.params.key ?? "";
+    const { vault } = await vaultOf(access, request, body.vault, "member");
+    const key = request.params.key;
     await credentials.annotate(request.principal, vault.id, key, details);
     return json(formatCredential(await credentials.describe(vault.id, key)));
   });
 }
 
 function registerHistory(router: ApiRouter, { access, credentials }: CredentialDependencies): void {
-  router.on("GET", "/v1/credentials/{key}/versions", authed, async (request) => {
+  router.on(listVersions, async (request) => {
     const { vault } = await vaultOf(access, request, request.query("vault"), "member");
-    const key = request.params.key ?? "";
+    const key = request.params.key;
     const versions = await credentials.versions(vault.id, key);
     return json({
       key,
@@ -104,14 +108,14 @@ function registerHistory(router: ApiRouter, { access, credentials }: CredentialD
     });
   });
 
-  router.on("POST", "/v1/credentials/{key}/restore", withBody, async (request) => {
-    const body = await readBody(request);
-    const version = body.integer("version");
+  router.on(restoreVersion, async (request) => {
+    const body = await request.body();
+    const version = body.version;
     if (version === undefined || version < 1 || version > maxVersion) {
       throw new InvalidInput("version_required", '"version" must be the number of a version');
     }
-    const { vault } = await vaultOf(access, request, body.string("vault"), "member");
-    const key = request.params.key ?? "";
+    const { vault } = await vaultOf(access, request, body.vault, "member");
+    const key = request.params.key;
     const restored = await credentials.restore(request.principal, vault.id, key, version);
     return json({ key, restored: version, version: restored });
   });
@@ -120,23 +124,27 @@ function registerHistory(router: ApiRouter, { access, credentials }: CredentialD
 /** What fits the column. */
 const maxVersion = 2_147_483_647;
 
+interface DetailsInput {
+  readonly description: string | undefined;
+  readonly expires_at: string | undefined;
+}
+
 /** @param keys those that are set; what is said of others is ignored, like every unknown field. */
 function readDetailsMap(
-  map: Fields | undefined,
+  map: ReadonlyMap<string, DetailsInput> | undefined,
   keys: readonly string[],
 ): ReadonlyMap<string, CredentialDetails> | undefined {
   if (map === undefined) return undefined;
   return new Map(
     keys.flatMap((key) => {
-      const fields = map.object(key.toLowerCase());
-      return fields === undefined ? [] : [[key, readDetails(fields)] as const];
+      const input = map.get(key);
+      return input === undefined ? [] : [[key, readDetails(input)] as const];
     }),
   );
 }
 
-function readDetails(fields: Fields): CredentialDetails {
-  const description = fields.string("description");
-  const expiresAt = fields.string("expires_at");
+function readDetails(input: DetailsInput): CredentialDetails {
+  const { description, expires_at: expiresAt } = input;
   return {
     description: description === undefined ? undefined : parseDescription(description),
     expiresAt: expiresAt === undefined ? undefined : parseExpiry(expiresAt),
@@ -154,10 +162,6 @@ export async function vaultOf(
   if (principal.kind !== "scoped") return access.vault(principal, defaultVaultName, need);
   const own = await access.sessionVault(principal, undefined);
   return access.vault(principal, own.vault.name, need);
-}
-
-async function readBody(request: ApiRequest): Promise<Fields> {
-  return new Fields(await request.json());
 }
 
 /** Without entries the second list is left out (spec of the API, section 5.1). */

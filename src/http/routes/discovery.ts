@@ -6,6 +6,7 @@ import { type CatalogTemplate, TemplateFinder } from "../../domain/services/cata
 import { formatPattern } from "../../domain/services/pattern.ts";
 import type { Services } from "../../domain/services/services.ts";
 import { json, wireTime } from "../answer.ts";
+import { discover, listDiscoveredHosts } from "../contracts/logs.ts";
 import { formatCursor, parseCursor } from "../page.ts";
 import type { ApiRouter } from "../router.ts";
 
@@ -17,7 +18,6 @@ export interface DiscoveryDependencies {
   readonly catalog: readonly CatalogTemplate[];
 }
 
-const authed = { access: "session", tier: "authed" } as const;
 const defaultHosts = 5;
 const maxHosts = 100;
 
@@ -27,7 +27,7 @@ export function registerDiscoveryRoutes(
 ): void {
   const templates = new TemplateFinder(catalog);
 
-  router.on("GET", "/discover", authed, async ({ principal, headers }) => {
+  router.on(discover, async ({ principal, headers }) => {
     const { vault } = await access.sessionVault(principal, headers.get("x-vault"));
     const list = await services.list(vault.id);
     return json({
@@ -37,8 +37,8 @@ export function registerDiscoveryRoutes(
     });
   });
 
-  router.on("GET", "/v1/vaults/{name}/discovered-hosts", authed, async (request) => {
-    const { vault } = await access.vault(request.principal, request.params.name ?? "", "member");
+  router.on(listDiscoveredHosts, async (request) => {
+    const { vault } = await access.vault(request.principal, request.params.name, "member");
     const cursor = request.query("cursor");
     const after = cursor ? parseCursor(cursor) : undefined;
     const { hosts, total, next } = await discovery.hosts(vault.id, parseLimit(request.query("limit")), after);

@@ -6,9 +6,9 @@ import type { Logger } from "../../log.ts";
 import { buildInfo } from "../../runtime/build-info.ts";
 import type { Database } from "../../storage/database.ts";
 import { json, text } from "../answer.ts";
+import { certificate, health, status, version } from "../contracts/instance.ts";
 import type { ApiRouter } from "../router.ts";
 
-const publicRoute = { access: "public", tier: "global", initGate: false } as const;
 const pingTimeoutMs = 2_000;
 
 export interface HealthDependencies {
@@ -25,7 +25,7 @@ export interface HealthDependencies {
 export function registerHealthRoutes(router: ApiRouter, dependencies: HealthDependencies): void {
   const { database, accounts, settings, log } = dependencies;
 
-  router.on("GET", "/health", publicRoute, async () => {
+  router.on(health, async () => {
     try {
       await within(pingTimeoutMs, database.ping());
       return json({ status: "ok" });
@@ -35,7 +35,7 @@ export function registerHealthRoutes(router: ApiRouter, dependencies: HealthDepe
     }
   });
 
-  router.on("GET", "/v1/status", publicRoute, async () => {
+  router.on(status, async () => {
     const [isInitialized, { allowedEmailDomains, isInviteOnly }] = await Promise.all([
       accounts.isInitialized(),
       settings.read(),
@@ -50,11 +50,9 @@ export function registerHealthRoutes(router: ApiRouter, dependencies: HealthDepe
   });
 
   // Only for those who have a token: to anybody else the version would say which holes to try.
-  router.on("GET", "/v1/instance/version", { access: "session", tier: "authed" }, () =>
-    json({ version: buildInfo.version, commit: buildInfo.commit }),
-  );
+  router.on(version, () => json({ version: buildInfo.version, commit: buildInfo.commit }));
 
-  router.on("GET", "/v1/mitm/ca.pem", publicRoute, () => {
+  router.on(certificate, () => {
     const authority = dependencies.proxyAuthority();
     if (authority === undefined) return text("MITM proxy is not enabled on this server", { status: 404 });
     return new Response(authority.pem, {

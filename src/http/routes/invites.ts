@@ -4,7 +4,14 @@ import type { Invites, SentInvite } from "../../domain/actors/invite.ts";
 import type { RequestedVault } from "../../domain/actors/preassignment.ts";
 import { Gone } from "../../errors.ts";
 import { json, secretJson, wireTime } from "../answer.ts";
-import { Fields } from "../fields.ts";
+import {
+  acceptUserInvite,
+  inviteUser,
+  listUserInvites,
+  reinviteUser,
+  revokeUserInvite,
+  showUserInvite,
+} from "../contracts/users.ts";
 import { nextCursor, parsePage } from "../page.ts";
 import { type ApiRequest, type ApiRouter, callerOf } from "../router.ts";
 import { formatGrant } from "./users.ts";
@@ -14,22 +21,19 @@ export interface InviteDependencies {
   readonly invites: Invites;
 }
 
-const authed = { access: "session", tier: "authed" } as const;
-const byToken = { access: "public", tier: "auth-token" } as const;
-
 export function registerInviteRoutes(router: ApiRouter, { access, invites }: InviteDependencies): void {
-  router.on("POST", "/v1/users/invites", { ...authed, body: true }, async (request) => {
+  router.on(inviteUser, async (request) => {
     const actor = access.instanceMember(request.principal);
-    const fields = new Fields(await request.json());
+    const body = await request.body();
     const invite = await invites.create(actor, {
-      email: fields.string("email"),
-      role: fields.string("role"),
-      vaults: readVaults(fields),
+      email: body.email,
+      role: body.role,
+      vaults: readVaults(body),
     });
     return answerSent(invite, { role: invite.role, vaults: invite.vaults.map(formatGrant) });
   });
 
-  router.on("GET", "/v1/users/invites", authed, async (request) => {
+  router.on(listUserInvites, async (request) => {
     const actor = access.instanceMember(request.principal);
     const wanted = parsePage(request);
     const page = await invites.page(actor, request.query("status"), wanted);
@@ -51,20 +55,20 @@ export function registerInviteRoutes(router: ApiRouter, { access, invites }: Inv
     });
   });
 
-  router.on("DELETE", "/v1/users/invites/{token}", authed, async (request) => {
+  router.on(revokeUserInvite, async (request) => {
     const actor = access.instanceMember(request.principal);
-    await invites.revoke(actor, request.params.token ?? "");
+    await invites.revoke(actor, request.params.token);
     return json({ message: "Invite revoked" });
   });
 
-  router.on("POST", "/v1/users/invites/{token}/reinvite", { ...authed, body: true }, async (request) => {
+  router.on(reinviteUser, async (request) => {
     const actor = access.instanceMember(request.principal);
-    return answerSent(await invites.reinvite(actor, request.params.token ?? ""), {});
+    return answerSent(await invites.reinvite(actor, request.params.token), {});
   });
 
-  router.on("GET", "/v1/users/invites/{token}/details", byToken, async (request) => {
+  router.on(showUserInvite, async (request) => {
     try {
-      const { invite, needsAccount } = await invites.details(request.params.token ?? "");
+      const { invite, needsAccount } = await invites.details(request.params.token);
       return json({
         email: invite.email,
         role: invite.role,
@@ -78,9 +82,9 @@ export function registerInviteRoutes(router: ApiRouter, { access, invites }: Inv
     }
   });
 
-  router.on("POST", "/v1/users/invites/{token}/accept", { ...byToken, body: true }, async (request) => {
+  router.on(acceptUserInvite, async (request) => {
     const password = await readPassword(request);
-    const email = await invites.accept(request.params.token ?? "", password, callerOf(request));
+    const email = await invites.accept(request.params.token, password, callerOf(request));
     return json({ email, message: "Invite accepted. Sign in to continue." });
   });
 }
@@ -92,11 +96,14 @@ const titles: Readonly<Record<string, string>> = {
 };
 
 /** Vaults of a new agent or an invitation. */
-export function readVaults(fields: Fields): readonly RequestedVault[] {
-  return (fields.objects("vaults") ?? []).map((vault) => ({
-    vaultName: vault.string("vault_name") ?? "",
-    vaultRole: vault.string("vault_role"),
-  }));
+export function readVaults({
+  vaults,
+}: {
+  readonly vaults:
+    | readonly { readonly vault_name: string | undefined; readonly vault_role: string | undefined }[]
+    | undefined;
+}): readonly RequestedVault[] {
+  return (vaults ?? []).map(({ vault_name, vault_role }) => ({ vaultName: vault_name ?? "", vaultRole: vault_role }));
 }
 
 function answerSent(invite: SentInvite, content: object): Response {
@@ -112,9 +119,9 @@ function answerSent(invite: SentInvite, content: object): Response {
 }
 
 /** An existing account accepts without a password, and some clients then send no body at all. */
-async function readPassword(request: ApiRequest): Promise<string> {
+async function readPassword(request: ApiRequest<{ readonly password: string | undefined }>): Promise<string> {
   try {
-    return new Fields(await request.json()).string("password") ?? "";
+    return (await request.body()).password ?? "";
   } catch {
     return "";
   }

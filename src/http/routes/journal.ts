@@ -6,6 +6,7 @@ import type { JournalRow } from "../../domain/journal-query.ts";
 import type { JournalTails, TailEvent } from "../../domain/journal-tail.ts";
 import { Forbidden, InvalidInput, NotFound } from "../../errors.ts";
 import { json, jsonText } from "../answer.ts";
+import { exportLogs, followLogs, listLogs } from "../contracts/logs.ts";
 import {
   csvHead,
   formatCsvRow,
@@ -23,8 +24,6 @@ export interface JournalDependencies {
   readonly tails: JournalTails;
 }
 
-const authed = { access: "session", tier: "authed" } as const;
-const path = "/v1/vaults/{name}/logs";
 const defaultRows = 50;
 const maxRows = 200;
 const exportRows = 500;
@@ -38,8 +37,8 @@ export function registerJournalRoutes(router: ApiRouter, dependencies: JournalDe
 }
 
 function registerList(router: ApiRouter, { access, journal }: JournalDependencies): void {
-  router.on("GET", path, authed, async (request) => {
-    const { vault } = await access.vault(request.principal, request.params.name ?? "", "member");
+  router.on(listLogs, async (request) => {
+    const { vault } = await access.vault(request.principal, request.params.name, "member");
     const before = parseCount(request.query("before") ?? request.query("cursor"));
     const after = parseCount(request.query("after"));
     if (before !== undefined && after !== undefined) {
@@ -53,8 +52,8 @@ function registerList(router: ApiRouter, { access, journal }: JournalDependencie
 
 /** Server-sent events: `log` with a row each, `end` with the reason, and a comment every 15 seconds. */
 function registerTail(router: ApiRouter, { access, tails }: JournalDependencies): void {
-  router.on("GET", `${path}/tail`, authed, async (request) => {
-    const { vault } = await access.vault(request.principal, request.params.name ?? "", "member");
+  router.on(followLogs, async (request) => {
+    const { vault } = await access.vault(request.principal, request.params.name, "member");
     const contentType = "text/event-stream";
     if (request.method === "HEAD") return new Response(null, { headers: { "content-type": contentType } });
     const tail = await tails.open({
@@ -104,8 +103,8 @@ function formatTailEvent(event: TailEvent): string {
 
 /** Everything that the filters let through up to now, the oldest first. */
 function registerExport(router: ApiRouter, { access, journal }: JournalDependencies): void {
-  router.on("GET", `${path}/export`, authed, async (request) => {
-    const { vault } = await access.vault(request.principal, request.params.name ?? "", "member");
+  router.on(exportLogs, async (request) => {
+    const { vault } = await access.vault(request.principal, request.params.name, "member");
     const format = exportFormats.get(request.query("format") || "ndjson");
     if (format === undefined) throw new InvalidInput("invalid_format", "format must be ndjson or csv");
     const filter = parseJournalFilter(request);
@@ -158,11 +157,15 @@ const exportFormats: ReadonlyMap<string, ExportFormat> = new Map([
 ]);
 
 /** The token, the role and the vault of that name, read anew. */
-async function isStillAllowed(access: Access, request: ApiRequest, vaultId: string): Promise<boolean> {
+async function isStillAllowed(
+  access: Access,
+  request: ApiRequest<unknown, never, "name">,
+  vaultId: string,
+): Promise<boolean> {
   try {
     const principal = await request.findPrincipal();
     if (principal === undefined) return false;
-    const { vault } = await access.vault(principal, request.params.name ?? "", "member");
+    const { vault } = await access.vault(principal, request.params.name, "member");
     return vault.id === vaultId;
   } catch (error) {
     if (error instanceof NotFound || error instanceof Forbidden) return false;

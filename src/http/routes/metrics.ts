@@ -6,6 +6,7 @@ import { type Limits, tooManyRequests } from "../../domain/limits/tiers.ts";
 import { Unauthenticated } from "../../errors.ts";
 import { limitKeyOf } from "../../net/address.ts";
 import { type Metrics, metricsContentType } from "../../runtime/metrics.ts";
+import { showMetrics } from "../contracts/instance.ts";
 import type { ApiRouter } from "../router.ts";
 
 export interface MetricsDependencies {
@@ -20,7 +21,7 @@ export function registerMetricsRoute(router: ApiRouter, dependencies: MetricsDep
   const { access, limits, metrics, metricsToken } = dependencies;
 
   // Public to the router, because the configured token is no session; nothing is told to strangers.
-  router.on("GET", "/metrics", { access: "public", tier: "global", initGate: false }, async (request) => {
+  router.on(showMetrics, async (request) => {
     if (metricsToken === undefined || !isSame(request.token, metricsToken)) {
       const key = `metrics:${limitKeyOf(request.clientIp)}`;
       const verdict = limits.peekAuth(key);

@@ -18,7 +18,16 @@ import type { UploadedToken } from "../../domain/credentials/oauth-upload.ts";
 import { AppError, Conflict, InvalidInput } from "../../errors.ts";
 import { json, wireTime } from "../answer.ts";
 import { cookieValue, presentedToken } from "../authenticate.ts";
-import { Fields } from "../fields.ts";
+import {
+  callback,
+  complete,
+  confirm,
+  connect,
+  disconnect,
+  listProviders,
+  showStatus,
+  uploadTokens,
+} from "../contracts/oauth.ts";
 import { completionPage, confirmationPage, reasonOf } from "../oauth-page.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 import { vaultOf } from "./credentials.ts";
@@ -29,10 +38,6 @@ export interface OAuthDependencies {
   readonly baseUrl: string;
 }
 
-const authed = { access: "session", tier: "authed" } as const;
-const withBody = { ...authed, body: true } as const;
-const open = { access: "public", tier: "global" } as const;
-
 export function registerOAuthRoutes(router: ApiRouter, dependencies: OAuthDependencies): void {
   registerConnect(router, dependencies);
   registerCallback(router, dependencies);
@@ -42,7 +47,7 @@ export function registerOAuthRoutes(router: ApiRouter, dependencies: OAuthDepend
 function registerConnect(router: ApiRouter, { access, oauth, baseUrl }: OAuthDependencies): void {
   const browsers = new BrowserCookie(baseUrl);
 
-  router.on("GET", "/v1/oauth/providers", { ...open, initGate: false }, () =>
+  router.on(listProviders, () =>
     json({
       providers: oauthProviders.map((provider) => ({
         id: provider.id,
@@ -57,28 +62,28 @@ function registerConnect(router: ApiRouter, { access, oauth, baseUrl }: OAuthDep
     }),
   );
 
-  router.on("POST", "/v1/credentials/oauth/connect", withBody, async (request) => {
-    const body = new Fields(await request.json());
-    const key = requireKey(body.string("key"));
+  router.on(connect, async (request) => {
+    const body = await request.body();
+    const key = requireKey(body.key);
     const settings = readSettings(body);
-    const { vault } = await vaultOf(access, request, body.string("vault"), "member");
+    const { vault } = await vaultOf(access, request, body.vault, "member");
     const browserToken = browsers.forConnect(request);
     const url = await oauth.connect(request.principal, {
       vaultId: vault.id,
       key,
       settings,
-      clientSecret: readClientSecret(body.string("client_secret"), "clear"),
+      clientSecret: readClientSecret(body.client_secret, "clear"),
       browserToken,
     });
     return json({ authorization_url: url }, { headers: browsers.setHeader(browserToken) });
   });
 
-  router.on("POST", "/v1/credentials/oauth/confirm", withBody, async (request) => {
-    const body = new Fields(await request.json());
-    const key = requireKey(body.string("key"));
-    const code = body.string("code") ?? "";
+  router.on(confirm, async (request) => {
+    const body = await request.body();
+    const key = requireKey(body.key);
+    const code = body.code;
     if (code === "") throw refused('"code" is required: the one that the page showed');
-    const { vault } = await vaultOf(access, request, body.string("vault"), "member");
+    const { vault } = await vaultOf(access, request, body.vault, "member");
     await oauth.confirm(request.principal, vault.id, key, code);
     return json(await statusOf(oauth, vault.id, key));
   });
@@ -87,7 +92,7 @@ function registerConnect(router: ApiRouter, { access, oauth, baseUrl }: OAuthDep
 function registerCallback(router: ApiRouter, { oauth, baseUrl }: OAuthDependencies): void {
   const browsers = new BrowserCookie(baseUrl);
 
-  router.on("GET", "/v1/oauth/callback", open, async (request) => {
+  router.on(callback, async (request) => {
     try {
       const { code, state } = readCallback(request);
       const outcome = await oauth.callback({
@@ -105,31 +110,31 @@ function registerCallback(router: ApiRouter, { oauth, baseUrl }: OAuthDependenci
     }
   });
 
-  router.on("GET", "/oauth/complete", { ...open, initGate: false }, (request) =>
+  router.on(complete, (request) =>
     completionPage(request.query("status") === "success", request.query("message") ?? ""),
   );
 }
 
 function registerTokens(router: ApiRouter, { access, oauth }: OAuthDependencies): void {
-  router.on("GET", "/v1/credentials/oauth/status", authed, async (request) => {
+  router.on(showStatus, async (request) => {
     const key = request.query("key") ?? "";
     if (key === "") throw new InvalidInput("key_required", '"key" query parameter is required');
     const { vault } = await vaultOf(access, request, request.query("vault"), "member");
     return json(await statusOf(oauth, vault.id, key));
   });
 
-  router.on("POST", "/v1/credentials/oauth/tokens", withBody, async (request) => {
-    const body = new Fields(await request.json());
-    const key = requireKey(body.string("key"));
-    const accessToken = readToken(body.string("access_token"));
-    const refreshToken = readToken(body.string("refresh_token"));
+  router.on(uploadTokens, async (request) => {
+    const body = await request.body();
+    const key = requireKey(body.key);
+    const accessToken = readToken(body.access_token);
+    const refreshToken = readToken(body.refresh_token);
     if (accessToken.kind === "none" && refreshToken.kind === "none") {
       throw refused('"access_token" or "refresh_token" is required');
     }
-    const tokenUrl = body.string("token_url") || undefined;
-    const method = body.string("token_auth_method") || undefined;
-    const clientId = body.string("client_id") || undefined;
-    const { vault } = await vaultOf(access, request, body.string("vault"), "member");
+    const tokenUrl = body.token_url || undefined;
+    const method = body.token_auth_method || undefined;
+    const clientId = body.client_id || undefined;
+    const { vault } = await vaultOf(access, request, body.vault, "member");
     const connectedAt = await oauth.upload(request.principal, {
       vaultId: vault.id,
       key,
@@ -138,16 +143,16 @@ function registerTokens(router: ApiRouter, { access, oauth }: OAuthDependencies)
       tokenUrl: tokenUrl && parseProviderUrl(tokenUrl, "token_url"),
       clientId: clientId && parseSettingText(clientId, "client_id"),
       // Clients leave the secret out to keep it.
-      clientSecret: readClientSecret(body.string("client_secret"), "keep"),
+      clientSecret: readClientSecret(body.client_secret, "keep"),
       tokenAuthMethod: method === undefined ? undefined : parseTokenAuthMethod(method),
     });
     return json({ connected: true, connected_at: wireTime(connectedAt) });
   });
 
-  router.on("POST", "/v1/credentials/oauth/disconnect", withBody, async (request) => {
-    const body = new Fields(await request.json());
-    const key = requireKey(body.string("key"));
-    const { vault } = await vaultOf(access, request, body.string("vault"), "member");
+  router.on(disconnect, async (request) => {
+    const body = await request.body();
+    const key = requireKey(body.key);
+    const { vault } = await vaultOf(access, request, body.vault, "member");
     await oauth.disconnect(request.principal, vault.id, key);
     return json({ connected: false });
   });
@@ -159,12 +164,14 @@ function requireKey(key: string | undefined): string {
   return key;
 }
 
+type ConnectBody = Awaited<ReturnType<NonNullable<typeof connect.body>["parse"]>>;
+
 /** A preset fills what is left out. */
-function readSettings(body: Fields) {
-  const preset = body.string("provider") ? getOAuthProvider(body.string("provider") ?? "") : undefined;
-  const authorizationUrl = body.string("authorization_url") || preset?.authorizationUrl;
-  const tokenUrl = body.string("token_url") || preset?.tokenUrl;
-  const clientId = body.string("client_id") ?? "";
+function readSettings(body: ConnectBody) {
+  const preset = body.provider ? getOAuthProvider(body.provider) : undefined;
+  const authorizationUrl = body.authorization_url || preset?.authorizationUrl;
+  const tokenUrl = body.token_url || preset?.tokenUrl;
+  const clientId = body.client_id;
   if (!authorizationUrl) throw refused('"authorization_url" is required for the connect flow');
   if (!tokenUrl) throw refused('"token_url" is required');
   const urls = {
@@ -175,13 +182,10 @@ function readSettings(body: Fields) {
   return {
     ...urls,
     clientId: parseSettingText(clientId, "client_id"),
-    scopes: parseSettingText(body.string("scopes") ?? "", "scopes"),
-    scopeSeparator: parseSettingText(
-      body.string("scope_separator") || preset?.scopeSeparator || " ",
-      "scope_separator",
-    ),
-    disablePkce: body.boolean("disable_pkce") ?? false,
-    tokenAuthMethod: parseTokenAuthMethod(body.string("token_auth_method") || preset?.tokenAuthMethod),
+    scopes: parseSettingText(body.scopes ?? "", "scopes"),
+    scopeSeparator: parseSettingText(body.scope_separator || preset?.scopeSeparator || " ", "scope_separator"),
+    disablePkce: body.disable_pkce ?? false,
+    tokenAuthMethod: parseTokenAuthMethod(body.token_auth_method || preset?.tokenAuthMethod),
   };
 }
 
@@ -207,7 +211,10 @@ async function statusOf(oauth: OAuthConnections, vaultId: string, key: string) {
 }
 
 /** @throws {AppError} whose message says nothing that the provider, or whoever wrote the link, has written. */
-function readCallback(request: ApiRequest): { readonly code: string; readonly state: string } {
+function readCallback(request: ApiRequest<unknown, "code" | "state" | "error">): {
+  readonly code: string;
+  readonly state: string;
+} {
   // Whoever only looks at a link must not use it up.
   if (request.method === "HEAD") throw new InvalidInput("oauth_missing_parameter", "A connection is completed by GET");
   const code = request.query("code") ?? "";

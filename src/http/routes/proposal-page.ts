@@ -6,6 +6,7 @@ import type { Proposals } from "../../domain/proposals/proposals.ts";
 import { Unauthenticated } from "../../errors.ts";
 import { json } from "../answer.ts";
 import { presentedToken } from "../authenticate.ts";
+import { showApproval } from "../contracts/proposals.ts";
 import { formatForPage, formatForReviewerOfPage } from "../proposal-form.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 
@@ -19,9 +20,7 @@ export function registerProposalPageRoutes(
   router: ApiRouter,
   { access, sessions, proposals }: ProposalPageDependencies,
 ): void {
-  const byLink = { access: "public", tier: "auth-token" } as const;
-
-  router.on("GET", "/v1/proposals/approve-details", byLink, async (request) => {
+  router.on(showApproval, async (request) => {
     const number = normalNumber(request.query("id") ?? "");
     const { proposal, vault } = await proposals.byApprovalLink(request.query("token") ?? "", number);
     if (proposal.status !== "pending") {

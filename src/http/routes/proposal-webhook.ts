@@ -2,7 +2,7 @@
 import type { Access } from "../../domain/actors/access.ts";
 import type { WebhookInfo, Webhooks } from "../../domain/proposals/webhooks.ts";
 import { json, secretJson, wireTime } from "../answer.ts";
-import { Fields } from "../fields.ts";
+import { getWebhook, removeWebhook, setWebhook } from "../contracts/proposals.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 
 export interface ProposalWebhookDependencies {
@@ -10,28 +10,26 @@ export interface ProposalWebhookDependencies {
   readonly webhooks: Webhooks;
 }
 
-const authed = { access: "session", tier: "authed" } as const;
-const path = "/v1/vaults/{name}/proposal-webhook";
-
 export function registerProposalWebhookRoutes(
   router: ApiRouter,
   { access, webhooks }: ProposalWebhookDependencies,
 ): void {
-  const vaultOf = (request: ApiRequest) => access.vault(request.principal, request.params.name ?? "", "admin");
+  const vaultOf = (request: ApiRequest<unknown, never, "name">) =>
+    access.vault(request.principal, request.params.name, "admin");
 
-  router.on("GET", path, authed, async (request) => {
+  router.on(getWebhook, async (request) => {
     const { vault } = await vaultOf(request);
     return json({ vault: vault.name, ...formatWebhook(await webhooks.get(vault.id)) });
   });
 
-  router.on("PUT", path, { ...authed, body: true }, async (request) => {
+  router.on(setWebhook, async (request) => {
     const { vault } = await vaultOf(request);
-    const url = new Fields(await request.json()).string("url") ?? "";
+    const { url } = await request.body();
     const secret = await webhooks.set(request.principal, vault.id, url);
     return secretJson({ vault: vault.name, ...formatWebhook(await webhooks.get(vault.id)), secret: secret.reveal() });
   });
 
-  router.on("DELETE", path, authed, async (request) => {
+  router.on(removeWebhook, async (request) => {
     const { vault } = await vaultOf(request);
     await webhooks.remove(request.principal, vault.id);
     return json({ vault: vault.name, deleted: true });

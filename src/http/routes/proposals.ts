@@ -11,7 +11,15 @@ import type { ProposalWaiting } from "../../domain/proposals/waiting.ts";
 import { defaultVaultName } from "../../domain/vaults/vault.ts";
 import { Forbidden, InvalidInput, NotFound, Unauthenticated } from "../../errors.ts";
 import { json, secretJson } from "../answer.ts";
-import { Fields } from "../fields.ts";
+import {
+  approve,
+  createProposal,
+  getProposal,
+  getReview,
+  listProposals,
+  listReviews,
+  reject,
+} from "../contracts/proposals.ts";
 import { nextCursor, parsePage } from "../page.ts";
 import { formatForAgent, formatForReview, formatOutlook, formatReviewItem, formatSummary } from "../proposal-form.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
@@ -23,8 +31,6 @@ export interface ProposalDependencies {
   readonly reviews: Reviews;
 }
 
-const authed = { access: "session", tier: "authed" } as const;
-const withBody = { ...authed, body: true } as const;
 /** A little less than what load balancers allow a silent connection. */
 const maxWaitMs = 50_000;
 
@@ -37,22 +43,28 @@ export function registerProposalRoutes(router: ApiRouter, dependencies: Proposal
 function registerAgentRoutes(router: ApiRouter, dependencies: ProposalDependencies): void {
   const { access, proposals } = dependencies;
 
-  router.on("POST", "/v1/proposals", withBody, async (request) => {
+  router.on(createProposal, async (request) => {
     const { vault } = await access.sessionVault(request.principal, request.headers.get("x-vault"));
-    const body = new Fields(await request.wholeJson());
-    const { number, approvalUrl } = await proposals.create(request.principal, vault, body);
+    const { services, credentials, message, user_message, supersedes } = await request.body();
+    const { number, approvalUrl } = await proposals.create(request.principal, vault, {
+      services: services ?? [],
+      slots: credentials ?? [],
+      message: message ?? "",
+      userMessage: user_message ?? "",
+      supersedes,
+    });
     const answer = { id: number, status: "pending", vault: vault.name, approval_url: approvalUrl };
     return secretJson({ ...answer, message: `Proposal created. Approve here: ${approvalUrl}` }, { status: 201 });
   });
 
-  router.on("GET", "/v1/proposals", authed, async (request) => {
+  router.on(listProposals, async (request) => {
     const { vault } = await access.sessionVault(request.principal, request.headers.get("x-vault"));
     return json(
       await listPage(proposals, vault.id, request, { status: request.query("status"), format: formatSummary }),
     );
   });
 
-  router.on("GET", "/v1/proposals/{id}", authed, async (request) => {
+  router.on(getProposal, async (request) => {
     const { vault } = await access.sessionVault(request.principal, request.headers.get("x-vault"));
     const number = readNumber(request);
     const proposal = await findOrWait(dependencies, request, vault, number);
@@ -66,13 +78,13 @@ function registerAgentRoutes(router: ApiRouter, dependencies: ProposalDependenci
 function registerReviewReads(router: ApiRouter, dependencies: ProposalDependencies): void {
   const { access, proposals } = dependencies;
 
-  router.on("GET", "/v1/admin/proposals", authed, async (request) => {
+  router.on(listReviews, async (request) => {
     const { vault, role } = await access.vault(request.principal, vaultName(request), "access");
     const status = role === "proxy" ? "pending" : request.query("status");
     return json(await listPage(proposals, vault.id, request, { status, format: formatReviewItem }));
   });
 
-  router.on("GET", "/v1/admin/proposals/{id}", authed, async (request) => {
+  router.on(getReview, async (request) => {
     const { vault, role } = await access.vault(request.principal, vaultName(request), "access");
     const number = readNumber(request);
     const proposal = await findOrWait(dependencies, request, vault, number);
@@ -86,24 +98,24 @@ function registerReviewReads(router: ApiRouter, dependencies: ProposalDependenci
 }
 
 function registerDecisions(router: ApiRouter, { access, reviews }: ProposalDependencies): void {
-  router.on("POST", "/v1/admin/proposals/{id}/approve", withBody, async (request) => {
+  router.on(approve, async (request) => {
     const number = readNumber(request);
-    const fields = new Fields(await request.json());
-    const { vault } = await access.proposalReview(request.principal, fields.string("vault") || defaultVaultName);
-    const given = Object.entries(fields.texts("credentials") ?? {});
+    const body = await request.body();
+    const { vault } = await access.proposalReview(request.principal, body.vault || defaultVaultName);
+    const given = Object.entries(body.credentials ?? {});
     const declined = await reviews.approve(request.principal, vault, number, {
       values: new Map(given.map(([key, value]) => [key, new Secret(value)])),
-      only: readSelection(fields.object("only")),
-      vaultVersion: fields.integer("vault_version"),
+      only: readSelection(body.only),
+      vaultVersion: body.vault_version,
     });
     return json({ id: number, status: "applied", ...(declined !== undefined && { declined }) });
   });
 
-  router.on("POST", "/v1/admin/proposals/{id}/reject", withBody, async (request) => {
+  router.on(reject, async (request) => {
     const number = readNumber(request);
-    const fields = new Fields(await request.json());
-    const { vault } = await access.proposalReview(request.principal, fields.string("vault") || defaultVaultName);
-    await reviews.reject(request.principal, vault, number, fields.string("reason") ?? "");
+    const body = await request.body();
+    const { vault } = await access.proposalReview(request.principal, body.vault || defaultVaultName);
+    await reviews.reject(request.principal, vault, number, body.reason ?? "");
     return json({ id: number, status: "rejected" });
   });
 }
@@ -115,7 +127,7 @@ function registerDecisions(router: ApiRouter, { access, reviews }: ProposalDepen
 async function listPage(
   proposals: Proposals,
   vaultId: string,
-  request: ApiRequest,
+  request: ApiRequest<unknown, "limit" | "cursor" | "before">,
   { status, format }: { readonly status: string | undefined; readonly format: (proposal: Proposal) => object },
 ): Promise<object> {
   const wanted = parsePage(request);
@@ -130,7 +142,7 @@ async function listPage(
 /** With `?wait=30s`, the proposal once it has ended, or as it is after that time. */
 async function findOrWait(
   { proposals, proposalWaiting }: ProposalDependencies,
-  request: ApiRequest,
+  request: ApiRequest<unknown, "wait">,
   vault: VaultRef,
   number: number,
 ): Promise<Proposal | undefined> {
@@ -161,11 +173,13 @@ function readWait(text: string | undefined): number {
 }
 
 /** `only` names what is applied; a list that is left out of it is empty. */
-function readSelection(only: Fields | undefined): Selection | undefined {
-  return only && { services: only.strings("services") ?? [], credentials: only.strings("credentials") ?? [] };
+function readSelection(
+  only: { readonly [List in keyof Selection]: readonly string[] | undefined } | undefined,
+): Selection | undefined {
+  return only && { services: only.services ?? [], credentials: only.credentials ?? [] };
 }
 
-function readBefore(request: ApiRequest): number | undefined {
+function readBefore(request: ApiRequest<unknown, "before">): number | undefined {
   const text = request.query("before");
   if (!text) return undefined;
   const number = /^\d{1,10}$/.test(text) ? Number(text) : 0;
@@ -174,14 +188,14 @@ function readBefore(request: ApiRequest): number | undefined {
 }
 
 /** `0` and negative ones are numbers that no proposal has. */
-function readNumber(request: ApiRequest): number {
-  const text = request.params.id ?? "";
+function readNumber(request: ApiRequest<unknown, never, "id">): number {
+  const text = request.params.id;
   const number = /^[+-]?\d{1,19}$/.test(text) ? Number(text) : Number.NaN;
   if (Number.isNaN(number)) throw new InvalidInput("invalid_proposal_id", "Invalid proposal id");
   // Beyond what the column holds, which no proposal reaches.
   return Math.abs(number) < 2 ** 31 ? number : 0;
 }
 
-function vaultName(request: ApiRequest): string {
+function vaultName(request: ApiRequest<unknown, "vault">): string {
   return request.query("vault") || defaultVaultName;
 }

@@ -1,13 +1,20 @@
 /** Services of a vault (spec of the API, section 3). */
 import type { Access } from "../../domain/actors/access.ts";
-import { InputObject } from "../../domain/input.ts";
 import { formatService } from "../../domain/services/definition.ts";
 import { formatPattern } from "../../domain/services/pattern.ts";
 import type { Service } from "../../domain/services/service.ts";
 import { type Services, tagOfWire } from "../../domain/services/services.ts";
 import { InvalidInput } from "../../errors.ts";
 import { json } from "../answer.ts";
-import { Fields } from "../fields.ts";
+import {
+  clearServices,
+  listServices,
+  removeService,
+  replaceServices,
+  showCredentialUsage,
+  switchService,
+  upsertServices,
+} from "../contracts/services.ts";
 import { nextCursor, parsePage } from "../page.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 
@@ -16,10 +23,6 @@ export interface ServiceDependencies {
   readonly services: Services;
 }
 
-const authed = { access: "session", tier: "authed" } as const;
-const withBody = { ...authed, body: true } as const;
-const path = "/v1/vaults/{name}/services";
-
 export function registerServiceRoutes(router: ApiRouter, dependencies: ServiceDependencies): void {
   registerServiceReads(router, dependencies);
   registerListWrites(router, dependencies);
@@ -27,7 +30,7 @@ export function registerServiceRoutes(router: ApiRouter, dependencies: ServiceDe
 }
 
 function registerServiceReads(router: ApiRouter, { access, services }: ServiceDependencies): void {
-  router.on("GET", path, authed, async (request) => {
+  router.on(listServices, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "access");
     const wanted = parsePage(request);
     const page = await services.page(vault.id, wanted);
@@ -37,7 +40,7 @@ function registerServiceReads(router: ApiRouter, { access, services }: ServiceDe
     return json(body, wanted === undefined ? { headers: { etag: `"${tagOfWire(list)}"` } } : {});
   });
 
-  router.on("GET", `${path}/credential-usage`, authed, async (request) => {
+  router.on(showCredentialUsage, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "access");
     const key = request.query("key");
     if (!key) throw new InvalidInput("key_required", "Missing required query parameter: key");
@@ -48,9 +51,9 @@ function registerServiceReads(router: ApiRouter, { access, services }: ServiceDe
 }
 
 function registerListWrites(router: ApiRouter, { access, services }: ServiceDependencies): void {
-  router.on("POST", path, withBody, async (request) => {
+  router.on(upsertServices, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "admin");
-    const entries = new InputObject(await request.json(), "invalid_body", "Invalid request body: ").list("services");
+    const { services: entries } = await request.body();
     if (entries === undefined || entries.length === 0) {
       throw new InvalidInput("services_required", "At least one service is required");
     }
@@ -58,25 +61,20 @@ function registerListWrites(router: ApiRouter, { access, services }: ServiceDepe
     return json({ vault: vault.name, upserted: names, services_count: count });
   });
 
-  router.on("PUT", path, withBody, async (request) => {
+  router.on(replaceServices, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "admin");
-    const input = new InputObject(await request.json(), "invalid_body", "Invalid services: ");
-    if (!input.mentions("services")) {
+    const { services: entries } = await request.body();
+    if (entries === undefined) {
       throw new InvalidInput(
         "services_required",
         'Invalid services: "services" is missing; send [] to remove them all',
       );
     }
-    const count = await services.replace(
-      request.principal,
-      vault.id,
-      input.list("services") ?? [],
-      expectedTags(request),
-    );
+    const count = await services.replace(request.principal, vault.id, entries, expectedTags(request));
     return json({ vault: vault.name, services_count: count });
   });
 
-  router.on("DELETE", path, authed, async (request) => {
+  router.on(clearServices, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "admin");
     await services.clear(request.principal, vault.id);
     return json({ vault: vault.name, cleared: true });
@@ -84,19 +82,19 @@ function registerListWrites(router: ApiRouter, { access, services }: ServiceDepe
 }
 
 function registerSingleWrites(router: ApiRouter, { access, services }: ServiceDependencies): void {
-  router.on("PATCH", `${path}/{ref}`, withBody, async (request) => {
+  router.on(switchService, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "admin");
-    const isEnabled = new Fields(await request.json()).boolean("enabled");
+    const { enabled: isEnabled } = await request.body();
     if (isEnabled === undefined) {
       throw new InvalidInput("nothing_to_change", "At least one patchable field is required (enabled)");
     }
-    const service = await services.setEnabled(request.principal, vault.id, request.params.ref ?? "", { isEnabled });
+    const service = await services.setEnabled(request.principal, vault.id, request.params.ref, { isEnabled });
     return json({ vault: vault.name, ...nameAndHost(service), enabled: isEnabled });
   });
 
-  router.on("DELETE", `${path}/{ref}`, authed, async (request) => {
+  router.on(removeService, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "admin");
-    const { removed, count } = await services.remove(request.principal, vault.id, request.params.ref ?? "");
+    const { removed, count } = await services.remove(request.principal, vault.id, request.params.ref);
     return json({
       vault: vault.name,
       removed: removed.name,
@@ -117,6 +115,6 @@ function nameAndHost(service: Service): { readonly name: string; readonly host: 
   return { name: service.name, host: formatPattern(service.pattern) };
 }
 
-function nameOf(request: ApiRequest): string {
-  return request.params.name ?? "";
+function nameOf(request: ApiRequest<unknown, never, "name">): string {
+  return request.params.name;
 }

@@ -3,7 +3,7 @@ import type { Access } from "../../domain/actors/access.ts";
 import { parseTokenRequest, type ScopedTokens } from "../../domain/actors/scoped-token.ts";
 import { InvalidInput } from "../../errors.ts";
 import { json, secretJson, wireTime } from "../answer.ts";
-import { Fields } from "../fields.ts";
+import { listTokens, mintToken, revokeToken } from "../contracts/tokens.ts";
 import { nextCursor, parsePage } from "../page.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 
@@ -13,26 +13,24 @@ export interface SessionDependencies {
   readonly baseUrl: string;
 }
 
-const authed = { access: "session", tier: "authed" } as const;
-
 export function registerSessionRoutes(router: ApiRouter, dependencies: SessionDependencies): void {
   const { access, scopedTokens, baseUrl } = dependencies;
 
-  router.on("POST", "/v1/sessions", { ...authed, body: true }, async (request) => {
-    const fields = new Fields(await request.json());
-    const vaultName = fields.string("vault") ?? "";
+  router.on(mintToken, async (request) => {
+    const body = await request.body();
+    const vaultName = body.vault;
     if (vaultName === "") throw new InvalidInput("missing_field", "vault is required");
     const wanted = parseTokenRequest({
-      vaultRole: fields.string("vault_role"),
-      ttlSeconds: fields.integer("ttl_seconds"),
-      label: fields.string("label"),
+      vaultRole: body.vault_role,
+      ttlSeconds: body.ttl_seconds,
+      label: body.label,
     });
     const { vault } = await access.vault(request.principal, vaultName, "member");
     const { id, token, expiresAt } = await scopedTokens.mint(request.principal, vault.id, wanted);
     return secretJson({ id, token, expires_at: wireTime(expiresAt), ...(baseUrl && { av_addr: baseUrl }) });
   });
 
-  router.on("GET", "/v1/sessions", authed, async (request) => {
+  router.on(listTokens, async (request) => {
     const { vault } = await access.vault(request.principal, vaultQuery(request), "member");
     const wanted = parsePage(request);
     const page = await scopedTokens.page(vault.id, wanted);
@@ -55,14 +53,14 @@ export function registerSessionRoutes(router: ApiRouter, dependencies: SessionDe
     });
   });
 
-  router.on("DELETE", "/v1/sessions/{id}", authed, async (request) => {
+  router.on(revokeToken, async (request) => {
     const { vault } = await access.vault(request.principal, vaultQuery(request), "member");
-    await scopedTokens.revoke(request.principal, vault.id, request.params.id ?? "");
+    await scopedTokens.revoke(request.principal, vault.id, request.params.id);
     return json({ status: "revoked" });
   });
 }
 
-function vaultQuery(request: ApiRequest): string {
+function vaultQuery(request: ApiRequest<unknown, "vault">): string {
   const name = request.query("vault");
   if (!name) throw new InvalidInput("missing_field", "Name the vault in the query: ?vault=<name>");
   return name;

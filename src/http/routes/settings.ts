@@ -14,7 +14,7 @@ import type { Mail } from "../../domain/mail.ts";
 import { parseEmailDomains, type Settings, type SettingsPatch } from "../../domain/settings.ts";
 import { InvalidInput } from "../../errors.ts";
 import { json } from "../answer.ts";
-import { Fields } from "../fields.ts";
+import { changeSettings, getSettings, previewLimits, testMail } from "../contracts/instance.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 
 export interface SettingsDependencies {
@@ -24,23 +24,20 @@ export interface SettingsDependencies {
   readonly mail: Mail;
 }
 
-const authed = { access: "session", tier: "authed" } as const;
-const withBody = { ...authed, body: true } as const;
-
 export function registerSettingsRoutes(router: ApiRouter, dependencies: SettingsDependencies): void {
   const { access, settings, limits, mail } = dependencies;
 
-  router.on("GET", "/v1/admin/settings", authed, async ({ principal }) => {
+  router.on(getSettings, async ({ principal }) => {
     access.owner(principal);
     return json(await describe(dependencies));
   });
 
-  router.on("PUT", "/v1/admin/settings", withBody, async (request) => {
+  router.on(changeSettings, async (request) => {
     const owner = access.owner(request.principal);
-    const fields = new Fields(await request.json());
-    const isInviteOnly = fields.boolean("invite_only");
-    const domains = fields.strings("allowed_email_domains");
-    const rateLimit = readLimitPayload(fields.object("rate_limit"));
+    const body = await request.body();
+    const isInviteOnly = body.invite_only;
+    const domains = body.allowed_email_domains;
+    const rateLimit = readLimitPayload(body.rate_limit);
     if (rateLimit !== undefined) {
       checkUnlocked(limits);
       checkLimitPayload(rateLimit, limits);
@@ -56,14 +53,14 @@ export function registerSettingsRoutes(router: ApiRouter, dependencies: Settings
     return json(await describe(dependencies));
   });
 
-  router.on("POST", "/v1/admin/settings/rate-limit/preview", withBody, async (request) => {
+  router.on(previewLimits, async (request) => {
     access.owner(request.principal);
     checkUnlocked(limits);
-    const payload = readLimitPayload(new Fields(await request.json()));
-    return json(formatLimits(limits.preview(toStored(payload)), payload?.profile));
+    const payload = readLimitPayload(await request.body());
+    return json(formatLimits(limits.preview(toStored(payload)), payload.profile));
   });
 
-  router.on("POST", "/v1/admin/email/test", withBody, async (request) => {
+  router.on(testMail, async (request) => {
     const owner = access.owner(request.principal);
     mail.requireConfigured();
     const given = (await readRecipient(request)) || (owner.kind === "user" ? owner.email : "");
@@ -84,29 +81,22 @@ async function describe({ settings, limits, mail }: SettingsDependencies): Promi
   };
 }
 
-/** @throws {InvalidInput} for wrong types; the values are judged by the domain. */
-function readLimitPayload(fields: Fields | undefined): LimitPayload | undefined {
-  if (fields === undefined) return undefined;
-  const profile = fields.string("profile");
-  const overrides = fields.value("overrides") ?? {};
-  if (typeof overrides !== "object" || Array.isArray(overrides)) {
-    throw new InvalidInput("invalid_body", 'Invalid request body: "overrides" must be an object');
-  }
+type LimitBody = Awaited<ReturnType<NonNullable<typeof previewLimits.body>["parse"]>>;
+type TierBody = NonNullable<LimitBody["overrides"]> extends ReadonlyMap<string, infer Tier> ? Tier : never;
+
+/** The values are judged by the domain. */
+function readLimitPayload(body: LimitBody): LimitPayload;
+function readLimitPayload(body: LimitBody | undefined): LimitPayload | undefined;
+function readLimitPayload(body: LimitBody | undefined): LimitPayload | undefined {
+  if (body === undefined) return undefined;
+  const { profile, overrides = new Map() } = body;
   return {
     ...(profile !== undefined && { profile }),
-    // Tier names are matched exactly, so they are taken as they are.
-    overrides: Object.fromEntries(
-      Object.entries(overrides).map(([tier, knobs]) => [tier, readTier(new Fields(knobs))]),
-    ),
+    overrides: Object.fromEntries([...overrides].map(([tier, knobs]) => [tier, readTier(knobs)])),
   };
 }
 
-function readTier(fields: Fields): TierPayload {
-  const rate = fields.number("rate");
-  const burst = fields.integer("burst");
-  const window = fields.string("window");
-  const max = fields.integer("max");
-  const concurrency = fields.integer("concurrency");
+function readTier({ rate, burst, window, max, concurrency }: TierBody): TierPayload {
   return {
     ...(rate !== undefined && { rate }),
     ...(burst !== undefined && { burst }),
@@ -117,10 +107,10 @@ function readTier(fields: Fields): TierPayload {
 }
 
 /** The body is optional here, and a bad one counts as none. */
-async function readRecipient(request: ApiRequest): Promise<string> {
+async function readRecipient(request: ApiRequest<{ readonly to: string | undefined }>): Promise<string> {
   if (!(Number(request.headers.get("content-length") ?? 0) > 0)) return "";
   try {
-    return new Fields(await request.json()).string("to") ?? "";
+    return (await request.body()).to ?? "";
   } catch {
     return "";
   }

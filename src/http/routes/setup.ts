@@ -3,6 +3,7 @@ import type { Accounts } from "../../domain/actors/account.ts";
 import type { Setup } from "../../domain/actors/setup.ts";
 import { Forbidden } from "../../errors.ts";
 import type { SetupCookie } from "../authenticate.ts";
+import { openSetupLink } from "../contracts/instance.ts";
 import type { ApiRouter } from "../router.ts";
 
 export interface SetupDependencies {
@@ -12,10 +13,9 @@ export interface SetupDependencies {
 }
 
 export function registerSetupRoutes(router: ApiRouter, { accounts, setup, setupCookie }: SetupDependencies): void {
-  const route = { access: "public", tier: "auth-ip", initGate: false } as const;
-  router.on("GET", "/setup/{secret}", route, async (request) => {
+  router.on(openSetupLink, async (request) => {
     if (await accounts.isInitialized()) return seeOther("/login", {});
-    const secret = request.params.secret ?? "";
+    const secret = request.params.secret;
     if (!(await setup.accepts(secret))) {
       throw new Forbidden("setup_secret_wrong", "This is not the setup link of this server");
     }

@@ -4,7 +4,7 @@ import { parseInstanceRole } from "../../domain/actors/roles.ts";
 import type { User, Users, VaultGrant } from "../../domain/actors/user.ts";
 import { InvalidInput } from "../../errors.ts";
 import { json, wireTime } from "../answer.ts";
-import { Fields } from "../fields.ts";
+import { getUser, listUsers, removeUser, setUserRole } from "../contracts/users.ts";
 import { nextCursor, parsePage } from "../page.ts";
 import type { ApiRouter } from "../router.ts";
 
@@ -13,10 +13,8 @@ export interface UserDependencies {
   readonly users: Users;
 }
 
-const authed = { access: "session", tier: "authed" } as const;
-
 export function registerUserRoutes(router: ApiRouter, { access, users }: UserDependencies): void {
-  router.on("GET", "/v1/users", authed, async (request) => {
+  router.on(listUsers, async (request) => {
     const actor = access.instanceMember(request.principal);
     const wanted = parsePage(request);
     const page = await users.page(wanted);
@@ -31,25 +29,25 @@ export function registerUserRoutes(router: ApiRouter, { access, users }: UserDep
     });
   });
 
-  router.on("GET", "/v1/admin/users/{email}", authed, async (request) => {
+  router.on(getUser, async (request) => {
     const actor = access.actor(request.principal);
-    const email = request.params.email ?? "";
+    const email = request.params.email;
     if (email !== "me") return json(formatUser(await users.get(actor, email), "objects"));
     if (actor.kind !== "user") throw new InvalidInput("no_own_record", "An agent has no user record");
     return json(formatUser(await users.get(actor, actor.email), "names"));
   });
 
-  router.on("DELETE", "/v1/admin/users/{email}", authed, async (request) => {
+  router.on(removeUser, async (request) => {
     const owner = access.owner(request.principal);
-    const email = request.params.email ?? "";
+    const email = request.params.email;
     const agents = await users.remove(owner, email);
     return json({ status: "removed", email, ...(agents.length > 0 && { agents }) });
   });
 
-  router.on("POST", "/v1/admin/users/{email}/role", { ...authed, body: true }, async (request) => {
+  router.on(setUserRole, async (request) => {
     const owner = access.owner(request.principal);
-    const role = parseInstanceRole(new Fields(await request.json()).string("role") ?? "");
-    const email = request.params.email ?? "";
+    const role = parseInstanceRole((await request.body()).role);
+    const email = request.params.email;
     await users.setRole(owner, email, role);
     return json({ email, role });
   });

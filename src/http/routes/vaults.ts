@@ -6,7 +6,13 @@ import type {
   NetworkSettingsPatch,
   VaultNetworkSettings,
 } from "../../domain/vaults/network-settings.ts";
-import { defaultVaultName, type ListedVault, refuseDefaultVault, type Vaults } from "../../domain/vaults/vault.ts";
+import {
+  checkVaultName,
+  defaultVaultName,
+  type ListedVault,
+  refuseDefaultVault,
+  type Vaults,
+} from "../../domain/vaults/vault.ts";
 import {
   parseScrubMode,
   parseUnmatchedHostPolicy,
@@ -15,7 +21,18 @@ import {
 } from "../../domain/vaults/vault-settings.ts";
 import { Forbidden, InvalidInput } from "../../errors.ts";
 import { json, wireTime } from "../answer.ts";
-import { Fields } from "../fields.ts";
+import {
+  changeVaultSettings,
+  createVault,
+  deleteVault,
+  getVaultSettings,
+  joinVault,
+  leaveVault,
+  listAllVaults,
+  listVaults,
+  renameVault,
+  showContext,
+} from "../contracts/vaults.ts";
 import { nextCursor, parsePage } from "../page.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 import { infisicalNotConfigured } from "./credential-stores.ts";
@@ -28,9 +45,6 @@ export interface VaultDependencies {
   readonly vaultNetworks: VaultNetworkSettings;
 }
 
-const authed = { access: "session", tier: "authed" } as const;
-const withBody = { ...authed, body: true } as const;
-
 export function registerVaultRoutes(router: ApiRouter, dependencies: VaultDependencies): void {
   registerVaultLists(router, dependencies);
   registerVaultLife(router, dependencies);
@@ -39,14 +53,14 @@ export function registerVaultRoutes(router: ApiRouter, dependencies: VaultDepend
 }
 
 function registerVaultLists(router: ApiRouter, { access, vaults }: VaultDependencies): void {
-  router.on("GET", "/v1/vaults", authed, async (request) => {
+  router.on(listVaults, async (request) => {
     const actor = access.actor(request.principal);
     const wanted = parsePage(request);
     const page = await vaults.page(actor, wanted);
     return json({ vaults: page.items.map(formatListed), ...nextCursor(wanted, page) });
   });
 
-  router.on("GET", "/v1/admin/vaults", authed, async (request) => {
+  router.on(listAllVaults, async (request) => {
     access.owner(request.principal);
     const wanted = parsePage(request);
     const page = await vaults.pageOfAll(wanted);
@@ -61,7 +75,7 @@ function registerVaultLists(router: ApiRouter, { access, vaults }: VaultDependen
     });
   });
 
-  router.on("GET", "/v1/vaults/{name}/context", authed, async (request) => {
+  router.on(showContext, async (request) => {
     access.actor(request.principal);
     // Web clients tell "no grant" from "no such vault" here, so the difference stays visible.
     const found = await access.vault(request.principal, nameOf(request), "access", { hidesExistence: false });
@@ -70,12 +84,14 @@ function registerVaultLists(router: ApiRouter, { access, vaults }: VaultDependen
 }
 
 function registerVaultLife(router: ApiRouter, { access, vaults }: VaultDependencies): void {
-  router.on("POST", "/v1/vaults", withBody, async (request) => {
+  router.on(createVault, async (request) => {
     const actor = access.instanceMember(request.principal);
-    const fields = new Fields(await request.json());
-    const name = fields.string("name") ?? "";
+    const body = await request.body();
+    const name = body.name;
     if (name === "") throw new InvalidInput("name_required", "Name is required");
-    if (fields.object("credential_store")?.string("kind")) {
+    // Before what only owners may do is looked at: a name is wrong for everybody.
+    checkVaultName(name);
+    if (body.credential_store?.kind) {
       if (actor.role !== "owner") {
         throw new Forbidden("owner_required", "Owner role required to create external-store vaults");
       }
@@ -85,17 +101,17 @@ function registerVaultLife(router: ApiRouter, { access, vaults }: VaultDependenc
     return json({ id: vault.id, name: vault.name, created_at: wireTime(vault.createdAt) }, { status: 201 });
   });
 
-  router.on("DELETE", "/v1/vaults/{name}", authed, async (request) => {
+  router.on(deleteVault, async (request) => {
     refuseDefaultVault(nameOf(request), "delete");
     const { vault } = await access.vault(request.principal, nameOf(request), "admin-or-owner");
     await vaults.delete(request.principal, vault.id);
     return json({ name: vault.name, deleted: true });
   });
 
-  router.on("POST", "/v1/vaults/{name}/rename", withBody, async (request) => {
+  router.on(renameVault, async (request) => {
     refuseDefaultVault(nameOf(request), "rename");
     const { vault } = await access.vault(request.principal, nameOf(request), "admin-or-owner");
-    const name = new Fields(await request.json()).string("name") ?? "";
+    const { name } = await request.body();
     if (name === "") throw new InvalidInput("name_required", 'Request body must include {"name": "new-name"}');
     await vaults.rename(request.principal, vault, name);
     return json({
@@ -107,14 +123,14 @@ function registerVaultLife(router: ApiRouter, { access, vaults }: VaultDependenc
 }
 
 function registerOwnMembership(router: ApiRouter, { access, members }: VaultDependencies): void {
-  router.on("POST", "/v1/vaults/{name}/join", authed, async (request) => {
+  router.on(joinVault, async (request) => {
     const owner = access.owner(request.principal);
     const { vault } = await access.vault(owner, nameOf(request), "admin-or-owner");
     await members.join(owner, vault.id);
     return json({ vault: vault.name, role: "admin", joined: true });
   });
 
-  router.on("POST", "/v1/vaults/{name}/leave", authed, async (request) => {
+  router.on(leaveVault, async (request) => {
     const { vault, actor } = await access.vault(request.principal, nameOf(request), "access");
     if (actor === undefined) throw new Forbidden("actor_required", "Scoped sessions cannot leave a vault");
     await members.leave(actor, vault.id);
@@ -123,7 +139,7 @@ function registerOwnMembership(router: ApiRouter, { access, members }: VaultDepe
 }
 
 function registerVaultSettings(router: ApiRouter, { access, vaultSettings, vaultNetworks }: VaultDependencies): void {
-  router.on("GET", "/v1/vaults/{name}/settings", authed, async (request) => {
+  router.on(getVaultSettings, async (request) => {
     const found = await access.vault(request.principal, nameOf(request), "access");
     return json({
       ...formatSettings(await vaultSettings.read(found.vault.id)),
@@ -132,11 +148,11 @@ function registerVaultSettings(router: ApiRouter, { access, vaultSettings, vault
     });
   });
 
-  router.on("PATCH", "/v1/vaults/{name}/settings", withBody, async (request) => {
+  router.on(changeVaultSettings, async (request) => {
     const { vault } = await access.vault(request.principal, nameOf(request), "admin-or-owner");
-    const body = new Fields(await request.json());
-    const policy = body.string("unmatched_host_policy");
-    const scrub = body.string("scrub");
+    const body = await request.body();
+    const policy = body.unmatched_host_policy;
+    const scrub = body.scrub;
     const settings = {
       ...(policy !== undefined && { unmatchedHostPolicy: parseUnmatchedHostPolicy(policy) }),
       ...(scrub !== undefined && { scrubMode: parseScrubMode(scrub) }),
@@ -153,10 +169,14 @@ function registerVaultSettings(router: ApiRouter, { access, vaultSettings, vault
 }
 
 /** As everywhere, `null` and an empty text mean the default. */
-function readNetworksPatch(fields: Fields): NetworkSettingsPatch {
+function readNetworksPatch(body: {
+  readonly network_allowlist: readonly string[] | null | undefined;
+  readonly upstream_ca: string | null | undefined;
+}): NetworkSettingsPatch {
+  const { network_allowlist: allowlist, upstream_ca: upstreamCa } = body;
   return {
-    ...(fields.mentions("network_allowlist") && { allowlist: fields.strings("network_allowlist") ?? null }),
-    ...(fields.mentions("upstream_ca") && { upstreamCa: fields.string("upstream_ca")?.trim() || null }),
+    ...(allowlist !== undefined && { allowlist }),
+    ...(upstreamCa !== undefined && { upstreamCa: upstreamCa?.trim() || null }),
   };
 }
 
@@ -172,8 +192,8 @@ function formatSettings({ unmatchedHostPolicy, scrubMode }: VaultSettings): obje
   return { unmatched_host_policy: unmatchedHostPolicy, scrub: scrubMode };
 }
 
-function nameOf(request: ApiRequest): string {
-  return request.params.name ?? "";
+function nameOf(request: ApiRequest<unknown, never, "name">): string {
+  return request.params.name;
 }
 
 function formatListed({ id, name, role, createdAt, pendingProposals, store }: ListedVault): object {

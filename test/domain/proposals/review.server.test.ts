@@ -8,7 +8,6 @@ import type {
   UserPrincipal,
 } from "../../../src/domain/actors/principal.ts";
 import { Domain } from "../../../src/domain/domain.ts";
-import { InputObject } from "../../../src/domain/input.ts";
 import { AppError } from "../../../src/errors.ts";
 import { silentLogger } from "../../../src/log.ts";
 import { Changes } from "../../../src/storage/changes.ts";
@@ -27,6 +26,14 @@ const agent: AgentPrincipal = {
   sessionId: "s-agent",
   clientIp: "127.0.0.1",
 };
+/** As it arrives at the API. */
+interface Asked {
+  readonly services?: readonly object[];
+  readonly credentials?: readonly object[];
+  readonly message?: string;
+  readonly supersedes?: number;
+}
+
 const person: UserPrincipal = {
   kind: "user",
   id: crypto.randomUUID(),
@@ -77,8 +84,14 @@ describeEachDatabase("proposals", (open, engine) => {
   /** A second process; on SQLite the same one, because there two in one thread would wait for each other's lock. */
   const second = async () => (engine === "sqlite" ? domain : start(await open({ shared: true })));
 
-  const propose = (body: object, principal: Principal = agent, through = domain) =>
-    through.proposals.create(principal, vault, new InputObject(body, "invalid_body"));
+  const propose = (asked: Asked, principal: Principal = agent, through = domain) =>
+    through.proposals.create(principal, vault, {
+      services: asked.services ?? [],
+      slots: asked.credentials ?? [],
+      message: asked.message ?? "",
+      userMessage: "",
+      supersedes: asked.supersedes,
+    });
   const values = (given: Record<string, string> = {}) =>
     new Map(Object.entries(given).map(([key, value]) => [key, new Secret(value)]));
   const approve = (number: number, given: object = {}, through = domain) =>

@@ -12,6 +12,7 @@ import type { Verdict } from "../domain/limits/window.ts";
 import { messageOf, TooLarge, Unauthenticated, Unavailable } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { limitKeyOf } from "../net/address.ts";
+import { CounterSet } from "../runtime/metrics.ts";
 import { text } from "./answer.ts";
 import { type Presented, presentedToken } from "./authenticate.ts";
 import { ClientAddress, checkOrigin, securityHeaders } from "./guard.ts";
@@ -56,6 +57,8 @@ export class ApiApp {
   readonly #options: AppOptions;
   readonly #clientAddress: ClientAddress;
   readonly #securityHeaders: Readonly<Record<string, string>>;
+  /** Requests answered since the start, by class of status. */
+  readonly answered = new CounterSet("status");
 
   constructor(options: AppOptions) {
     this.#options = options;
@@ -75,6 +78,7 @@ export class ApiApp {
       return text("400 Bad Request", { status: 400, headers: { connection: "close" } });
     }
     const response = await this.#route(incoming, path, query).catch((error: unknown) => this.#refuse(incoming, error));
+    this.answered.raise(`${Math.trunc(response.status / 100)}xx`);
     for (const [name, value] of Object.entries(this.#securityHeaders)) {
       // A page that brings a policy of its own brings a stricter one.
       if (!response.headers.has(name)) response.headers.set(name, value);

@@ -5,7 +5,11 @@ import type { AnswerScrubbing } from "./answer-scrubbing.ts";
 import type { ProxyContext } from "./context.ts";
 
 /** What an exchange leaves behind in the log and in the journal. Without a vault there is no journal to write to. */
-export function recordExchange({ log, journal }: ProxyContext, scope: Scope | undefined, entry: JournalEntry): void {
+export function recordExchange(
+  { log, journal, metrics }: ProxyContext,
+  scope: Scope | undefined,
+  entry: JournalEntry,
+): void {
   const { requestId, scrubbed } = entry;
   const vault = scope?.vaultName;
   const service = entry.matchedService === "" ? undefined : entry.matchedService;
@@ -25,6 +29,7 @@ export function recordExchange({ log, journal }: ProxyContext, scope: Scope | un
   }
   if (scrubbed !== undefined && scrubbed.found.length > 0) {
     const { found: credentialKeys, mode } = scrubbed;
+    metrics.finding(mode);
     log.warn("credential_in_answer", { requestId, vault, service, credentialKeys, mode });
   }
   if (scope !== undefined) journal.record(entry);

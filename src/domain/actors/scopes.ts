@@ -37,6 +37,8 @@ export class Scopes implements ScopeResolver {
   readonly #loading = new Map<string, Promise<Entry>>();
   readonly #unwatch: () => void;
   #epoch = 0;
+  /** How often the database was asked, since the start. */
+  lookups = 0;
 
   constructor(options: {
     readonly database: Database;
@@ -87,6 +89,7 @@ export class Scopes implements ScopeResolver {
 
   async #load(key: string, digest: string, choice: Choice): Promise<Entry> {
     const epoch = this.#epoch;
+    this.lookups++;
     const resolved = await this.#sessions.resolve(digest);
     const scope = await asUnavailable(() => this.#scopeOf(resolved, choice));
     const entry = { scope, validUntilMs: Math.min(resolved.expiresAtMs, this.#clock.now() + recheckMs) };

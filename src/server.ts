@@ -186,6 +186,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           connections: connectionLimits(config, log),
           authority,
           journal: domain.journal,
+          tracing: telemetry?.tracing,
           outbound,
           metrics,
           log,

@@ -37,6 +37,7 @@ const columns = [
   "auth_scheme",
   "auth_header",
   "client_ip",
+  "protocol",
   "created_at",
 ] as const satisfies readonly (keyof Schema["request_contexts"])[];
 
@@ -98,6 +99,8 @@ function isSame(one: JournalEntry, other: JournalEntry): boolean {
     one.authScheme === other.authScheme &&
     one.authHeader === other.authHeader &&
     one.clientIp === other.clientIp &&
+    one.ingress === other.ingress &&
+    one.protocol === other.protocol &&
     isSameList(one.credentialKeys, other.credentialKeys)
   );
 }
@@ -112,7 +115,7 @@ function toRow({ id, entry }: Known): readonly (string | number)[] {
     entry.actorType,
     entry.actorId,
     entry.sessionId,
-    "mitm",
+    entry.ingress ?? "mitm",
     entry.method.slice(0, maxMethodCharacters),
     entry.scheme,
     entry.host,
@@ -122,6 +125,7 @@ function toRow({ id, entry }: Known): readonly (string | number)[] {
     entry.authScheme,
     entry.authHeader,
     entry.clientIp,
+    entry.protocol ?? "http/1.1",
     new Date().toISOString(),
   ];
 }

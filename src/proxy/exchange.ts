@@ -1,13 +1,18 @@
 import { uuidv7 } from "../crypto/token.ts";
-import type { ScopeLease } from "../domain/actors/scope.ts";
+import type { Scope, ScopeLease } from "../domain/actors/scope.ts";
+import type { EntryDetails } from "../domain/journal-entry.ts";
 import { ProxyLimited } from "../domain/limits/proxy-budget.ts";
 import type { Injection, VaultSnapshot } from "../domain/vaults/snapshot.ts";
 import { AppError, Forbidden, TooLarge, UpstreamFailed } from "../errors.ts";
+import type { DialTimings } from "../net/outbound.ts";
+import { timingsOf } from "../net/outbound.ts";
+import type { Tracing } from "../telemetry/telemetry.ts";
 import { Admission } from "./admission.ts";
 import type { AgentConnection, RequestHandler } from "./agent-connection.ts";
 import { AnswerScrubbing, type ScrubbedAnswerTarget } from "./answer-scrubbing.ts";
 import type { ProxyContext } from "./context.ts";
 import { findingOf, journalCodeOf, recordExchange } from "./exchange-record.ts";
+import { traceExchange } from "./exchange-span.ts";
 import { outgoingTrailers, sniffAuthentication } from "./headers.ts";
 import { Field } from "./http1/field-names.ts";
 import type { HeaderList } from "./http1/fields.ts";
@@ -63,6 +68,8 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   #requestId = "";
   readonly #admission = new Admission();
   #lease: ScopeLease | undefined;
+  /** Whose journal shows the refusal of a token. */
+  #refusedScope: Scope | undefined;
   /** What the plan was decided from, or would be decided from just the same. */
   #snapshot: VaultSnapshot | undefined;
   #plan: Plan | undefined;
@@ -82,6 +89,9 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   #hasReplayed = false;
   #isOver = false;
   #sentAt = 0;
+  /** What it took to open the connection, where one was opened for this request. */
+  #dial: DialTimings | undefined;
+  #queueMs = 0;
   #upstreamMs: number | null = null;
   #rewriters: MessageRewriters | undefined;
   #extraBytesIn = 0;
@@ -163,7 +173,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       }
       const lease = this.#lease;
       if (!lease.isCurrent(clock.now())) await lease.renew();
-      if (!this.#enter(lease)) await this.#admission.wait();
+      if (!this.#enter(lease)) await this.#queue();
       if (this.#isOver) return;
       const { vaultId } = lease.scope;
       const snapshot = snapshots.current(vaultId) ?? (await snapshots.load(vaultId));
@@ -182,6 +192,16 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   #enter(lease: ScopeLease): boolean {
     const nowMs = this.#startedAtMs;
     return this.#admission.enter(this.#context.admissions.budgetOf(lease, nowMs), { nowMs, isStream: this.#upgrades });
+  }
+
+  /** Waits for a place. @throws {ProxyLimited} */
+  async #queue(): Promise<void> {
+    const from = performance.now();
+    try {
+      await this.#admission.wait();
+    } finally {
+      this.#queueMs = performance.now() - from;
+    }
   }
 
   #decide(snapshot: VaultSnapshot): Plan {
@@ -256,7 +276,11 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     const origin = this.#origin;
     if (!origin) return;
     const { key } = origin;
-    const upstream = (isReplay ? undefined : pool.take(key)) ?? (await pool.dial(key, origin.origin));
+    let upstream = isReplay ? undefined : pool.take(key);
+    if (upstream === undefined) {
+      upstream = await pool.dial(key, origin.origin);
+      this.#dial = timingsOf(upstream.socket);
+    }
     if (this.#isOver) pool.release(key, upstream);
     else this.#send(upstream);
   }
@@ -599,6 +623,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     });
     logRefusal(this.#context.log, error, { requestId: this.requestId, code: refusal.code });
     this.#connection.out.text(refusal.text);
+    if (this.#lease === undefined) this.#refusedScope = this.#context.refusedTokens.scopeFor(error, this.#startedAtMs);
     this.#finish(refusal.status, error instanceof ProxyLimited ? error.journalCode : refusal.code);
     this.#connection.done(closes);
   }
@@ -626,10 +651,10 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     this.#scrubbing?.stop();
     this.#admission.leave();
     this.#context.open.remove(this);
-    const scope = this.#lease?.scope;
+    const scope = this.#lease?.scope ?? this.#refusedScope;
     const { head, route } = this.#inbound;
     const latencyMs = Math.round(performance.now() - this.#startedAt);
-    const errorCode = journalCodeOf(code);
+    const errorCode = this.#refusedScope === undefined ? journalCodeOf(code) : code;
     this.#context.metrics.request(scope, this.#plan, {
       status,
       code: errorCode,
@@ -660,6 +685,45 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       latencyMs,
       upstreamMs: this.#upstreamMs === null ? null : Math.round(this.#upstreamMs),
       scrubbed: this.#scrubbing && findingOf(this.#scrubbing, this.#rewriters),
+      protocol: head.minor === 0 ? "http/1.0" : undefined,
+      details: this.#details,
+    });
+    if (this.#context.tracing !== undefined) this.#trace(this.#context.tracing, { status, errorCode });
+  }
+
+  /** Undefined for a request that found a place and a connection at once, as nearly all do. */
+  get #details(): EntryDetails | undefined {
+    const isUnanswered = this.#sentAt !== 0 && this.#upstreamMs === null && this.#dial === undefined;
+    if (this.#dial === undefined && this.#queueMs === 0 && !this.#hasReplayed && !isUnanswered) return undefined;
+    return {
+      ...(this.#queueMs > 0 && { queueMs: this.#queueMs }),
+      ...(this.#dial && { dial: this.#dial }),
+      ...(isUnanswered && { isUnanswered }),
+      ...(this.#hasReplayed && { isRetried: true }),
+    };
+  }
+
+  #trace(tracing: Tracing, { status, errorCode }: { readonly status: number; readonly errorCode: string }): void {
+    const { head, route } = this.#inbound;
+    traceExchange(tracing, head.fields, {
+      requestId: this.requestId,
+      scope: this.#lease?.scope,
+      service: this.#plan?.service?.name,
+      method: head.method,
+      protocolVersion: `1.${head.minor}`,
+      route,
+      path: this.#path,
+      status,
+      errorCode,
+      clientIp: this.#connection.clientIp,
+      bytesIn: this.#receivedBytes + this.#extraBytesIn,
+      bytesOut: this.#answer.bytes + this.#extraBytesOut,
+      startedAtMs: this.#startedAtMs,
+      totalMs: performance.now() - this.#startedAt,
+      sentAfterMs: this.#sentAt === 0 ? undefined : this.#sentAt - this.#startedAt,
+      firstByteMs: this.#upstreamMs ?? undefined,
+      dial: this.#dial,
+      isRetried: this.#hasReplayed,
     });
   }
 }

@@ -41,7 +41,9 @@ const noLimits: ProxyBudgetSettings = { isOff: true, rate: 0, burst: 0, concurre
 
 /** The proxy on a port of its own, with one vault behind it that a test can change as it likes. */
 export class TestProxy implements AsyncDisposable {
+  /** All but tunnels that have ended. */
   readonly journal: JournalEntry[] = [];
+  readonly tunnels: JournalEntry[] = [];
   readonly vault: TestVault;
   readonly rootPem: string;
   readonly metrics: Metrics;
@@ -52,12 +54,14 @@ export class TestProxy implements AsyncDisposable {
     readonly rootPem: string;
     readonly listener: ProxyListener;
     readonly journal: JournalEntry[];
+    readonly tunnels: JournalEntry[];
     readonly metrics: Metrics;
   }) {
     this.vault = parts.vault;
     this.rootPem = parts.rootPem;
     this.#listener = parts.listener;
     this.journal = parts.journal;
+    this.tunnels = parts.tunnels;
     this.metrics = parts.metrics;
   }
 
@@ -65,6 +69,7 @@ export class TestProxy implements AsyncDisposable {
     const vault = new TestVault(setup);
     const authority = await TestLeaves.create();
     const journal: JournalEntry[] = [];
+    const tunnels: JournalEntry[] = [];
     const metrics = new Metrics();
     const outbound = new Outbound({
       policy: new NetworkPolicy(setup.network ?? { allowPrivateRanges: true, allowlist: [] }),
@@ -80,7 +85,7 @@ export class TestProxy implements AsyncDisposable {
       connections: { max: 0, maxPerAddress: 0, maxTunnelsPerToken: 0 },
       onChange: (listener) => vault.watch(listener),
       authority,
-      journal: { record: (entry) => void journal.push(entry) },
+      journal: { record: (entry) => void (entry.ingress === "tunnel" ? tunnels : journal).push(entry) },
       outbound,
       metrics,
       log: silentLogger,
@@ -89,7 +94,7 @@ export class TestProxy implements AsyncDisposable {
       maxResponseBytes: 0,
       ...setup.options,
     });
-    return new TestProxy({ vault, rootPem: authority.rootPem, listener, journal, metrics });
+    return new TestProxy({ vault, rootPem: authority.rootPem, listener, journal, tunnels, metrics });
   }
 
   get port(): number {

@@ -41,6 +41,7 @@ import { Spool } from "./runtime/spool.ts";
 import { observeAuthority, observeDns, observeDomain, observeProcess, startedAtMs } from "./server/metrics.ts";
 import { type Change, Changes } from "./storage/changes.ts";
 import { type Database, openDatabase } from "./storage/database.ts";
+import { MemoryEphemeral } from "./storage/ephemeral-memory.ts";
 import { Telemetry } from "./telemetry/telemetry.ts";
 
 export interface ServerOptions {
@@ -121,6 +122,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       outbound,
       baseUrl: config.baseUrl,
       limits: config.rateLimit,
+      ephemeral: new MemoryEphemeral(),
       allowsInternalNames: config.isDevMode,
       journalSpool: await openJournalSpool({ database, config, log }),
       mayOpenNetwork: (network) => policy.mayOpen(network),
@@ -301,11 +303,11 @@ function connectionLimits({ connections }: ServerConfig, log: Logger): Connectio
 /** Wrong tokens at the proxy, with the settings of the window for wrong passwords at the API (spec of the proxy, section 9.1). */
 function authFailuresOf({ limits }: Domain): AuthFailures {
   return {
-    check: (ip) => {
-      const verdict = limits.peekAuth(`mitm:${limitKeyOf(ip)}`);
+    check: async (ip) => {
+      const verdict = await limits.peekAuth(`mitm:${limitKeyOf(ip)}`);
       return verdict.isAllowed ? undefined : verdict.retryAfterSeconds;
     },
-    record: (ip) => void limits.recordAuth(`mitm:${limitKeyOf(ip)}`),
+    record: async (ip) => void (await limits.recordAuth(`mitm:${limitKeyOf(ip)}`)),
   };
 }
 

@@ -8,11 +8,11 @@ import { randomHex, tokenDigest } from "../crypto/token.ts";
 import type { Principal } from "../domain/actors/principal.ts";
 import type { Caller } from "../domain/actors/session.ts";
 import { type Limits, TooManyRequests, tooManyRequests } from "../domain/limits/tiers.ts";
-import type { Verdict } from "../domain/limits/window.ts";
 import { messageOf, TooLarge, Unauthenticated, Unavailable } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { limitKeyOf } from "../net/address.ts";
 import { CounterSet } from "../runtime/metrics.ts";
+import type { Soon, Verdict } from "../storage/ephemeral.ts";
 import { text } from "./answer.ts";
 import { type Presented, presentedToken } from "./authenticate.ts";
 import { ClientAddress, checkOrigin, securityHeaders } from "./guard.ts";
@@ -133,7 +133,11 @@ export class ApiApp {
     const principal =
       options.access === "session" ? await this.#authenticate(presented, incoming.headers, clientIp) : undefined;
     const parameters = parseQuery(query);
-    const verdict = this.#limit(route, { clientIp, principal, token: params.token ?? parameters.get("token") ?? "" });
+    const verdict = await this.#limit(route, {
+      clientIp,
+      principal,
+      token: params.token ?? parameters.get("token") ?? "",
+    });
     if (verdict?.isAllowed === false) throw tooManyRequests(verdict);
     const request = new IncomingApiRequest({
       incoming,
@@ -192,7 +196,7 @@ export class ApiApp {
   #limit(
     route: Route,
     by: { readonly clientIp: string; readonly principal: Principal | undefined; readonly token: string },
-  ): Verdict | undefined {
+  ): Soon<Verdict> | undefined {
     const { limits } = this.#options;
     switch (route.options.tier) {
       case "global":

@@ -8,6 +8,7 @@ import { Fields } from "../../src/http/fields.ts";
 import { HostCheck } from "../../src/http/host-check.ts";
 import { ApiRouter } from "../../src/http/router.ts";
 import { createLogger } from "../../src/log.ts";
+import { MemoryEphemeral } from "../../src/storage/ephemeral-memory.ts";
 
 const ada: Principal = {
   kind: "user",
@@ -68,6 +69,7 @@ function startApp(
     },
     accounts: { isInitialized: async () => options.isInitialized ?? true },
     limits: new Limits({
+      ephemeral: new MemoryEphemeral(),
       clock: { now: () => 0 },
       environment: { profile: "default", isLocked: false, knobs: options.knobs ?? {} },
     }),

@@ -19,6 +19,7 @@ import { NetworkPolicy } from "../../src/net/policy.ts";
 import { Metrics } from "../../src/runtime/metrics.ts";
 import { Changes } from "../../src/storage/changes.ts";
 import { type Database, openDatabase } from "../../src/storage/database.ts";
+import { MemoryEphemeral } from "../../src/storage/ephemeral-memory.ts";
 import { createPostgresDatabase } from "./postgres.ts";
 
 export const silentLog = createLogger({ level: "silent", format: "text" });
@@ -104,6 +105,7 @@ export class ApiServer implements AsyncDisposable {
     const output: string[] = [];
     const changes = new Changes(database, silentLog);
     const domain = new Domain({
+      ephemeral: new MemoryEphemeral(),
       database,
       changes,
       keyring: options.keyring ?? (await randomKeyring()),

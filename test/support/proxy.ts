@@ -18,6 +18,7 @@ import { NetworkPolicy, type NetworkPolicyOptions } from "../../src/net/policy.t
 import { type ProxyListener, type ProxyOptions, startProxy } from "../../src/proxy/listener.ts";
 import { Metrics } from "../../src/runtime/metrics.ts";
 import { createServerContext, type SecureContext } from "../../src/runtime/tls.ts";
+import { MemoryEphemeral } from "../../src/storage/ephemeral-memory.ts";
 import type { TestAuthority } from "./test-authority.ts";
 
 export const testToken = "av_sess_test";
@@ -81,7 +82,7 @@ export class TestProxy implements AsyncDisposable {
       port: 0,
       scopes: vault,
       snapshots: vault,
-      budgets: new ProxyBudgets({ ...noLimits, ...setup.limits }),
+      budgets: new ProxyBudgets({ ...noLimits, ...setup.limits }, new MemoryEphemeral()),
       connections: { max: 0, maxPerAddress: 0, maxTunnelsPerToken: 0 },
       onChange: (listener) => vault.watch(listener),
       authority,

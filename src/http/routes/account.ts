@@ -132,7 +132,7 @@ function registerLogin(router: ApiRouter, { accounts, sessions, limits, cookie }
     const fields = new Fields(await request.json());
     const { email, password } = required(fields, ["email", "password"], "Email and password are required");
     // The attempt that fills the window is refused itself.
-    const verdict = limits.peekAuth(`ip:${limitKeyOf(request.clientIp)}`);
+    const verdict = await limits.peekAuth(`ip:${limitKeyOf(request.clientIp)}`);
     if (!verdict.isAllowed) throw tooManyRequests(verdict);
     const { token, expiresAt } = await accounts.login({
       email,

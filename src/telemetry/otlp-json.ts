@@ -101,14 +101,16 @@ function resourceOf(resource: Resource): object {
 
 function attributesOf(attributes: Readonly<Record<string, AttributeValue | undefined>>): object[] {
   return Object.entries(attributes).flatMap(([key, value]) =>
-    value === undefined ? [] : [{ key, value: formatValue(value) }],
+    value === undefined ? [] : [{ key, value: formatValue(key, value) }],
   );
 }
 
-function formatValue(value: AttributeValue): object {
+function formatValue(key: string, value: AttributeValue): object {
   if (typeof value === "string") return { stringValue: value };
   if (typeof value === "boolean") return { boolValue: value };
-  return Number.isSafeInteger(value) ? { intValue: String(value) } : { doubleValue: value };
+  // A duration is of one kind, also when it happens to be whole: receivers tell columns by it.
+  const isWhole = Number.isSafeInteger(value) && !key.endsWith("_ms");
+  return isWhole ? { intValue: String(value) } : { doubleValue: value };
 }
 
 /** Microseconds are as fine as the clock is. */

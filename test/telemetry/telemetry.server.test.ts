@@ -55,6 +55,11 @@ describe("telemetry", () => {
       OTEL_BSP_SCHEDULE_DELAY: "20",
       OTEL_METRICS_EXPORTER: "none",
     });
+    const attributes = { tls_ms: 0, port: 443 };
+    telemetry.tracing?.record(span({ attributes }));
+    await expect.poll(() => receiver.requests[0]?.text).toContain('"tls_ms","value":{"doubleValue":0}');
+    expect(receiver.requests[0]?.text).toContain('"port","value":{"intValue":"443"}');
+    receiver.spans.length = 0;
     const sent = Array.from({ length: 7 }, (_, at) => span({ parentSpanId: at === 0 ? "" : newSpanId() }));
     for (const one of sent) telemetry.tracing?.record(one);
     await expect.poll(() => receiver.spans.length).toBe(7);
@@ -71,7 +76,7 @@ describe("telemetry", () => {
       "deployment.environment.name": "pro,duction",
     });
     expect(receiver.spans[0]?.attributes).toEqual({ "http.response.status_code": 200, "url.path": "/user" });
-    expect(metrics.render()).toContain("agent_vault_otlp_spans_sent_total 7\n");
+    expect(metrics.render()).toContain("agent_vault_otlp_spans_sent_total 8\n");
   });
 
   it("keeps what waits within bounds, counts what is dropped, and tells the log once", async () => {

@@ -22,7 +22,7 @@ import type { Schema } from "./schema.ts";
 const notifyChannel = "agent_vault_changes";
 /** Held while migrating; any number does that is not the hash of a vault's id. */
 const migrationLock = "4706915321078542901";
-const connectTimeoutSeconds = 5;
+const connectTimeoutSeconds = 10;
 /** For queries that are still running. */
 const closeTimeoutSeconds = 5;
 const defaultMaxOpenConnections = 25;

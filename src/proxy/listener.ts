@@ -27,7 +27,7 @@ import { hostOf } from "./http1/host.ts";
 import { serializeResponseHead } from "./http1/serialize.ts";
 import { ProxyMetrics } from "./metrics.ts";
 import { OpenConnections } from "./open-connections.ts";
-import { Slab } from "./outbox.ts";
+import { Outboxes } from "./outboxes.ts";
 import { Pool } from "./pool.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
 import { RefusedTokens } from "./refused-tokens.ts";
@@ -70,7 +70,7 @@ export interface ProxyListener {
 export async function startProxy(options: ProxyOptions): Promise<ProxyListener> {
   const timeouts = Object.freeze({ ...defaultTimeouts, ...options.timeouts });
   const deadlines = new Deadlines(timeouts);
-  const slab = new Slab();
+  const outboxes = new Outboxes();
   const open = new OpenConnections({ ...options, now: () => options.clock.now() });
   const context: ProxyContext = {
     authenticator: new Authenticator(options),
@@ -80,14 +80,14 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
     metrics: new ProxyMetrics(options.metrics),
     snapshots: options.snapshots,
     refusedTokens: new RefusedTokens(),
-    pool: new Pool(options.outbound, deadlines, timeouts, slab),
+    pool: new Pool(options.outbound, deadlines, timeouts, outboxes),
     journal: options.journal,
     tracing: options.tracing,
     log: options.log,
     clock: options.clock,
     deadlines,
     timeouts,
-    slab,
+    outboxes,
     baseUrl: options.baseUrl,
     maxRequestBytes: options.maxRequestBytes,
     maxResponseBytes: options.maxResponseBytes,
@@ -183,7 +183,7 @@ class Door {
       socket.destroy();
       return;
     }
-    const { caps, deadlines, timeouts, slab } = this.#context;
+    const { caps, deadlines, timeouts, outboxes } = this.#context;
     try {
       caps.enter(clientIp);
     } catch (error) {
@@ -203,7 +203,7 @@ class Door {
         server: new PlainServer(this.#context, this.#authority, this),
         deadlines,
         timeouts,
-        slab,
+        outboxes,
       }),
     );
   }

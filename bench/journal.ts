@@ -27,12 +27,15 @@ try {
     // The first is the compiler's.
     if (round > 0) costs.push(cost);
   }
+  // What the machine itself takes away: the longest pause of a loop that does nothing.
+  const idle = longestOf(await pausesOf(() => new Promise((resolve) => setTimeout(resolve, 2_000))));
   for (let round = 0; round < rounds; round++) pauses.push(...(await pausesOf(() => writeAll(journal))));
   costs.sort((a, b) => a - b);
   pauses.sort((a, b) => a - b);
   const at = (share: number) => pauses[Math.min(pauses.length - 1, Math.floor(pauses.length * share))]?.toFixed(2);
   console.log(`${database.engine}: ${costs.map((cost) => cost.toFixed(2)).join(" ")} µs of processor time per row`);
   console.log(`pauses of the event loop, ms: p50 ${at(0.5)} p99 ${at(0.99)} p99.9 ${at(0.999)} longest ${at(1)}`);
+  console.log(`longest pause of an idle event loop, ms: ${idle.toFixed(2)}`);
   await journal.close();
   await database.close();
 } finally {
@@ -67,6 +70,10 @@ async function pausesOf(work: () => Promise<unknown>): Promise<readonly number[]
   isRunning = false;
   await watching;
   return gaps;
+}
+
+function longestOf(pauses: readonly number[]): number {
+  return pauses.reduce((longest, pause) => Math.max(longest, pause), 0);
 }
 
 function entry(index: number): JournalEntry {

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { type ConnectionConfig, parseConnections, parseMetricsToken } from "./config/connections.ts";
 import { type EgressConfig, type NetworkConfig, parseEgress, parseNetwork } from "./config/network.ts";
 import { parseSmtp, type SmtpConfig } from "./config/smtp.ts";
+import { parseTelemetry } from "./config/telemetry.ts";
 import { invalid, parseInteger, parsePort, Variables } from "./config/variables.ts";
 import type { Secret } from "./crypto/secret.ts";
 import { InvalidInput } from "./errors.ts";
@@ -15,6 +16,7 @@ import type { LogFormat, LogLevel } from "./log.ts";
 import { formatAuthority, isLoopbackHost, parseIp } from "./net/address.ts";
 import { dataDirectoryOf } from "./runtime/files.ts";
 import type { Environment } from "./runtime/process.ts";
+import type { TelemetryConfig } from "./telemetry/telemetry-config.ts";
 
 /** What `agent-vault server` was given on the command line; a flag beats its environment variable. */
 export interface ServerFlags {
@@ -75,6 +77,8 @@ export interface ServerConfig {
   readonly metricsToken: Secret | undefined;
   /** Where checkpoints of the audit log are kept besides the database. */
   readonly artifactsDirectory: string | undefined;
+  /** What is told to a receiver of OpenTelemetry; undefined for nothing. */
+  readonly telemetry: TelemetryConfig | undefined;
   readonly egress: EgressConfig;
   readonly upstreamTrust: {
     /** Added to the roots: AGENT_VAULT_UPSTREAM_CA_FILE, NODE_EXTRA_CA_CERTS. */
@@ -143,6 +147,7 @@ export function parseServerConfig(flags: ServerFlags, environment: Environment):
     connections: parseConnections(env),
     metricsToken: parseMetricsToken(env),
     artifactsDirectory: env.path("AGENT_VAULT_ARTIFACTS_DIR"),
+    telemetry: parseTelemetry(env),
     egress: parseEgress(env, environment, { host, ports: [port, proxyPort] }),
     upstreamTrust: {
       extraFiles: [env.path("AGENT_VAULT_UPSTREAM_CA_FILE"), env.path("NODE_EXTRA_CA_CERTS")].filter(

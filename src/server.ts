@@ -34,15 +34,17 @@ import type { AuthFailures } from "./proxy/authenticate.ts";
 import type { ConnectionLimits } from "./proxy/connection-caps.ts";
 import { type ProxyListener, startProxy } from "./proxy/listener.ts";
 import { listAssets, readAssetText } from "./runtime/assets.ts";
-import { buildInfo } from "./runtime/build-info.ts";
 import { openDataDirectory } from "./runtime/files.ts";
 import { Metrics } from "./runtime/metrics.ts";
 import { openFileLimit } from "./runtime/process.ts";
 import { Spool } from "./runtime/spool.ts";
 import { Stops } from "./runtime/stops.ts";
+import { observeAuthority, observeDns, observeDomain, observeProcess, startedAtMs } from "./server/metrics.ts";
 import { Artifacts } from "./storage/artifacts.ts";
 import { type Change, Changes } from "./storage/changes.ts";
 import { type Database, openDatabase } from "./storage/database.ts";
+import { MemoryEphemeral } from "./storage/ephemeral-memory.ts";
+import { Telemetry } from "./telemetry/telemetry.ts";
 
 export interface ServerOptions {
   readonly config: ServerConfig;
@@ -90,12 +92,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       if (network.endsWith("/0")) log.warn("a network allowlist opens every address", { network });
     }
     const resolve = dnsServers.length === 0 ? resolveWithSystem : resolveWithServers(dnsServers);
+    const dns = new DnsCache({ resolve });
     const outbound = new Outbound({
       policy,
       trust: trust.context,
       contextFor: (identity) => trust.contextFor(identity),
       egress,
-      dns: new DnsCache({ resolve }),
+      dns,
       networkOf: (vaultId) => networkOf(domain.snapshots, vaultId),
     });
     const database = await openDatabase(databaseOptions(config.database), log);
@@ -112,6 +115,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       outbound,
       baseUrl: config.baseUrl,
       limits: config.rateLimit,
+      ephemeral: new MemoryEphemeral(),
       allowsInternalNames: config.isDevMode,
       journalSpool: await openJournalSpool({ database, config, log }),
       mayOpenNetwork: (network) => policy.mayOpen(network),
@@ -136,7 +140,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     stops.push(() => retention.stop(), { withinMs: quitWithinMs });
 
     const metrics = new Metrics();
-    observe(metrics, domain);
+    stops.push(observeProcess(metrics));
+    observeDomain(metrics, domain);
+    observeDns(metrics, dns);
+    const telemetry = startTelemetry(options, metrics);
+    stops.push(() => telemetry?.close());
     let proxy: ProxyListener | undefined;
     let rootPem = "";
     const api = await startApi(
@@ -164,7 +172,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       try {
         const authority = await openAuthority({ database, keyring, clock, config });
         rootPem = authority.rootPem;
-        metrics.add("counter", "agent_vault_leaf_mints_total", "Certificates made.", () => authority.minted);
+        observeAuthority(metrics, authority);
         proxy = await startProxy({
           host: config.host,
           port: config.proxyPort,
@@ -175,6 +183,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           connections: connectionLimits(config, log),
           authority,
           journal: domain.journal,
+          tracing: telemetry?.tracing,
           outbound,
           metrics,
           log,
@@ -270,18 +279,12 @@ export function secretOf(text: string): Secret {
   return new Secret(text);
 }
 
-/** What the server as a whole counts. */
-function observe(metrics: Metrics, { limits, journal }: Domain): void {
-  metrics.add("gauge", "agent_vault_build_info", "1, with the version that runs.", () => [
-    { labels: { version: buildInfo.version, commit: buildInfo.commit }, value: 1 },
-  ]);
-  const startedAtSeconds = Math.round(Date.now() / 1000 - process.uptime());
-  metrics.add("gauge", "process_start_time_seconds", "Since the epoch.", () => startedAtSeconds);
-  metrics.add("gauge", "process_resident_memory_bytes", "Memory in use.", () => process.memoryUsage.rss());
-  metrics.add("counter", "agent_vault_limit_denials_total", "Requests of agents above a limit.", () =>
-    Object.entries(limits.proxy.denials).map(([limit, value]) => ({ labels: { limit }, value })),
-  );
-  metrics.add("gauge", "agent_vault_journal_waiting", "Entries not written yet.", () => journal.waiting);
+/** Undefined where nothing is told to anybody. */
+function startTelemetry({ config, log }: ServerOptions, metrics: Metrics): Telemetry | undefined {
+  if (config.telemetry === undefined) return undefined;
+  const { traces, metrics: told } = config.telemetry;
+  log.info("telemetry is told", { traces: traces?.target.url.host, metrics: told?.target.url.host });
+  return new Telemetry({ config: config.telemetry, metrics, log, startMs: startedAtMs() });
 }
 
 /** Descriptors for the database, the API, logs, and whatever a library opens for a moment. */
@@ -300,11 +303,11 @@ function connectionLimits({ connections }: ServerConfig, log: Logger): Connectio
 /** Wrong tokens at the proxy, with the settings of the window for wrong passwords at the API (spec of the proxy, section 9.1). */
 function authFailuresOf({ limits }: Domain): AuthFailures {
   return {
-    check: (ip) => {
-      const verdict = limits.peekAuth(`mitm:${limitKeyOf(ip)}`);
+    check: async (ip) => {
+      const verdict = await limits.peekAuth(`mitm:${limitKeyOf(ip)}`);
       return verdict.isAllowed ? undefined : verdict.retryAfterSeconds;
     },
-    record: (ip) => void limits.recordAuth(`mitm:${limitKeyOf(ip)}`),
+    record: async (ip) => void (await limits.recordAuth(`mitm:${limitKeyOf(ip)}`)),
   };
 }
 

@@ -8,6 +8,7 @@ const layers: readonly (readonly string[])[] = [
   ["runtime"],
   ["net"],
   ["crypto"],
+  ["telemetry"],
   ["storage"],
   ["config"],
   ["domain"],

@@ -328,6 +328,8 @@ export interface InstanceSettings {
 
 /** Which requests of the log; all conditions together. Times are RFC 3339. */
 export interface LogFilter {
+  /** `tunnel` for tunnels that have ended. */
+  readonly ingress?: string | undefined;
   readonly service?: string | undefined;
   readonly status_bucket?: string | undefined;
   readonly method?: string | undefined;
@@ -352,6 +354,12 @@ export interface LogRow {
   readonly credential_keys: readonly string[] | null;
   readonly status: number;
   readonly latency_ms: number;
+  readonly upstream_ms?: number | null;
+  readonly queue_ms?: number;
+  readonly dns_ms?: number | null;
+  readonly connect_ms?: number | null;
+  readonly tls_ms?: number | null;
+  readonly upstream_reused?: boolean | null;
   readonly error_code: string;
   readonly actor_type: string;
   readonly actor_id: string;

@@ -75,6 +75,11 @@ export class Authority {
   /** Leaves made since the start. */
   minted = 0;
 
+  /** When the root certificate ends. */
+  get rootEndsAtMs(): number {
+    return this.#root.certificate.notAfter.getTime();
+  }
+
   /** The root certificate, as agents must trust it. */
   get rootPem(): string {
     return this.#root.pem;

@@ -62,7 +62,11 @@ export class DiscoveryTally {
 /** The longest name that DNS has (RFC 1035, section 2.3.4). */
 const maxHostCharacters = 255;
 
+/** Of a token that was refused: what somebody without access asked for is no wish of this vault. */
+const refusedTokens: ReadonlySet<string> = new Set(["forbidden", "grant_revoked"]);
+
 /** No service covered it, and it did not work. */
 function isDiscovery({ matchedService, host, errorCode, status }: JournalEntry): boolean {
+  if (refusedTokens.has(errorCode)) return false;
   return matchedService === "" && host !== "" && (errorCode === "no_match" || status === 401 || status === 403);
 }

@@ -6,6 +6,7 @@ import type { Spool } from "../runtime/spool.ts";
 import type { Artifacts } from "../storage/artifacts.ts";
 import type { Changes } from "../storage/changes.ts";
 import type { Database } from "../storage/database.ts";
+import type { Ephemeral } from "../storage/ephemeral.ts";
 import { Access } from "./actors/access.ts";
 import { Accounts } from "./actors/account.ts";
 import { Agents } from "./actors/agent.ts";
@@ -65,6 +66,8 @@ export interface DomainOptions {
   /** Where people reach the API: links in invitations, the way back from OAuth providers. */
   readonly baseUrl: string;
   readonly limits: LimitEnvironment;
+  /** Where limits count. */
+  readonly ephemeral: Ephemeral;
   /** AGENT_VAULT_DEV_MODE. */
   readonly allowsInternalNames: boolean;
   /** May a vault open this network for itself? None, unless it is said otherwise. */
@@ -123,7 +126,7 @@ export class Domain {
     const kept = options.artifacts && new KeptCheckpoints(options.artifacts);
     this.checkpoints = new Checkpoints({ database, keyring, clock, log, kept });
     this.auditExport = new AuditExport({ database, changes, audit, checkpoints: this.checkpoints });
-    this.limits = new Limits({ clock, environment: options.limits });
+    this.limits = new Limits({ clock, environment: options.limits, ephemeral: options.ephemeral });
     this.settings = new Settings({ database, changes, clock, audit });
     this.mail = new Mail({ transport: options.mailTransport, output: options.output, log });
     this.access = new Access({ database });

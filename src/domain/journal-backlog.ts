@@ -15,6 +15,8 @@ export class JournalBacklog {
   /** Arrived entries; those before `#taken` are somebody else's. */
   #entries: JournalEntry[] = [];
   #taken = 0;
+  /** Requests that were counted in the entry of another, since the start. */
+  coalesced = 0;
   #coalesced = new Map<string, { readonly entry: JournalEntry; count: number }>();
 
   constructor(options: { readonly maxEntries: number; readonly onCoalescing: () => void }) {
@@ -66,6 +68,7 @@ export class JournalBacklog {
     const kind = `${entry.vaultId}\n${entry.sessionId}\n${entry.host}\n${entry.matchedService}\n${entry.status}\n${entry.errorCode}\n${entry.scrubbed?.found.join() ?? ""}`;
     const known = this.#coalesced.get(kind) ?? this.#coalesced.get(otherKinds);
     if (known !== undefined) {
+      this.coalesced++;
       known.count++;
       return;
     }

@@ -38,6 +38,7 @@ const columns = [
   "auth_scheme",
   "auth_header",
   "client_ip",
+  "protocol",
   "created_at",
 ] as const satisfies readonly (keyof Schema["request_contexts"])[];
 
@@ -108,6 +109,8 @@ function isSame(one: JournalEntry, other: JournalEntry): boolean {
     one.authScheme === other.authScheme &&
     one.authHeader === other.authHeader &&
     one.clientIp === other.clientIp &&
+    one.ingress === other.ingress &&
+    one.protocol === other.protocol &&
     isSameList(one.credentialKeys, other.credentialKeys)
   );
 }
@@ -122,7 +125,7 @@ function toRow({ id, entry }: Known, nowMs: number): readonly (string | number)[
     entry.actorType,
     entry.actorId,
     entry.sessionId,
-    "mitm",
+    entry.ingress ?? "mitm",
     entry.method.slice(0, maxMethodCharacters),
     entry.scheme,
     entry.host,
@@ -132,6 +135,7 @@ function toRow({ id, entry }: Known, nowMs: number): readonly (string | number)[
     entry.authScheme,
     entry.authHeader,
     entry.clientIp,
+    entry.protocol ?? "http/1.1",
     new Date(nowMs).toISOString(),
   ];
 }

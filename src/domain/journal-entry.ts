@@ -21,6 +21,10 @@ export interface JournalEntry {
   readonly authScheme: string;
   readonly authHeader: string;
   readonly clientIp: string;
+  /** Undefined for `mitm`, which nearly all are; `tunnel` is a tunnel that has ended. */
+  readonly ingress?: "tunnel" | undefined;
+  /** That the agent spoke; undefined for `http/1.1`. */
+  readonly protocol?: "http/1.0" | "h2" | undefined;
   readonly bytesIn: number;
   readonly bytesOut: number;
   readonly startedAtMs: number;
@@ -29,6 +33,29 @@ export interface JournalEntry {
   readonly upstreamMs: number | null;
   /** Present when the answer held a value that went out with the request, or could not be searched. */
   readonly scrubbed?: ScrubFinding | undefined;
+  /** What most requests do not have to tell. */
+  readonly details?: EntryDetails | undefined;
+}
+
+export interface EntryDetails {
+  /** How long it waited for a place within the limits of its token. */
+  readonly queueMs?: number;
+  /** The connection to the upstream that was opened for it. */
+  readonly dial?: DialDetails;
+  /** It went out on a connection that was there already, and no answer came: with an answer that goes without saying. */
+  readonly isUnanswered?: true;
+  /** It was sent a second time, because the first connection had gone. */
+  readonly isRetried?: true;
+}
+
+/** What it took to open a connection; 0 for what was not needed. */
+export interface DialDetails {
+  readonly dnsMs: number;
+  /** With an egress proxy: until it had opened the tunnel. */
+  readonly connectMs: number;
+  readonly tlsMs: number;
+  /** The address of the other end; empty where an egress proxy chose it. */
+  readonly address: string;
 }
 
 export interface ScrubFinding {

@@ -2,11 +2,11 @@
 import type { SelectQueryBuilder } from "kysely";
 import type { Database } from "../storage/database.ts";
 import type { Schema } from "../storage/schema.ts";
-import type { ScrubFinding } from "./journal-entry.ts";
-import { parseFlags } from "./journal-rows.ts";
+import { type ParsedFlags, parseFlags } from "./journal-rows.ts";
 
 /** Which rows; all of them together. */
 export interface JournalFilter {
+  /** Undefined: all but `tunnel`, which says nothing that the requests inside of a tunnel do not say. */
   readonly ingress?: string | undefined;
   readonly service?: string | undefined;
   readonly statusBucket?: StatusBucket | undefined;
@@ -44,13 +44,16 @@ export interface JournalSpan extends JournalFilter {
 export const statusBuckets = ["2xx", "3xx", "4xx", "5xx", "err"] as const;
 export type StatusBucket = (typeof statusBuckets)[number];
 
-export interface JournalRow {
+/** `count`: how many requests the row stands for, more than 1 when the journal could not keep up. */
+export interface JournalRow extends ParsedFlags {
   readonly id: number;
   readonly requestId: string;
   readonly ingress: string;
   readonly method: string;
   readonly scheme: string;
   readonly host: string;
+  /** That the agent spoke. */
+  readonly protocol: string;
   readonly path: string;
   readonly matchedService: string;
   readonly credentialKeys: readonly string[];
@@ -65,10 +68,6 @@ export interface JournalRow {
   /** E-mail address or agent name; undefined when the actor is gone. */
   readonly actorName: string | undefined;
   readonly sessionId: string;
-  /** How many requests the row stands for: more than 1 when the journal could not keep up. */
-  readonly count: number;
-  /** Undefined when nothing was found in the answer, and all of it was looked at. */
-  readonly scrubbed: ScrubFinding | undefined;
   readonly createdAt: string;
 }
 
@@ -105,7 +104,7 @@ export async function latestJournalId({ db }: Database, vaultId: string): Promis
 }
 
 /**
- * Rows that one statement looks at when it has to filter them. No index helps a filter, and on SQLite a statement holds up
+ * Rows that one statement looks at; it always has to filter them. No index helps a filter, and on SQLite a statement holds up
  * everything else: a filter that matches nothing in a journal without bound must not cost more than a few milliseconds at
  * a time.
  */
@@ -115,7 +114,7 @@ async function readBackwards(database: Database, vaultId: string, query: Journal
   const rows: JournalRow[] = [];
   let before = query.before ?? Number.MAX_SAFE_INTEGER;
   for (;;) {
-    const oldest = isFiltered(query) ? await edgeOfWindow(database, vaultId, { before }) : undefined;
+    const oldest = await edgeOfWindow(database, vaultId, { before });
     let select = rowsOf(database, vaultId, query).where("log.id", "<", before).orderBy("log.id", "desc");
     if (oldest !== undefined) select = select.where("log.id", ">=", oldest);
     rows.push(...(await select.limit(query.limit - rows.length).execute()).map(toRow));
@@ -137,7 +136,7 @@ export async function readJournal(
   const upTo = query.upTo ?? Number.MAX_SAFE_INTEGER;
   let after = query.after;
   for (;;) {
-    const newest = isFiltered(query) ? await edgeOfWindow(database, vaultId, { after }) : undefined;
+    const newest = await edgeOfWindow(database, vaultId, { after });
     const select = rowsOf(database, vaultId, query)
       .where("log.id", ">", after)
       .where("log.id", "<=", Math.min(upTo, newest ?? upTo))
@@ -147,10 +146,6 @@ export async function readJournal(
     if (newest === undefined || newest >= upTo) return { rows, next: query.upTo ?? rows.at(-1)?.id ?? after };
     after = newest;
   }
-}
-
-function isFiltered({ limit, before, after, upTo, ...filter }: JournalQuery & { readonly upTo?: unknown }): boolean {
-  return Object.values(filter).some((value) => value !== undefined);
 }
 
 /** The id at the far end of the next window; undefined when what is left fits into one. */
@@ -197,6 +192,7 @@ function applyFilter<O>(
     "log.error_code": filter.errorCode,
     "log.request_id": filter.requestId,
   } as const;
+  if (filter.ingress === undefined) select = select.where("log.ingress", "<>", "tunnel");
   for (const [column, value] of Object.entries(equal)) {
     if (value !== undefined) select = select.where(column as keyof typeof equal, "=", value);
   }
@@ -241,6 +237,7 @@ function toRow(row: SelectedRow): JournalRow {
     method: row.method,
     scheme: row.scheme,
     host: row.host,
+    protocol: row.protocol,
     path: row.path,
     matchedService: row.matched_service,
     credentialKeys: JSON.parse(row.credential_keys) as string[],

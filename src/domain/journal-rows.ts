@@ -2,7 +2,7 @@
 import type { Database } from "../storage/database.ts";
 import type { Schema } from "../storage/schema.ts";
 import type { JournalContexts } from "./journal-contexts.ts";
-import type { JournalEntry, ScrubFinding } from "./journal-entry.ts";
+import type { DialDetails, EntryDetails, JournalEntry, ScrubFinding } from "./journal-entry.ts";
 import { type CredentialKey, type ScrubMode, scrubModes } from "./services/service.ts";
 
 /** An entry, and how many requests it stands for. */
@@ -54,7 +54,7 @@ function toRow({ entry, count }: Counted, contextId: number, times: TimeTexts): 
     Math.round(entry.bytesOut),
     Math.round(entry.latencyMs),
     entry.upstreamMs === null ? null : Math.round(entry.upstreamMs),
-    formatFlags(count, entry.scrubbed),
+    formatFlags(count, entry),
     times.of(entry.startedAtMs),
   ];
 }
@@ -64,12 +64,17 @@ interface Flags {
   /** How many requests the row stands for. */
   readonly coalesced?: number;
   readonly scrub?: { readonly mode: ScrubMode; readonly found: readonly CredentialKey[]; readonly blind?: true };
+  readonly queue?: number;
+  readonly dial?: DialDetails;
+  readonly unanswered?: true;
+  readonly retried?: true;
 }
 
-function formatFlags(count: number, scrubbed: ScrubFinding | undefined): string | null {
-  if (count === 1 && scrubbed === undefined) return null;
+function formatFlags(count: number, { scrubbed, details }: JournalEntry): string | null {
+  if (count === 1 && scrubbed === undefined && details === undefined) return null;
   const flags: Flags = {
     ...(count > 1 && { coalesced: count }),
+    ...(details && formatDetails(details)),
     ...(scrubbed && {
       scrub: { mode: scrubbed.mode, found: scrubbed.found, ...(scrubbed.isBlind && { blind: true as const }) },
     }),
@@ -77,11 +82,37 @@ function formatFlags(count: number, scrubbed: ScrubFinding | undefined): string 
   return JSON.stringify(flags);
 }
 
+function formatDetails({ queueMs, dial, isUnanswered, isRetried }: EntryDetails): Partial<Flags> {
+  return {
+    ...(queueMs !== undefined && { queue: Math.round(queueMs) }),
+    ...(dial && {
+      dial: {
+        dnsMs: Math.round(dial.dnsMs),
+        connectMs: Math.round(dial.connectMs),
+        tlsMs: Math.round(dial.tlsMs),
+        address: dial.address,
+      },
+    }),
+    ...(isUnanswered && { unanswered: true as const }),
+    ...(isRetried && { retried: true as const }),
+  };
+}
+
+export interface ParsedFlags {
+  readonly count: number;
+  readonly scrubbed: ScrubFinding | undefined;
+  readonly queueMs: number;
+  readonly dial: DialDetails | undefined;
+  readonly isUnanswered: boolean;
+  readonly isRetried: boolean;
+}
+
 /** @param text as `insertEntries` wrote it. */
-export function parseFlags(text: string): { readonly count: number; readonly scrubbed: ScrubFinding | undefined } {
-  const { coalesced, scrub } = JSON.parse(text) as Flags;
+export function parseFlags(text: string): ParsedFlags {
+  const { coalesced, scrub, queue = 0, dial, unanswered, retried } = JSON.parse(text) as Flags;
   const scrubbed = scrub && { mode: scrub.mode, found: scrub.found, isBlind: scrub.blind === true };
-  return { count: coalesced ?? 1, scrubbed };
+  const count = coalesced ?? 1;
+  return { count, scrubbed, queueMs: queue, dial, isUnanswered: unanswered === true, isRetried: retried === true };
 }
 
 /** Many requests arrive in one millisecond, and spelling a time costs more than the rest of a row. */
@@ -174,7 +205,7 @@ export function parseSpooled(line: string): Spooled | undefined {
   }
   if (typeof value !== "object" || value === null) return undefined;
   const fields = value as Readonly<Record<string, unknown>>;
-  const { credentialKeys, upstreamMs, scrubbed, count = 1, isUncertain = false } = fields;
+  const { credentialKeys, upstreamMs, scrubbed, details, count = 1, isUncertain = false } = fields;
   const isEntry =
     texts.every((name) => typeof fields[name] === "string") &&
     numbers.every((name) => Number.isFinite(fields[name])) &&
@@ -182,6 +213,9 @@ export function parseSpooled(line: string): Spooled | undefined {
     (upstreamMs === null || Number.isFinite(upstreamMs)) &&
     isTexts(credentialKeys) &&
     (scrubbed === undefined || isFinding(scrubbed)) &&
+    (details === undefined || isDetails(details)) &&
+    (fields.ingress === undefined || fields.ingress === "tunnel") &&
+    (fields.protocol === undefined || fields.protocol === "http/1.0" || fields.protocol === "h2") &&
     Number.isInteger(count);
   // Every field that the type has was looked at.
   return isEntry
@@ -191,6 +225,24 @@ export function parseSpooled(line: string): Spooled | undefined {
 
 function isTexts(value: unknown): boolean {
   return Array.isArray(value) && value.every((text) => typeof text === "string");
+}
+
+function isDetails(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const { queueMs, dial, isUnanswered, isRetried } = value as Readonly<Record<string, unknown>>;
+  const isFlag = (flag: unknown) => flag === undefined || flag === true;
+  return (
+    (queueMs === undefined || Number.isFinite(queueMs)) &&
+    (dial === undefined || isDial(dial)) &&
+    isFlag(isUnanswered) &&
+    isFlag(isRetried)
+  );
+}
+
+function isDial(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const { dnsMs, connectMs, tlsMs, address } = value as Readonly<Record<string, unknown>>;
+  return [dnsMs, connectMs, tlsMs].every(Number.isFinite) && typeof address === "string";
 }
 
 function isFinding(value: unknown): boolean {

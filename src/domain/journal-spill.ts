@@ -26,6 +26,10 @@ export class JournalSpill {
     this.#isFirstUncertain = !spool.isEmpty;
   }
 
+  get bytes(): number {
+    return this.#spool.bytes;
+  }
+
   get isEmpty(): boolean {
     return this.#spool.isEmpty;
   }

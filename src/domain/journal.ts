@@ -69,6 +69,8 @@ export class Journal implements JournalSink {
   readonly #answerWithinMs: number;
   readonly #backlog: JournalBacklog;
   readonly #contexts: JournalContexts;
+  /** Entries since the start: in the database, through the file, refused by the database for what they hold. */
+  readonly stats = { written: 0, spilled: 0, refused: 0 };
   readonly #watchers = new Set<JournalWatcher>();
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> | undefined;
@@ -112,6 +114,21 @@ export class Journal implements JournalSink {
   /** Entries that wait in memory. */
   get waiting(): number {
     return this.#backlog.size;
+  }
+
+  /** Bytes that wait in the file. */
+  get spillBytes(): number {
+    return this.#spill?.bytes ?? 0;
+  }
+
+  /** Requests that are counted in the row of another, since the start. */
+  get coalesced(): number {
+    return this.#backlog.coalesced;
+  }
+
+  /** The database did not take the last batch. */
+  get isAway(): boolean {
+    return this.#isAway;
   }
 
   /** What is written so far, which trails the requests by a quarter of a second. */
@@ -178,7 +195,11 @@ export class Journal implements JournalSink {
 
   /** @returns how many requests are lost. */
   #keep(entries: readonly Counted[], options: { readonly isUncertain: boolean }): number {
-    if (entries.length === 0 || this.#spill?.append(entries, options)) return 0;
+    if (entries.length === 0) return 0;
+    if (this.#spill?.append(entries, options)) {
+      this.stats.spilled += entries.length;
+      return 0;
+    }
     return requestsOf(entries);
   }
 
@@ -249,7 +270,10 @@ export class Journal implements JournalSink {
   #spillWaiting(max: number): void {
     for (let moved = 0; moved < max && this.#backlog.size > 0 && this.#spill !== undefined; moved += batchRows) {
       const batch = this.#backlog.take(batchRows);
-      if (this.#spill.append(batch, { isUncertain: false })) continue;
+      if (this.#spill.append(batch, { isUncertain: false })) {
+        this.stats.spilled += batch.length;
+        continue;
+      }
       this.#backlog.putBack(batch);
       return;
     }
@@ -269,6 +293,7 @@ export class Journal implements JournalSink {
     }
     if (this.#isAway) this.#log.info("the journal is written to the database again");
     this.#isAway = false;
+    this.stats.written += batch.length;
     await this.#tally(batch);
     const vaultIds = this.#watchers.size > 0 ? new Set(batch.map(({ entry }) => entry.vaultId)) : undefined;
     if (vaultIds !== undefined) for (const watcher of this.#watchers) watcher(vaultIds);
@@ -302,6 +327,8 @@ export class Journal implements JournalSink {
           this.#noteAway(error);
           return false;
         }
+        this.stats.refused++;
+        this.stats.written--;
         const { requestId } = counted.entry;
         this.#log.warn("journal entry refused by the database", { requestId, error: messageOf(error) });
       }

@@ -8,10 +8,11 @@ import { randomHex, tokenDigest } from "../crypto/token.ts";
 import type { Principal } from "../domain/actors/principal.ts";
 import type { Caller } from "../domain/actors/session.ts";
 import { type Limits, TooManyRequests, tooManyRequests } from "../domain/limits/tiers.ts";
-import type { Verdict } from "../domain/limits/window.ts";
 import { messageOf, TooLarge, Unauthenticated, Unavailable } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { limitKeyOf } from "../net/address.ts";
+import { CounterSet } from "../runtime/metrics.ts";
+import type { Soon, Verdict } from "../storage/ephemeral.ts";
 import { text } from "./answer.ts";
 import { type Presented, presentedToken } from "./authenticate.ts";
 import { ClientAddress, checkOrigin, securityHeaders } from "./guard.ts";
@@ -57,6 +58,8 @@ export class ApiApp {
   readonly #options: AppOptions;
   readonly #clientAddress: ClientAddress;
   readonly #securityHeaders: Readonly<Record<string, string>>;
+  /** Requests answered since the start, by class of status. */
+  readonly answered = new CounterSet("status");
 
   constructor(options: AppOptions) {
     this.#options = options;
@@ -76,6 +79,7 @@ export class ApiApp {
       return text("400 Bad Request", { status: 400, headers: { connection: "close" } });
     }
     const response = await this.#route(incoming, path, query).catch((error: unknown) => this.#refuse(incoming, error));
+    this.answered.raise(`${Math.trunc(response.status / 100)}xx`);
     for (const [name, value] of Object.entries(this.#securityHeaders)) {
       // A page that brings a policy of its own brings a stricter one.
       if (!response.headers.has(name)) response.headers.set(name, value);
@@ -130,7 +134,11 @@ export class ApiApp {
     const principal =
       contract.access === "session" ? await this.#authenticate(presented, incoming.headers, clientIp) : undefined;
     const parameters = parseQuery(query);
-    const verdict = this.#limit(route, { clientIp, principal, token: params.token ?? parameters.get("token") ?? "" });
+    const verdict = await this.#limit(route, {
+      clientIp,
+      principal,
+      token: params.token ?? parameters.get("token") ?? "",
+    });
     if (verdict?.isAllowed === false) throw tooManyRequests(verdict);
     const request = new IncomingApiRequest({
       incoming,
@@ -190,7 +198,7 @@ export class ApiApp {
   #limit(
     route: Route,
     by: { readonly clientIp: string; readonly principal: Principal | undefined; readonly token: string },
-  ): Verdict | undefined {
+  ): Soon<Verdict> | undefined {
     const { limits } = this.#options;
     switch (route.contract.tier) {
       case "global":

@@ -91,7 +91,7 @@ export function buildApi({
   registerJournalRoutes(router, domain);
   registerCatalogRoutes(router, { catalog, skill });
   registerReferenceRoutes(router);
-  return new ApiApp({
+  const app = new ApiApp({
     router,
     sessions: domain.sessions,
     accounts: domain.accounts,
@@ -101,4 +101,6 @@ export function buildApi({
     hostCheck: new HostCheck({ boundHost: config.host, baseUrl, trustedProxies: config.trustedProxies }),
     log,
   });
+  metrics.add("counter", "agent_vault_api_requests_total", "Requests to the API.", () => app.answered.samples());
+  return app;
 }

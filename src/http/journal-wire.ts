@@ -62,6 +62,7 @@ export function formatJournalRow(row: JournalRow): object {
     ingress: row.ingress,
     method: row.method,
     scheme: row.scheme,
+    protocol: row.protocol,
     host: row.host,
     path: row.path,
     matched_service: row.matchedService,
@@ -69,6 +70,7 @@ export function formatJournalRow(row: JournalRow): object {
     status: row.status,
     latency_ms: row.latencyMs,
     upstream_ms: row.upstreamMs,
+    ...formatWay(row),
     bytes_in: row.bytesIn,
     bytes_out: row.bytesOut,
     error_code: row.errorCode,
@@ -79,6 +81,22 @@ export function formatJournalRow(row: JournalRow): object {
     ...(row.count > 1 && { request_count: row.count }),
     ...(row.scrubbed && { scrub: formatFinding(row.scrubbed) }),
     created_at: wireTime(row.createdAt),
+  };
+}
+
+/** How the request came to the upstream: null for all of it where it never did. */
+function formatWay(row: JournalRow): object {
+  const { dial, queueMs, isRetried } = row;
+  const isReused = dial === undefined && (row.upstreamMs !== null || row.isUnanswered);
+  const spent = (ms: number | undefined) => ms ?? (isReused ? 0 : null);
+  return {
+    queue_ms: queueMs,
+    dns_ms: spent(dial?.dnsMs),
+    connect_ms: spent(dial?.connectMs),
+    tls_ms: spent(dial?.tlsMs),
+    upstream_reused: dial === undefined && !isReused ? null : isReused,
+    upstream_address: dial?.address || null,
+    ...(isRetried && { retried: true }),
   };
 }
 
@@ -112,6 +130,12 @@ const csvColumns: readonly (readonly [title: string, value: (row: JournalRow) =>
   ["bytes_out", (row) => row.bytesOut],
   ["latency_ms", (row) => row.latencyMs],
   ["upstream_ms", (row) => row.upstreamMs],
+  ["protocol", (row) => row.protocol],
+  ["queue_ms", (row) => row.queueMs],
+  ["dns_ms", (row) => row.dial?.dnsMs ?? null],
+  ["connect_ms", (row) => row.dial?.connectMs ?? null],
+  ["tls_ms", (row) => row.dial?.tlsMs ?? null],
+  ["upstream_address", (row) => row.dial?.address ?? ""],
 ];
 
 export const csvHead = `${csvColumns.map(([title]) => title).join(",")}\r\n`;

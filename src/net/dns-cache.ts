@@ -1,3 +1,4 @@
+import { CounterSet } from "../runtime/metrics.ts";
 import type { ResolveName } from "./dns.ts";
 
 /** Addresses of names, remembered for as long as they hold. Whoever uses one checks it anew: nothing here is a permission. */
@@ -30,6 +31,8 @@ export class DnsCache {
   readonly #negativeMs: number;
   readonly #maxNames: number;
   readonly #known = new Map<string, Known>();
+  /** What came of asking, since the start; names that were remembered are not asked for. */
+  readonly lookups = new CounterSet("result");
   readonly #flights = new Map<string, Promise<readonly string[]>>();
 
   constructor(options: DnsCacheOptions) {
@@ -69,7 +72,11 @@ export class DnsCache {
   }
 
   async #ask(host: string): Promise<readonly string[]> {
-    const { addresses, ttlMs } = await this.#resolve(host);
+    const { addresses, ttlMs } = await this.#resolve(host).catch((error: unknown) => {
+      this.lookups.raise("failed");
+      throw error;
+    });
+    this.lookups.raise(addresses.length > 0 ? "found" : "no_address");
     this.#known.delete(host);
     this.#known.set(host, { addresses, goodUntilMs: this.#now() + this.#lifetimeMs(addresses, ttlMs) });
     // The map keeps the order of the answers: the first is the oldest.

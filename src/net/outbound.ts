@@ -50,6 +50,8 @@ export interface DialTimings {
   /** With an egress proxy: until it had opened the tunnel. */
   readonly connectMs: number;
   readonly tlsMs: number;
+  /** Of the other end; empty where an egress proxy chose it. */
+  readonly address: string;
 }
 
 /** Why a connection is allowed. */
@@ -185,9 +187,11 @@ export class Outbound {
     const socket = await (route
       ? this.#openTunnel(route, target, addresses)
       : this.#dial(target, addresses, network?.networks));
-    timings.set(socket, { dnsMs: resolvedAt - startedAt, connectMs: performance.now() - resolvedAt, tlsMs: 0 });
+    const address = route ? "" : (socket.remoteAddress ?? "");
+    const connectMs = performance.now() - resolvedAt;
+    timings.set(socket, { dnsMs: resolvedAt - startedAt, connectMs, tlsMs: 0, address });
     // Through a tunnel we do not see where it ends: all that was checked counts. A direct socket has one end.
-    return { socket, addresses: route ? addresses : [socket.remoteAddress ?? ""], network, recheck };
+    return { socket, addresses: route ? addresses : [address], network, recheck };
   }
 
   /** One bad answer refuses the name: it is either under attack or misconfigured. */

@@ -1,6 +1,7 @@
 import type { ScopeLease, ScopeResolver } from "../domain/actors/scope.ts";
 import { RateLimited, Unauthenticated } from "../errors.ts";
 import { isLoopback, parseIp } from "../net/address.ts";
+import type { Soon } from "../storage/ephemeral.ts";
 
 /** Who is behind a connection: `Proxy-Authorization` to a scope (spec of the proxy, sections 7 to 9). */
 
@@ -12,8 +13,8 @@ export interface ProxyCredentials {
 /** Counts the wrong tokens of an address. Loopback is never asked about: containers arrive from there through a relay. */
 export interface AuthFailures {
   /** Seconds to wait, when there were too many. */
-  check(ip: string): number | undefined;
-  record(ip: string): void;
+  check(ip: string): Soon<number | undefined>;
+  record(ip: string): Soon<void>;
 }
 
 /** The value of `Proxy-Authorization`; undefined for anything that is no token. */
@@ -55,7 +56,7 @@ export class Authenticator {
    */
   async authenticate(value: string | undefined, clientIp: string): Promise<ScopeLease> {
     const failures = this.#countsFor(clientIp);
-    const retryAfterSeconds = failures?.check(clientIp);
+    const retryAfterSeconds = await failures?.check(clientIp);
     if (retryAfterSeconds !== undefined) {
       throw new RateLimited("too_many_requests", "Too many wrong tokens came from this address", { retryAfterSeconds });
     }
@@ -70,7 +71,7 @@ export class Authenticator {
       if (credentials) return await this.#scopes.resolve(credentials.token, credentials.vaultHint);
       throw new Unauthenticated("invalid_token", "Proxy-Authorization must be Bearer <token> or Basic <token>:<vault>");
     } catch (error) {
-      if (error instanceof Unauthenticated) failures?.record(clientIp);
+      if (error instanceof Unauthenticated) await failures?.record(clientIp);
       throw error;
     }
   }

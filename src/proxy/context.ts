@@ -2,6 +2,7 @@ import type { Clock } from "../domain/clock.ts";
 import type { JournalSink } from "../domain/journal-entry.ts";
 import type { SnapshotSource } from "../domain/vaults/snapshot.ts";
 import type { Logger } from "../log.ts";
+import type { Tracing } from "../telemetry/telemetry.ts";
 import type { Admissions } from "./admission.ts";
 import type { Authenticator } from "./authenticate.ts";
 import type { ConnectionCaps } from "./connection-caps.ts";
@@ -10,6 +11,7 @@ import type { ProxyMetrics } from "./metrics.ts";
 import type { OpenConnections } from "./open-connections.ts";
 import type { Outboxes } from "./outboxes.ts";
 import type { Pool } from "./pool.ts";
+import type { RefusedTokens } from "./refused-tokens.ts";
 
 /** What every exchange of a proxy works with. */
 export interface ProxyContext {
@@ -20,7 +22,10 @@ export interface ProxyContext {
   readonly metrics: ProxyMetrics;
   readonly snapshots: SnapshotSource;
   readonly pool: Pool;
+  readonly refusedTokens: RefusedTokens;
   readonly journal: JournalSink;
+  /** Undefined where no traces are told. */
+  readonly tracing: Tracing | undefined;
   readonly log: Logger;
   readonly clock: Clock;
   readonly deadlines: Deadlines;

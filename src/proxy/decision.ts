@@ -30,6 +30,8 @@ export class Decision {
   plan: Plan | undefined;
   treatment = untouched;
   origin: RouteOrigin | undefined;
+  /** How long it waited for its place. */
+  queueMs = 0;
   readonly #context: ProxyContext;
   readonly #inbound: Inbound;
   readonly #nowMs: number;
@@ -80,12 +82,22 @@ export class Decision {
     }
     const { lease, admission } = this;
     if (!lease.isCurrent(clock.now())) await lease.renew();
-    if (!this.#enter(lease)) await admission.wait();
+    if (!this.#enter(lease)) await this.#queue();
     if (admission.isOver) return;
     const { vaultId } = lease.scope;
     const snapshot = snapshots.current(vaultId) ?? (await snapshots.load(vaultId));
     const { service } = this.#planFrom(snapshot);
     this.#settle(lease, service ? await snapshot.injectionFor(service) : noInjection);
+  }
+
+  /** Waits for a place. @throws {ProxyLimited} */
+  async #queue(): Promise<void> {
+    const from = performance.now();
+    try {
+      await this.admission.wait();
+    } finally {
+      this.queueMs = performance.now() - from;
+    }
   }
 
   /**

@@ -1,11 +1,18 @@
 import type { Scope } from "../domain/actors/scope.ts";
 import type { JournalEntry, ScrubFinding } from "../domain/journal-entry.ts";
 import type { CredentialKey } from "../domain/services/service.ts";
+import { AppError } from "../errors.ts";
+import { type Authority, formatAuthority } from "../net/address.ts";
 import type { AnswerScrubbing } from "./answer-scrubbing.ts";
 import type { ProxyContext } from "./context.ts";
+import { proxyStatusOf } from "./refusal.ts";
 
 /** What an exchange leaves behind in the log and in the journal. Without a vault there is no journal to write to. */
-export function recordExchange({ log, journal }: ProxyContext, scope: Scope | undefined, entry: JournalEntry): void {
+export function recordExchange(
+  { log, journal, metrics }: ProxyContext,
+  scope: Scope | undefined,
+  entry: JournalEntry,
+): void {
   const { requestId, scrubbed } = entry;
   const vault = scope?.vaultName;
   const service = entry.matchedService === "" ? undefined : entry.matchedService;
@@ -25,9 +32,45 @@ export function recordExchange({ log, journal }: ProxyContext, scope: Scope | un
   }
   if (scrubbed !== undefined && scrubbed.found.length > 0) {
     const { found: credentialKeys, mode } = scrubbed;
+    metrics.finding(mode);
     log.warn("credential_in_answer", { requestId, vault, service, credentialKeys, mode });
   }
   if (scope !== undefined) journal.record(entry);
+}
+
+export interface RefusedConnect {
+  /** That the agent was told. */
+  readonly requestId: string;
+  readonly target: Authority;
+  readonly clientIp: string;
+}
+
+/** A CONNECT that was refused leaves a row where it is known which vault it was for. */
+export function recordRefusedConnect(context: ProxyContext, error: unknown, connect: RefusedConnect): void {
+  const startedAtMs = context.clock.now();
+  const scope = context.refusedTokens.scopeFor(error, startedAtMs);
+  if (scope === undefined || !(error instanceof AppError)) return;
+  const { vaultId, actorType, actorId, sessionId } = scope;
+  context.journal.record({
+    requestId: connect.requestId,
+    ...{ vaultId, actorType, actorId, sessionId },
+    method: "CONNECT",
+    scheme: "https",
+    host: formatAuthority(connect.target),
+    path: "",
+    matchedService: "",
+    credentialKeys: [],
+    status: proxyStatusOf(error),
+    errorCode: error.code,
+    authScheme: "",
+    authHeader: "",
+    clientIp: connect.clientIp,
+    bytesIn: 0,
+    bytesOut: 0,
+    startedAtMs,
+    latencyMs: 0,
+    upstreamMs: null,
+  });
 }
 
 /** Codes that the readers of the journal know by another name (spec of the proxy, section 22.1). */

@@ -1,14 +1,17 @@
 import { uuidv7 } from "../crypto/token.ts";
-import type { ScopeLease } from "../domain/actors/scope.ts";
-import type { JournalEntry } from "../domain/journal-entry.ts";
+import type { Scope, ScopeLease } from "../domain/actors/scope.ts";
+import type { EntryDetails, JournalEntry } from "../domain/journal-entry.ts";
 import { ProxyLimited } from "../domain/limits/proxy-budget.ts";
 import type { VaultSnapshot } from "../domain/vaults/snapshot.ts";
 import { AppError, TooLarge, UpstreamFailed } from "../errors.ts";
+import { type DialTimings, timingsOf } from "../net/outbound.ts";
+import type { Tracing } from "../telemetry/telemetry.ts";
 import type { AgentConnection, RequestHandler } from "./agent-connection.ts";
 import { AnswerScrubbing, type ScrubbedAnswerTarget } from "./answer-scrubbing.ts";
 import type { ProxyContext } from "./context.ts";
 import { Decision } from "./decision.ts";
 import { findingOf, journalCodeOf, recordExchange } from "./exchange-record.ts";
+import { traceExchange } from "./exchange-span.ts";
 import { outgoingTrailers, sniffAuthentication } from "./headers.ts";
 import { HeldAnswer, type HeldAnswerTarget } from "./held-answer.ts";
 import { Field } from "./http1/field-names.ts";
@@ -43,6 +46,8 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   readonly #upgrades: boolean;
   readonly #decision: Decision;
   #requestId = "";
+  /** Whose journal shows the refusal of a token. */
+  #refusedScope: Scope | undefined;
   /** Undefined for most services. */
   #substitution: RequestSubstitution | undefined;
   /** The body is taken, but goes upstream only when it is complete. */
@@ -60,6 +65,8 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   #held: HeldAnswer | undefined;
   #isOver = false;
   #sentAt = 0;
+  /** What it took to open the connection, where one was opened for this request. */
+  #dial: DialTimings | undefined;
   #upstreamMs: number | null = null;
   /** Once the answer was 101. */
   #upgrade: Upgrade | undefined;
@@ -192,7 +199,11 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     const { origin } = this.#decision;
     if (!origin) return;
     const { key } = origin;
-    const upstream = (isReplay ? undefined : pool.take(key)) ?? (await pool.dial(key, origin.origin));
+    let upstream = isReplay ? undefined : pool.take(key);
+    if (upstream === undefined) {
+      upstream = await pool.dial(key, origin.origin);
+      this.#dial = timingsOf(upstream.socket);
+    }
     if (this.#isOver) pool.release(key, upstream);
     else this.#send(upstream);
   }
@@ -581,6 +592,8 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     });
     logRefusal(this.#context.log, error, { requestId: this.requestId, code: refusal.code });
     this.#connection.out.text(refusal.text);
+    if (this.#decision.lease === undefined)
+      this.#refusedScope = this.#context.refusedTokens.scopeFor(error, this.#startedAtMs);
     this.#finish(refusal.status, error instanceof ProxyLimited ? error.journalCode : refusal.code);
     this.#connection.done(closes);
   }
@@ -611,7 +624,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     admission.leave();
     this.#context.open.remove(this);
     this.#context.outboxes.leave();
-    const scope = lease?.scope;
+    const scope = lease?.scope ?? this.#refusedScope;
     const { head, route } = this.#inbound;
     const authentication = sniffAuthentication(head.fields);
     const entry: JournalEntry = {
@@ -627,7 +640,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       matchedService: plan?.service?.name ?? "",
       credentialKeys: plan?.credentialKeys ?? noKeys,
       status,
-      errorCode: journalCodeOf(code),
+      errorCode: this.#refusedScope === undefined ? journalCodeOf(code) : code,
       authScheme: authentication.scheme,
       authHeader: authentication.header,
       clientIp: this.#connection.clientIp,
@@ -637,9 +650,50 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       latencyMs: Math.round(performance.now() - this.#startedAt),
       upstreamMs: this.#upstreamMs === null ? null : Math.round(this.#upstreamMs),
       scrubbed: this.#scrubbing && findingOf(this.#scrubbing, this.#upgrade),
+      protocol: head.minor === 0 ? "http/1.0" : undefined,
+      details: this.#details,
     };
     this.#context.metrics.request(scope, plan, entry, this.#upstreamMs);
     recordExchange(this.#context, scope, entry);
+    if (this.#context.tracing !== undefined) this.#trace(this.#context.tracing, entry);
+  }
+
+  /** Undefined for a request that found a place and a connection at once, as nearly all do. */
+  get #details(): EntryDetails | undefined {
+    const { queueMs } = this.#decision;
+    const isUnanswered = this.#sentAt !== 0 && this.#upstreamMs === null && this.#dial === undefined;
+    if (this.#dial === undefined && queueMs === 0 && !this.#hasReplayed && !isUnanswered) return undefined;
+    return {
+      ...(queueMs > 0 && { queueMs }),
+      ...(this.#dial && { dial: this.#dial }),
+      ...(isUnanswered && { isUnanswered }),
+      ...(this.#hasReplayed && { isRetried: true }),
+    };
+  }
+
+  #trace(tracing: Tracing, entry: JournalEntry): void {
+    const { head, route } = this.#inbound;
+    const { lease, plan } = this.#decision;
+    traceExchange(tracing, head.fields, {
+      requestId: entry.requestId,
+      scope: lease?.scope,
+      service: plan?.service?.name,
+      method: head.method,
+      protocolVersion: `1.${head.minor}`,
+      route,
+      path: entry.path,
+      status: entry.status,
+      errorCode: entry.errorCode,
+      clientIp: entry.clientIp,
+      bytesIn: entry.bytesIn,
+      bytesOut: entry.bytesOut,
+      startedAtMs: this.#startedAtMs,
+      totalMs: performance.now() - this.#startedAt,
+      sentAfterMs: this.#sentAt === 0 ? undefined : this.#sentAt - this.#startedAt,
+      firstByteMs: this.#upstreamMs ?? undefined,
+      dial: this.#dial,
+      isRetried: this.#hasReplayed,
+    });
   }
 }
 

@@ -1,16 +1,17 @@
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { uuidv7 } from "../crypto/token.ts";
-import type { ScopeLease, ScopeResolver } from "../domain/actors/scope.ts";
+import { attributed, type ScopeLease, type ScopeResolver } from "../domain/actors/scope.ts";
 import type { Authority } from "../domain/authority.ts";
 import type { Clock } from "../domain/clock.ts";
 import type { JournalSink } from "../domain/journal-entry.ts";
 import type { ProxyBudgets } from "../domain/limits/proxy-budget.ts";
 import type { SnapshotSource } from "../domain/vaults/snapshot.ts";
-import { Conflict, messageOf } from "../errors.ts";
+import { AppError, Conflict, messageOf } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { type Authority as Address, parseAuthority } from "../net/address.ts";
 import type { Outbound } from "../net/outbound.ts";
 import type { Metrics } from "../runtime/metrics.ts";
+import type { Tracing } from "../telemetry/telemetry.ts";
 import { Admissions } from "./admission.ts";
 import { AgentConnection, type RequestHandler, type RequestServer } from "./agent-connection.ts";
 import { Authenticator, type AuthFailures } from "./authenticate.ts";
@@ -18,6 +19,7 @@ import { ConnectionCaps, type ConnectionLimits, type Place } from "./connection-
 import type { ProxyContext } from "./context.ts";
 import { Deadlines, defaultTimeouts, type ProxyTimeouts } from "./deadlines.ts";
 import { Exchange } from "./exchange.ts";
+import { recordRefusedConnect } from "./exchange-record.ts";
 import { Field } from "./http1/field-names.ts";
 import { type Framing, keepsAlive } from "./http1/framing.ts";
 import type { RequestHead } from "./http1/head.ts";
@@ -28,6 +30,7 @@ import { OpenConnections } from "./open-connections.ts";
 import { Outboxes } from "./outboxes.ts";
 import { Pool } from "./pool.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
+import { RefusedTokens } from "./refused-tokens.ts";
 import { Route } from "./route.ts";
 import { Tunnel } from "./tunnel.ts";
 
@@ -43,6 +46,7 @@ export interface ProxyOptions {
   readonly connections: ConnectionLimits;
   readonly authority: Pick<Authority, "leafFor">;
   readonly journal: JournalSink;
+  readonly tracing?: Tracing | undefined;
   readonly outbound: Outbound;
   readonly metrics: Metrics;
   readonly log: Logger;
@@ -75,8 +79,10 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
     caps: new ConnectionCaps(options.connections),
     metrics: new ProxyMetrics(options.metrics),
     snapshots: options.snapshots,
+    refusedTokens: new RefusedTokens(),
     pool: new Pool(options.outbound, deadlines, timeouts, outboxes),
     journal: options.journal,
+    tracing: options.tracing,
     log: options.log,
     clock: options.clock,
     deadlines,
@@ -286,7 +292,9 @@ class PlainServer implements RequestServer {
     const target = parseAuthority(head.target);
     const pending = new PendingConnect();
     this.#openTunnel(target, head, connection, pending).catch((error: unknown) => {
-      if (!pending.isGone) this.#answer(error, connection, { closes: false, isHead: false });
+      if (pending.isGone) return;
+      const requestId = this.#answer(error, connection, { closes: false, isHead: false });
+      recordRefusedConnect(this.#context, error, { requestId, target, clientIp: connection.clientIp });
     });
     return pending;
   }
@@ -303,7 +311,11 @@ class PlainServer implements RequestServer {
     const leaf = await this.#authority.leafFor(authority.host);
     if (pending.isGone) return;
     const { socket, clientIp } = connection;
-    this.#place.prove(lease.scope.sessionId);
+    try {
+      this.#place.prove(lease.scope.sessionId);
+    } catch (error) {
+      throw error instanceof AppError ? attributed(error, lease.scope) : error;
+    }
     const early = connection.takeOver();
     const onOpen = (inside: AgentConnection) => this.#door.track(inside);
     Tunnel.open({ socket, clientIp, early, leaf, authority, lease, context, onOpen });
@@ -339,7 +351,8 @@ class PlainServer implements RequestServer {
     });
   }
 
-  #answer(error: unknown, connection: AgentConnection, how: { closes: boolean; isHead: boolean }): void {
+  /** @returns the id that the agent is told. */
+  #answer(error: unknown, connection: AgentConnection, how: { closes: boolean; isHead: boolean }): string {
     const requestId = uuidv7(this.#context.clock.now());
     const { baseUrl, log } = this.#context;
     const closes = how.closes || connection.isDraining;
@@ -350,6 +363,7 @@ class PlainServer implements RequestServer {
       log.debug("proxy_refusal", { requestId, status: refusal.status, code: refusal.code });
     connection.out.text(refusal.text);
     connection.done(closes);
+    return requestId;
   }
 }
 

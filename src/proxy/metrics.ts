@@ -1,5 +1,6 @@
 import type { Scope } from "../domain/actors/scope.ts";
-import { Counter, Histogram, type Labels, type Metrics, type Sample } from "../runtime/metrics.ts";
+import type { ScrubMode } from "../domain/services/service.ts";
+import { Counter, CounterSet, Histogram, type Labels, type Metrics, type Sample } from "../runtime/metrics.ts";
 import type { Plan } from "./plan.ts";
 
 /** What the proxy counts. Services have a series each, held by their plan: a request finds it with one look. */
@@ -61,8 +62,9 @@ export interface Outcome {
 export class ProxyMetrics {
   readonly #byPlan = new WeakMap<Plan, Series>();
   readonly #byName = new Map<string, Series>();
-  readonly #refusals = new Map<string, Counter>();
-  readonly #handshakes = new Map<string, Counter>();
+  readonly #refusals = new CounterSet("code");
+  readonly #handshakes = new CounterSet("result");
+  readonly #findings = new CounterSet("mode");
   readonly #rest = new Series({ vault: "(others)", service: "(others)" });
 
   constructor(metrics: Metrics) {
@@ -76,10 +78,13 @@ export class ProxyMetrics {
       [...this.#byName.values()].map(({ labels, firstByte }) => ({ labels, histogram: firstByte })),
     );
     metrics.add("counter", "agent_vault_proxy_refusals_total", "Refused before there was a request to serve.", () =>
-      samplesOf(this.#refusals, "code"),
+      this.#refusals.samples(),
     );
     metrics.add("counter", "agent_vault_proxy_handshakes_total", "TLS handshakes with agents.", () =>
-      samplesOf(this.#handshakes, "result"),
+      this.#handshakes.samples(),
+    );
+    metrics.add("counter", "agent_vault_proxy_findings_total", "Answers that held an injected value.", () =>
+      this.#findings.samples(),
     );
   }
 
@@ -94,12 +99,17 @@ export class ProxyMetrics {
 
   /** A CONNECT, or a head that could not be read. */
   refused(code: string): void {
-    raise(this.#refusals, code);
+    this.#refusals.raise(code);
   }
 
   /** @param result `ok`, or the code of what went wrong. */
   handshake(result: string): void {
-    raise(this.#handshakes, result);
+    this.#handshakes.raise(result);
+  }
+
+  /** @param mode what was done about it. */
+  finding(mode: ScrubMode): void {
+    this.#findings.raise(mode);
   }
 
   #find(scope: Scope | undefined, plan: Plan | undefined): Series {
@@ -113,18 +123,4 @@ export class ProxyMetrics {
     if (plan?.service) this.#byPlan.set(plan, series);
     return series;
   }
-}
-
-function raise(counters: Map<string, Counter>, key: string): void {
-  const known = counters.get(key);
-  if (known) known.value++;
-  else {
-    const counter = new Counter();
-    counter.value = 1;
-    counters.set(key, counter);
-  }
-}
-
-function samplesOf(counters: ReadonlyMap<string, Counter>, label: string): Sample[] {
-  return [...counters].map(([key, { value }]) => ({ labels: { [label]: key }, value }));
 }

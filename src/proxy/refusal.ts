@@ -21,7 +21,7 @@ export interface Refusal {
 
 export function renderRefusal(error: unknown, options: RefusalOptions): Refusal {
   const known = error instanceof AppError ? error : undefined;
-  const status = statusOf(known);
+  const status = proxyStatusOf(known);
   const code = known?.code ?? "internal";
   const help = known?.hint ?? helpFor(status, options.baseUrl);
   const body = {
@@ -62,7 +62,7 @@ export function renderRefusal(error: unknown, options: RefusalOptions): Refusal 
 }
 
 /** To a proxy, not knowing who is asking is 407 (RFC 9110, section 15.5.8). */
-function statusOf(error: AppError | undefined): number {
+export function proxyStatusOf(error: AppError | undefined): number {
   if (!error) return 500;
   return error.status === 401 ? 407 : error.status;
 }

@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { uuidv7 } from "../crypto/token.ts";
 import type { ScopeLease } from "../domain/actors/scope.ts";
+import type { JournalEntry } from "../domain/journal-entry.ts";
 import { type Authority as Address, formatAuthority, isIpLiteral, parseAuthority } from "../net/address.ts";
 import { requestedName, type SecureContext, terminateTls } from "../runtime/tls.ts";
 import { AgentConnection, type RequestHandler, type RequestServer } from "./agent-connection.ts";
@@ -41,6 +42,8 @@ export class Tunnel implements RequestServer, Expiring, Leased {
   readonly #startedAtMs: number;
   readonly #route: Route;
   #isOpen = false;
+  /** Why it ends, where we end it; undefined unless the handshake went through. */
+  #endCode: string | undefined;
   /** Once the handshake is through. */
   #inside: AgentConnection | undefined;
 
@@ -62,6 +65,7 @@ export class Tunnel implements RequestServer, Expiring, Leased {
     socket.once("close", () => {
       this.#secure.destroy();
       context.open.remove(this);
+      if (this.#endCode !== undefined) this.#recordEnd(this.#endCode);
     });
     context.open.add(this);
   }
@@ -114,6 +118,7 @@ export class Tunnel implements RequestServer, Expiring, Leased {
 
   revoke(): void {
     // A request under way hears of it by itself.
+    if (this.#endCode !== undefined) this.#endCode = "revoked";
     if (this.#inside) this.#inside.drain();
     else this.#fail("revoked");
   }
@@ -162,6 +167,7 @@ export class Tunnel implements RequestServer, Expiring, Leased {
       return;
     }
     this.#isOpen = true;
+    this.#endCode = "";
     const { context, clientIp } = this.#options;
     context.deadlines.forget(this);
     this.#secure.removeListener("error", this.#onHandshakeFailure);
@@ -195,7 +201,14 @@ export class Tunnel implements RequestServer, Expiring, Leased {
     this.#record(requestId, 0, code);
   }
 
-  #record(requestId: string, status: number, errorCode: string): void {
+  /** What was sent and received inside of TLS, heads and all. */
+  #recordEnd(code: string): void {
+    const { bytesRead, bytesWritten } = this.#secure;
+    const ending = { ingress: "tunnel" as const, bytesIn: bytesRead, bytesOut: bytesWritten };
+    this.#record(uuidv7(this.#startedAtMs), 200, code, ending);
+  }
+
+  #record(requestId: string, status: number, errorCode: string, ending: Partial<JournalEntry> = {}): void {
     const { scope } = this.#options.lease;
     this.#context.journal.record({
       requestId,
@@ -219,6 +232,7 @@ export class Tunnel implements RequestServer, Expiring, Leased {
       startedAtMs: this.#startedAtMs,
       latencyMs: this.#context.clock.now() - this.#startedAtMs,
       upstreamMs: null,
+      ...ending,
     });
   }
 }

@@ -59,6 +59,11 @@ export class Spool {
     return this.#begin >= this.#end;
   }
 
+  /** Of lines that were not dealt with. */
+  get bytes(): number {
+    return this.#end - this.#begin;
+  }
+
   /** @returns false when they do not fit; then none is written. @throws {Error} when the disk does not take them. */
   append(lines: readonly string[]): boolean {
     const bytes = Buffer.from(lines.map((line) => `${line}\n`).join(""));

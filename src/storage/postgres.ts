@@ -39,6 +39,7 @@ export async function openPostgres(options: PostgresOptions, log: Logger): Promi
     idle_timeout: 5 * 60,
     max_lifetime: Math.ceil((options.maxLifetimeMs || defaultMaxLifetimeMs) / 1000),
     connect_timeout: connectTimeoutSeconds,
+    backoff: reconnectAfterSeconds,
     connection: { application_name: "agent-vault", TimeZone: "UTC" },
     ssl,
     types,
@@ -65,6 +66,14 @@ export async function hasPostgresSchema(options: PostgresOptions): Promise<boole
   } finally {
     await client.end({ timeout: 1 });
   }
+}
+
+/**
+ * Until the next attempt to connect, in seconds. By default postgres.js waits for up to 20, and whoever asks meanwhile
+ * waits along: an agent is to hear within a second that the database is away, and that it is back.
+ */
+function reconnectAfterSeconds(attempts: number): number {
+  return (0.5 + Math.random() / 2) * Math.min(3 ** attempts / 100, 0.5);
 }
 
 /** How values arrive and leave, so that both engines give the same. */

@@ -312,6 +312,7 @@ export interface Schema {
     auth_scheme: string;
     auth_header: string;
     client_ip: string;
+    protocol: string;
     created_at: Timestamp;
   };
   /** A view: entries with their contexts. */

@@ -3,6 +3,7 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { CompiledQuery, type DatabaseConnection, type Driver, type QueryResult, SqliteAdapter } from "kysely";
 import { Unavailable } from "../errors.ts";
 import type { Value } from "./database.ts";
+import type { Checkpoints } from "./sqlite-checkpoint.ts";
 
 /** Waiting for our own writers. Also ends a transaction that waits for itself because it wrote without its `tx`. */
 const turnTimeoutMs = 10_000;
@@ -17,15 +18,28 @@ export class TwoConnectionAdapter extends SqliteAdapter {
   }
 }
 
+export interface SqliteDriverParts {
+  readonly writer: DatabaseSync;
+  readonly reader: DatabaseSync;
+  /** What `checkpoints` copies with. */
+  readonly copier: DatabaseSync;
+  readonly checkpoints: Checkpoints;
+}
+
 /** Waiting for the turn to write, preparing each text once. Owns the connections. */
 export class SqliteDriver implements Driver {
   readonly #writer: Statements;
   readonly #reader: Statements;
+  readonly #copier: DatabaseSync;
   readonly #turns = new Turns();
+  readonly #checkpoints: Checkpoints;
+  #isCheckpointing = false;
 
-  constructor(writer: DatabaseSync, reader: DatabaseSync) {
+  constructor({ writer, reader, copier, checkpoints }: SqliteDriverParts) {
     this.#writer = new Statements(writer);
     this.#reader = new Statements(reader);
+    this.#copier = copier;
+    this.#checkpoints = checkpoints;
   }
 
   async init(): Promise<void> {
@@ -33,7 +47,10 @@ export class SqliteDriver implements Driver {
   }
 
   async acquireConnection(): Promise<SqliteConnection> {
-    return new SqliteConnection(this.#writer, this.#reader, this.#turns);
+    return new SqliteConnection(this.#writer, this.#reader, {
+      turns: this.#turns,
+      onWritten: () => this.#noteChange(),
+    });
   }
 
   async beginTransaction(connection: DatabaseConnection): Promise<void> {
@@ -88,6 +105,33 @@ export class SqliteDriver implements Driver {
     } finally {
       release();
     }
+    this.#checkpoints.noteRows(rows.length);
+    this.#checkpointSoon();
+  }
+
+  #noteChange(): void {
+    this.#checkpoints.noteChange();
+    this.#checkpointSoon();
+  }
+
+  /** Whoever wrote does not wait for it; whoever writes next does. */
+  #checkpointSoon(): void {
+    if (!this.#checkpoints.isDue || this.#isCheckpointing) return;
+    this.#isCheckpointing = true;
+    void this.#checkpoint();
+  }
+
+  async #checkpoint(): Promise<void> {
+    let release: (() => void) | undefined;
+    try {
+      release = await this.#turns.take();
+      if (this.#writer.connection.isOpen) await this.#checkpoints.run();
+    } catch {
+      // The turn did not come in time: every writer says so, and the next change asks again.
+    } finally {
+      this.#isCheckpointing = false;
+      release?.();
+    }
   }
 
   async destroy(): Promise<void> {
@@ -95,8 +139,10 @@ export class SqliteDriver implements Driver {
     try {
       if (!this.#writer.connection.isOpen) return;
       this.#reader.connection.close();
-      // The last connection to close folds the write-ahead log into the file.
+      this.#copier.close();
+      // The last connection to close folds the write-ahead log into the file, and waits for the disk.
       this.#writer.connection.close();
+      await this.#checkpoints.close();
     } finally {
       release();
     }
@@ -111,17 +157,25 @@ function placesFor(columns: number, rows: number): string {
   return Array<string>(rows).fill(places).join(", ");
 }
 
+interface WriteTurns {
+  readonly turns: Turns;
+  /** Called after each transaction, and after each statement outside of one that writes. */
+  readonly onWritten: () => void;
+}
+
 /** One statement, or one transaction, of Kysely's. */
 class SqliteConnection implements DatabaseConnection {
   readonly #writer: Statements;
   readonly #reader: Statements;
   readonly #turns: Turns;
+  readonly #onWritten: () => void;
   #endTurn: (() => void) | undefined;
 
-  constructor(writer: Statements, reader: Statements, turns: Turns) {
+  constructor(writer: Statements, reader: Statements, { turns, onWritten }: WriteTurns) {
     this.#writer = writer;
     this.#reader = reader;
     this.#turns = turns;
+    this.#onWritten = onWritten;
   }
 
   async begin(): Promise<void> {
@@ -131,8 +185,10 @@ class SqliteConnection implements DatabaseConnection {
   }
 
   release(): void {
-    this.#endTurn?.();
+    if (this.#endTurn === undefined) return;
+    this.#endTurn();
     this.#endTurn = undefined;
+    this.#onWritten();
   }
 
   async executeQuery<R>({ sql, parameters, query }: CompiledQuery): Promise<QueryResult<R>> {
@@ -144,6 +200,7 @@ class SqliteConnection implements DatabaseConnection {
       return this.#writer.run(sql, parameters);
     } finally {
       endTurn();
+      this.#onWritten();
     }
   }
 

@@ -3,7 +3,7 @@
  *
  * Two connections: one writes, one reads. The driver is synchronous but code awaits inside transactions, so writers
  * take turns, and statements outside the transaction that is open read from the other connection: WAL shows it only
- * what was committed.
+ * what was committed. A third one only folds the write-ahead log into the file (sqlite-checkpoint.ts).
  */
 
 import { randomUUID } from "node:crypto";
@@ -16,6 +16,7 @@ import type { Logger } from "../log.ts";
 import type { Database, SqliteOptions, Value } from "./database.ts";
 import { foreignDatabase, migrations, newerDatabase, pendingMigrations, sqliteWords } from "./migrations/migrations.ts";
 import type { Schema } from "./schema.ts";
+import { backstopPages, Checkpoints } from "./sqlite-checkpoint.ts";
 import { busyTimeoutMs, SqliteDriver, TwoConnectionAdapter } from "./sqlite-driver.ts";
 
 /** "AVLT", in the header of the file (SQLite file format, section 1.3.17): this file is ours. */
@@ -28,9 +29,19 @@ export async function openSqlite({ path }: SqliteOptions, log: Logger): Promise<
     try {
       await enterWalMode(writer, path);
       migrate(writer, path, log);
+      writer.exec(`pragma wal_autocheckpoint = ${backstopPages}`);
       const reader = openConnection(path);
       reader.exec("pragma query_only = on");
-      return new SqliteDatabase(writer, reader);
+      const copier = openConnection(path);
+      copier.exec("pragma synchronous = off");
+      const checkpoints = new Checkpoints({
+        path,
+        writer,
+        copier,
+        onFailure: (error) =>
+          log.error("the write-ahead log could not be folded into the database", { path, error: messageOf(error) }),
+      });
+      return new SqliteDatabase(new SqliteDriver({ writer, reader, copier, checkpoints }));
     } catch (error) {
       writer.close();
       throw error;
@@ -45,8 +56,8 @@ class SqliteDatabase implements Database {
   readonly db: Kysely<Schema>;
   readonly #driver: SqliteDriver;
 
-  constructor(writer: DatabaseSync, reader: DatabaseSync) {
-    this.#driver = new SqliteDriver(writer, reader);
+  constructor(driver: SqliteDriver) {
+    this.#driver = driver;
     this.db = new Kysely<Schema>({
       dialect: {
         createAdapter: () => new TwoConnectionAdapter(),

@@ -8,6 +8,7 @@ import { HostCheck } from "../../src/http/host-check.ts";
 import { body, string } from "../../src/http/openapi/body.ts";
 import { ApiRouter } from "../../src/http/router.ts";
 import { createLogger } from "../../src/log.ts";
+import { MemoryEphemeral } from "../../src/storage/ephemeral-memory.ts";
 import { plainRoute } from "../support/plain-route.ts";
 
 const ada: Principal = {
@@ -76,6 +77,7 @@ function startApp(
     },
     accounts: { isInitialized: async () => options.isInitialized ?? true },
     limits: new Limits({
+      ephemeral: new MemoryEphemeral(),
       clock: { now: () => 0 },
       environment: { profile: "default", isLocked: false, knobs: options.knobs ?? {} },
     }),

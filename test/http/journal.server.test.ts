@@ -43,6 +43,68 @@ describeOnEachEngine("the request log over HTTP", (openScratch) => {
     return (logs as { path: string }[]).map(({ path }) => path);
   }
 
+  it("tells where the time went, and nothing that did not happen", async () => {
+    const { id, url } = await newVault();
+    const dial = { dnsMs: 1.4, connectMs: 2.6, tlsMs: 0, address: "192.0.2.1" };
+    await record(
+      id,
+      { path: "/cold", details: { dial, queueMs: 30.2 } },
+      { path: "/warm", protocol: "http/1.0" },
+      { path: "/died", upstreamMs: null, status: 502, details: { isUnanswered: true, isRetried: true } },
+      { path: "/refused", upstreamMs: null, status: 403, errorCode: "no_match", matchedService: "" },
+    );
+    const stored = await database.db.selectFrom("request_entries").select("flags").where("vault_id", "=", id).execute();
+    expect(stored.filter(({ flags }) => flags !== null)).toHaveLength(2);
+    const { logs } = await api.expect(200, "GET", url, { token: member });
+    const told = (logs as Record<string, unknown>[]).map((row) => [
+      row.path,
+      row.protocol,
+      row.queue_ms,
+      [row.dns_ms, row.connect_ms, row.tls_ms],
+      row.upstream_reused,
+      row.upstream_address,
+      row.retried,
+    ]);
+    expect(told).toEqual([
+      ["/refused", "http/1.1", 0, [null, null, null], null, null, undefined],
+      ["/died", "http/1.1", 0, [0, 0, 0], true, null, true],
+      ["/warm", "http/1.0", 0, [0, 0, 0], true, null, undefined],
+      ["/cold", "http/1.1", 30, [1, 3, 0], false, "192.0.2.1", undefined],
+    ]);
+    const csv = await api.call("GET", `${url}/export?format=csv`, { token: member });
+    const [head = "", cold = ""] = csv.text.split("\r\n");
+    const cells = Object.fromEntries(head.split(",").map((title, at) => [title, cold.split(",")[at]]));
+    expect(cells).toMatchObject({ protocol: "http/1.1", queue_ms: "30", dns_ms: "1", upstream_address: "192.0.2.1" });
+  });
+
+  it("shows tunnels that have ended only to who asks for them", async () => {
+    const { id, url } = await newVault();
+    const tunnel = { method: "CONNECT", path: "", ingress: "tunnel", matchedService: "" } as const;
+    await record(id, { path: "/1" }, tunnel, { path: "/2" }, { ...tunnel, errorCode: "revoked" });
+    expect(await paths(url)).toEqual(["/2", "/1"]);
+    expect(await paths(url, "?after=1")).not.toContain("");
+    const { logs } = await api.expect(200, "GET", `${url}?ingress=tunnel`, { token: member });
+    expect(logs).toMatchObject([
+      { ingress: "tunnel", method: "CONNECT", error_code: "revoked" },
+      { ingress: "tunnel", method: "CONNECT", error_code: "" },
+    ]);
+    const all = await api.call("GET", `${url}/export?format=ndjson`, { token: member });
+    expect(all.text.trim().split("\n")).toHaveLength(2);
+  });
+
+  it("counts no host for a token that was refused", async () => {
+    const { id, name } = await newVault();
+    const unserved = { matchedService: "", status: 403 };
+    await record(
+      id,
+      { ...unserved, host: "wanted.example:443", errorCode: "no_match" },
+      { ...unserved, host: "stranger.example:443", errorCode: "forbidden" },
+      { ...unserved, host: "gone.example:443", errorCode: "grant_revoked" },
+    );
+    const hosts = await database.db.selectFrom("discovered_hosts").select("host").where("vault_id", "=", id).execute();
+    expect(hosts, name).toEqual([{ host: "wanted.example" }]);
+  });
+
   it("is filtered by method, host, actor, session, code, request and time", async () => {
     const { id, url, name } = await newVault();
     await api.addAgent(member, `bot-${name}`, { vaults: [{ vault_name: name }] });

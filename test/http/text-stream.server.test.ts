@@ -7,6 +7,7 @@ import { HostCheck } from "../../src/http/host-check.ts";
 import { ApiRouter } from "../../src/http/router.ts";
 import { type TextSource, textStream } from "../../src/http/text-stream.ts";
 import { silentLogger } from "../../src/log.ts";
+import { MemoryEphemeral } from "../../src/storage/ephemeral-memory.ts";
 import { plainRoute } from "../support/plain-route.ts";
 
 let listener: ApiListener | undefined;
@@ -24,7 +25,11 @@ async function serve(source: () => TextSource): Promise<number> {
       touch: () => undefined,
     },
     accounts: { isInitialized: async () => true },
-    limits: new Limits({ clock: Date, environment: { profile: "off", isLocked: false, knobs: {} } }),
+    limits: new Limits({
+      clock: Date,
+      ephemeral: new MemoryEphemeral(),
+      environment: { profile: "off", isLocked: false, knobs: {} },
+    }),
     baseUrl: "http://127.0.0.1",
     hostCheck: new HostCheck({ boundHost: "0.0.0.0", baseUrl: "http://127.0.0.1", trustedProxies: [] }),
     trustedProxies: [],

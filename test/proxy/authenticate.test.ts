@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Unauthenticated } from "../../src/errors.ts";
+import { Unauthenticated, Unavailable } from "../../src/errors.ts";
 import { Authenticator, parseProxyAuthorization } from "../../src/proxy/authenticate.ts";
 
 const base64 = (text: string) => Buffer.from(text).toString("base64");
@@ -44,6 +44,15 @@ describe("wrong tokens", () => {
 
   it("count against an address", async () => {
     expect(await attempt("8.8.8.8", "Bearer t")).toEqual(["8.8.8.8"]);
+  });
+
+  it("do not count while nobody can say whether they are wrong", async () => {
+    const recorded: string[] = [];
+    const scopes = { resolve: () => Promise.reject(new Unavailable("database_unavailable", "The database is away")) };
+    const authFailures = { check: () => undefined, record: (from: string) => void recorded.push(from) };
+    const authenticator = new Authenticator({ scopes, authFailures });
+    await expect(authenticator.authenticate("Bearer t", "8.8.8.8")).rejects.toMatchObject({ status: 503 });
+    expect(recorded).toEqual([]);
   });
 
   it("do not count when none was presented, or from loopback", async () => {

@@ -22,6 +22,7 @@ import { readAssetText } from "../../src/runtime/assets.ts";
 import { Metrics } from "../../src/runtime/metrics.ts";
 import { Changes } from "../../src/storage/changes.ts";
 import { type Database, openDatabase } from "../../src/storage/database.ts";
+import { MemoryEphemeral } from "../../src/storage/ephemeral-memory.ts";
 import { ApiContract } from "./api-contract.ts";
 import { createPostgresDatabase } from "./postgres.ts";
 
@@ -109,6 +110,7 @@ export class ApiServer implements AsyncDisposable {
     const output: string[] = [];
     const changes = new Changes(database, silentLog);
     const domain = new Domain({
+      ephemeral: new MemoryEphemeral(),
       database,
       changes,
       keyring: options.keyring ?? (await randomKeyring()),

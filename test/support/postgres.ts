@@ -5,7 +5,17 @@
  * watcher outside stops and removes it when the process has ended, however it ended.
  */
 import { execFileSync, spawn } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -123,6 +133,54 @@ function stopWhenThisProcessEnds(directory: string, data: string, binaries: stri
     while kill -0 ${process.pid} 2>/dev/null; do sleep 0.5; done
     ${asPostgres}${join(binaries, "pg_ctl")} -D ${data} -m immediate stop; rm -rf ${directory}`;
   spawn("sh", ["-c", script], { detached: true, stdio: "ignore", cwd: "/", env }).unref();
+}
+
+/** A cluster that belongs to one test, which may stop it and start it again. */
+export class OwnCluster implements AsyncDisposable {
+  readonly url: string;
+  readonly #directory: string;
+  readonly #settings: string;
+
+  private constructor(directory: string, port: number) {
+    this.url = urlOf(port, "postgres");
+    this.#directory = directory;
+    this.#settings = `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=${directory} -c fsync=off`;
+  }
+
+  static async start(): Promise<OwnCluster> {
+    const directory = mkdtempSync(join(tmpdir(), "agent-vault-cluster-"));
+    chmodSync(directory, 0o755);
+    if (process.getuid?.() === 0) execFileSync("chown", ["postgres", directory]);
+    const cluster = new OwnCluster(directory, await freePort());
+    cluster.#run("initdb", "-A", "trust", "-U", "postgres", "--no-sync", "--locale=C", "-E", "UTF8");
+    cluster.startAgain();
+    return cluster;
+  }
+
+  /** Without a goodbye to anybody, as when the machine under it is gone. */
+  stop(): void {
+    this.#run("pg_ctl", "-m", "immediate", "-w", "stop");
+  }
+
+  startAgain(): void {
+    this.#run("pg_ctl", "-w", "-l", join(this.#directory, "log"), "-o", this.#settings, "start");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      this.stop();
+    } catch {
+      // The test has stopped it.
+    }
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  #run(program: string, ...args: string[]): void {
+    const command = [join(findBinaries(), program), "-D", join(this.#directory, "data"), ...args];
+    if (process.getuid?.() === 0) command.unshift("runuser", "-u", "postgres", "--");
+    const cwd = this.#directory;
+    execFileSync(command[0] ?? "", command.slice(1), { stdio: "ignore", cwd, env });
+  }
 }
 
 function findBinaries(): string {

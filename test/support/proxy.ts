@@ -18,6 +18,7 @@ import { NetworkPolicy, type NetworkPolicyOptions } from "../../src/net/policy.t
 import { type ProxyListener, type ProxyOptions, startProxy } from "../../src/proxy/listener.ts";
 import { Metrics } from "../../src/runtime/metrics.ts";
 import { createServerContext, type SecureContext } from "../../src/runtime/tls.ts";
+import { MemoryEphemeral } from "../../src/storage/ephemeral-memory.ts";
 import type { TestAuthority } from "./test-authority.ts";
 
 export const testToken = "av_sess_test";
@@ -41,7 +42,9 @@ const noLimits: ProxyBudgetSettings = { isOff: true, rate: 0, burst: 0, concurre
 
 /** The proxy on a port of its own, with one vault behind it that a test can change as it likes. */
 export class TestProxy implements AsyncDisposable {
+  /** All but tunnels that have ended. */
   readonly journal: JournalEntry[] = [];
+  readonly tunnels: JournalEntry[] = [];
   readonly vault: TestVault;
   readonly rootPem: string;
   readonly metrics: Metrics;
@@ -52,12 +55,14 @@ export class TestProxy implements AsyncDisposable {
     readonly rootPem: string;
     readonly listener: ProxyListener;
     readonly journal: JournalEntry[];
+    readonly tunnels: JournalEntry[];
     readonly metrics: Metrics;
   }) {
     this.vault = parts.vault;
     this.rootPem = parts.rootPem;
     this.#listener = parts.listener;
     this.journal = parts.journal;
+    this.tunnels = parts.tunnels;
     this.metrics = parts.metrics;
   }
 
@@ -65,6 +70,7 @@ export class TestProxy implements AsyncDisposable {
     const vault = new TestVault(setup);
     const authority = await TestLeaves.create();
     const journal: JournalEntry[] = [];
+    const tunnels: JournalEntry[] = [];
     const metrics = new Metrics();
     const outbound = new Outbound({
       policy: new NetworkPolicy(setup.network ?? { allowPrivateRanges: true, allowlist: [] }),
@@ -76,11 +82,11 @@ export class TestProxy implements AsyncDisposable {
       port: 0,
       scopes: vault,
       snapshots: vault,
-      budgets: new ProxyBudgets({ ...noLimits, ...setup.limits }),
+      budgets: new ProxyBudgets({ ...noLimits, ...setup.limits }, new MemoryEphemeral()),
       connections: { max: 0, maxPerAddress: 0, maxPerToken: 0 },
       onChange: (listener) => vault.watch(listener),
       authority,
-      journal: { record: (entry) => void journal.push(entry) },
+      journal: { record: (entry) => void (entry.ingress === "tunnel" ? tunnels : journal).push(entry) },
       outbound,
       metrics,
       log: silentLogger,
@@ -89,7 +95,7 @@ export class TestProxy implements AsyncDisposable {
       maxResponseBytes: 0,
       ...setup.options,
     });
-    return new TestProxy({ vault, rootPem: authority.rootPem, listener, journal, metrics });
+    return new TestProxy({ vault, rootPem: authority.rootPem, listener, journal, tunnels, metrics });
   }
 
   get port(): number {

@@ -38,6 +38,8 @@ export const logsCommand = command({
     session: { type: "string", description: "Only this session, by its id" },
     "error-code": { type: "string", description: "Only this error code, such as no_match" },
     "request-id": { type: "string", description: "Only this request" },
+    tunnels: { type: "boolean", description: "Tunnels that have ended, instead of requests" },
+    timings: { type: "boolean", description: "Where the time went, in milliseconds, instead of who asked" },
     since: { type: "string", description: "Only since a time (RFC 3339), or a while ago: 30s, 15m, 2h, 7d" },
     until: { type: "string", description: "Only before a time, likewise" },
     export: { type: "string", options: ["ndjson", "csv"], description: "Print all of it in this format" },
@@ -49,6 +51,9 @@ export const logsCommand = command({
     if (args.errors && args.status !== undefined && args.status !== "err") {
       throw new UsageError("conflicting_flags", "--errors and --status exclude each other");
     }
+    if (args.timings && (args.follow || args.json || args.export)) {
+      throw new UsageError("conflicting_flags", "--timings is a table; --json and --export have all of it already");
+    }
     if (args.export && (args.follow || args.json || given.has("limit"))) {
       throw new UsageError(
         "conflicting_flags",
@@ -56,6 +61,7 @@ export const logsCommand = command({
       );
     }
     const filter: LogFilter = {
+      ...(args.tunnels && { ingress: "tunnel" }),
       status_bucket: args.errors ? "err" : args.status,
       service: args.service,
       method: args.method?.toUpperCase(),
@@ -74,7 +80,8 @@ export const logsCommand = command({
       const page = await readPages(client, vault, { filter, limit });
       if (args.follow) return follow(context, { client, vault, filter, page, isJson: args.json });
       if (args.json) return printJson(context.terminal, page);
-      printRows(context, vault, page.logs ?? []);
+      if (args.timings) printTimings(context, vault, page.logs ?? []);
+      else printRows(context, vault, page.logs ?? []);
     });
   },
 });
@@ -113,6 +120,32 @@ function printRows({ terminal }: CliContext, vault: string, rows: readonly LogRo
         row.matched_service || "-",
         row.actor_name || row.actor_id || "-",
         String(row.latency_ms),
+        row.error_code || "-",
+      ]),
+    empty: `No requests in the log of the vault "${printable(vault)}".`,
+  });
+}
+
+/** Of a connection that was there already nothing is told: it took no time. */
+function printTimings({ terminal }: CliContext, vault: string, rows: readonly LogRow[]): void {
+  const ms = (value: number | null | undefined) => (typeof value === "number" ? String(value) : "-");
+  const spent = (row: LogRow, value: number | null | undefined) => (row.upstream_reused ? "reused" : ms(value));
+  printTable(terminal, {
+    head: ["TIME", "STATUS", "METHOD", "HOST", "PATH", "MS", "QUEUE", "DNS", "CONNECT", "TLS", "FIRST BYTE", "ERROR"],
+    rows: [...rows]
+      .reverse()
+      .map((row) => [
+        formatTime(row.created_at, { hasSeconds: true }),
+        statusOf(row),
+        row.method,
+        hostOf(row),
+        row.path,
+        ms(row.latency_ms),
+        ms(row.queue_ms),
+        spent(row, row.dns_ms),
+        spent(row, row.connect_ms),
+        spent(row, row.tls_ms),
+        ms(row.upstream_ms),
         row.error_code || "-",
       ]),
     empty: `No requests in the log of the vault "${printable(vault)}".`,

@@ -2,6 +2,7 @@
  * The contract between the data plane and the domain: what a proxy token stands for.
  * Resolved once per tunnel (or per absolute-form request) and asked again, without I/O, for every request inside it.
  */
+import type { AppError } from "../../errors.ts";
 import type { VaultRole } from "./principal.ts";
 
 /** What a token and an optional vault hint resolve to (spec of the proxy, section 8). */
@@ -14,6 +15,19 @@ export interface Scope {
   readonly actorId: string;
   /** Public id of the session row: safe to log. */
   readonly sessionId: string;
+}
+
+const attributions = new WeakMap<AppError, Scope>();
+
+/** Says whose token was refused, and for which vault: that vault's journal is to show it. @returns the error. */
+export function attributed<E extends AppError>(error: E, scope: Scope | undefined): E {
+  if (scope !== undefined && !attributions.has(error)) attributions.set(error, scope);
+  return error;
+}
+
+/** Undefined for a token that is nobody's. The scope does not hold: it is for the journal alone. */
+export function attributionOf(error: unknown): Scope | undefined {
+  return typeof error === "object" && error !== null ? attributions.get(error as AppError) : undefined;
 }
 
 /** A scope that can be asked whether it still holds. */

@@ -10,7 +10,7 @@ import type { Change, Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Clock } from "../clock.ts";
 import type { AgentPrincipal, ScopedPrincipal, VaultRole } from "./principal.ts";
-import type { Scope, ScopeLease, ScopeResolver } from "./scope.ts";
+import { attributed, type Scope, type ScopeLease, type ScopeResolver } from "./scope.ts";
 import { asUnavailable, type Resolved, type Sessions } from "./session.ts";
 
 /** Even if an announcement were lost, a revoked token would not outlive this. */
@@ -37,6 +37,8 @@ export class Scopes implements ScopeResolver {
   readonly #loading = new Map<string, Promise<Entry>>();
   readonly #unwatch: () => void;
   #epoch = 0;
+  /** How often the database was asked, since the start. */
+  lookups = 0;
 
   constructor(options: {
     readonly database: Database;
@@ -87,6 +89,7 @@ export class Scopes implements ScopeResolver {
 
   async #load(key: string, digest: string, choice: Choice): Promise<Entry> {
     const epoch = this.#epoch;
+    this.lookups++;
     const resolved = await this.#sessions.resolve(digest);
     const scope = await asUnavailable(() => this.#scopeOf(resolved, choice));
     const entry = { scope, validUntilMs: Math.min(resolved.expiresAtMs, this.#clock.now() + recheckMs) };
@@ -123,10 +126,7 @@ export class Scopes implements ScopeResolver {
       .where("id", "=", principal.vaultId)
       .executeTakeFirst();
     if (vault === undefined) throw vaultNotFound();
-    if (choice.kind === "hint" && choice.name !== undefined && choice.name !== vault.name) {
-      throw new Forbidden("forbidden", "This token is bound to another vault than the one named");
-    }
-    return {
+    const scope: Scope = {
       vaultId: vault.id,
       vaultName: vault.name,
       vaultRole: principal.vaultRole,
@@ -134,6 +134,10 @@ export class Scopes implements ScopeResolver {
       actorId: principal.createdBy.id,
       sessionId: principal.sessionId,
     };
+    if (choice.kind === "hint" && choice.name !== undefined && choice.name !== vault.name) {
+      throw attributed(new Forbidden("forbidden", "This token is bound to another vault than the one named"), scope);
+    }
+    return scope;
   }
 
   async #agentScope(principal: AgentPrincipal, choice: Choice): Promise<Scope> {
@@ -143,21 +147,27 @@ export class Scopes implements ScopeResolver {
       .select(["vaults.id", "vaults.name", "vault_grants.role"])
       .where("vault_grants.agent_id", "=", principal.id)
       .execute();
-    const grant = await this.#choose(grants, choice);
-    return {
-      vaultId: grant.id,
-      vaultName: grant.name,
-      vaultRole: grant.role as VaultRole,
+    const scopeIn = ({ id, name, role }: AgentGrant): Scope => ({
+      vaultId: id,
+      vaultName: name,
+      vaultRole: role as VaultRole,
       actorType: "agent",
       actorId: principal.id,
       sessionId: principal.sessionId,
-    };
+    });
+    return scopeIn(await this.#choose(grants, choice, scopeIn));
   }
 
-  async #choose(grants: readonly AgentGrant[], choice: Choice): Promise<AgentGrant> {
+  /** @param scopeIn what the agent would have in a vault; a refusal is told there. */
+  async #choose(
+    grants: readonly AgentGrant[],
+    choice: Choice,
+    scopeIn: (grant: AgentGrant) => Scope,
+  ): Promise<AgentGrant> {
+    const refused = (id: string, name: string) => attributed(noAccess(), scopeIn({ id, name, role: "proxy" }));
     if (choice.kind === "same") {
       const grant = grants.find(({ id }) => id === choice.vaultId);
-      if (grant === undefined) throw noAccess();
+      if (grant === undefined) throw refused(choice.vaultId, "");
       return grant;
     }
     if (choice.name === undefined) {
@@ -174,7 +184,7 @@ export class Scopes implements ScopeResolver {
       .select("id")
       .where("name", "=", choice.name)
       .executeTakeFirst();
-    throw vault === undefined ? vaultNotFound() : noAccess();
+    throw vault === undefined ? vaultNotFound() : refused(vault.id, choice.name);
   }
 
   #forget(change: Change): void {

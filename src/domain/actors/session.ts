@@ -19,6 +19,7 @@ import {
   type UserPrincipal,
   type VaultRole,
 } from "./principal.ts";
+import { attributed, type Scope } from "./scope.ts";
 import { insertSession, readLogins } from "./session-rows.ts";
 
 const loginLifetimeMs = 365 * 86_400_000;
@@ -121,11 +122,15 @@ export class Sessions {
   async resolve(digest: string, clientIp = ""): Promise<Resolved> {
     const row = await asUnavailable(() => this.#find(digest));
     if (row === undefined) throw new Unauthenticated("invalid_session", "Invalid or expired session");
-    const expiresAtMs = expiryOf(row);
-    if (this.#clock.now() > expiresAtMs) throw new Unauthenticated("session_expired", "Session expired");
-    const principal = await asUnavailable(() => this.#principalOf(row, clientIp));
-    if (principal === undefined) throw new Unauthenticated("session_ended", "Invalid or expired session");
-    return { principal, expiresAtMs };
+    try {
+      const expiresAtMs = expiryOf(row);
+      if (this.#clock.now() > expiresAtMs) throw new Unauthenticated("session_expired", "Session expired");
+      const principal = await asUnavailable(() => this.#principalOf(row, clientIp));
+      if (principal === undefined) throw new Unauthenticated("session_ended", "Invalid or expired session");
+      return { principal, expiresAtMs };
+    } catch (error) {
+      throw error instanceof Unauthenticated || error instanceof Forbidden ? attributed(error, boundScope(row)) : error;
+    }
   }
 
   async #find(digest: string) {
@@ -305,6 +310,20 @@ interface SessionRow {
   readonly agent_name: string | null;
   readonly agent_role: string | null;
   readonly agent_status: string | null;
+}
+
+/** What a scoped token was for; undefined for a session that is bound to no vault. */
+function boundScope(row: SessionRow): Scope | undefined {
+  const createdBy = minterOf(row);
+  if (row.vault_id === null || row.vault_role === null || createdBy === undefined) return undefined;
+  return {
+    vaultId: row.vault_id,
+    vaultName: "",
+    vaultRole: row.vault_role as VaultRole,
+    actorType: createdBy.type,
+    actorId: createdBy.id,
+    sessionId: row.public_id,
+  };
 }
 
 function minterOf(row: SessionRow): ScopedPrincipal["createdBy"] | undefined {

@@ -13,6 +13,7 @@ import type { Keyring } from "../../crypto/keyring.ts";
 import { Secret } from "../../crypto/secret.ts";
 import { AppError, UpstreamFailed } from "../../errors.ts";
 import type { Logger } from "../../log.ts";
+import { CounterSet } from "../../runtime/metrics.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Clock } from "../clock.ts";
 import type { CredentialKey } from "../services/service.ts";
@@ -63,6 +64,8 @@ interface Failure {
 }
 
 export class OAuthRefresher {
+  /** What came of asking providers, since the start. */
+  readonly results = new CounterSet("result");
   readonly #options: OAuthRefresherOptions;
   readonly #store: OAuthStore;
   readonly #leases: RefreshLeases;
@@ -168,6 +171,7 @@ export class OAuthRefresher {
       }
       tokens = await tokenEndpoint.refresh(await this.#store.openClient(row), refreshToken);
     } catch (error) {
+      this.results.raise("failed");
       log.warn("an OAuth token was not refreshed", failureFields(row, error));
       await this.#leases.release(row, error);
       throw error;
@@ -178,6 +182,7 @@ export class OAuthRefresher {
       if (current === undefined) throw notConnected(row.key);
       return this.#open(current);
     }
+    this.results.raise("refreshed");
     log.debug("an OAuth token was refreshed", { vaultId: row.vaultId, key: row.key });
     const { accessToken, expiresInSeconds } = tokens;
     const expiresAtMs = this.#options.clock.now() + (expiresInSeconds ?? Number.POSITIVE_INFINITY) * 1000;

@@ -6,6 +6,7 @@
  * Places are taken and given back without a promise; only who finds none waits for one.
  */
 import { RateLimited } from "../../errors.ts";
+import type { Ephemeral, SharedLevel } from "../../storage/ephemeral.ts";
 
 export interface ProxyBudgetSettings {
   /** The limits are switched off: places are counted and never refused. */
@@ -50,7 +51,7 @@ const explanations: Readonly<Record<ProxyLimit, string>> = {
 };
 
 /** Tokens of a bucket and places taken: of one token, or of all tokens of an actor in a vault. */
-class Level {
+class Level implements SharedLevel {
   readonly share: number;
   tokens: number;
   filledAtMs: number;
@@ -58,12 +59,19 @@ class Level {
   streams = 0;
   /** Budgets that draw on it. */
   users = 0;
+  readonly #unshare: () => void;
   readonly waiting = new Set<Waiter>();
 
-  constructor(share: number, burst: number, nowMs: number) {
+  constructor({ share, burst, nowMs, key, ephemeral }: LevelOptions) {
     this.share = share;
     this.tokens = burst * share;
     this.filledAtMs = nowMs;
+    this.#unshare = ephemeral.share(key, this);
+  }
+
+  /** Nobody draws on it any more. */
+  end(): void {
+    this.#unshare();
   }
 
   refill({ rate, burst }: ProxyBudgetSettings, nowMs: number): void {
@@ -80,6 +88,14 @@ class Level {
   }
 }
 
+interface LevelOptions {
+  readonly share: number;
+  readonly burst: number;
+  readonly nowMs: number;
+  readonly key: string;
+  readonly ephemeral: Pick<Ephemeral, "share">;
+}
+
 interface Waiter {
   readonly budget: ProxyBudget;
   readonly resolve: () => void;
@@ -91,11 +107,14 @@ export class ProxyBudgets {
   readonly denials: Record<ProxyLimit, number> = { rate: 0, concurrency: 0, streams: 0 };
   readonly #budgets = new Map<string, ProxyBudget>();
   readonly #shared = new Map<string, Level>();
+  readonly #ephemeral: Pick<Ephemeral, "share">;
   #settings: ProxyBudgetSettings;
   #sweepAt = sweepAbove;
 
-  constructor(settings: ProxyBudgetSettings) {
+  /** @param ephemeral where what is taken here is known to others. */
+  constructor(settings: ProxyBudgetSettings, ephemeral: Pick<Ephemeral, "share">) {
     this.#settings = settings;
+    this.#ephemeral = ephemeral;
   }
 
   get settings(): ProxyBudgetSettings {
@@ -116,10 +135,14 @@ export class ProxyBudgets {
     if (known !== undefined) return known;
     if (this.#budgets.size >= this.#sweepAt) this.#sweep(nowMs);
     const { burst } = this.#settings;
-    const shared = this.#shared.get(sharedKey) ?? new Level(actorShare, burst, nowMs);
+    const ephemeral = this.#ephemeral;
+    const shared =
+      this.#shared.get(sharedKey) ??
+      new Level({ share: actorShare, burst, nowMs, key: `actor\n${sharedKey}`, ephemeral });
     this.#shared.set(sharedKey, shared);
     shared.users++;
-    const budget = new ProxyBudget(this, { own: new Level(1, burst, nowMs), shared, sharedKey });
+    const own = new Level({ share: 1, burst, nowMs, key: `token\n${key}`, ephemeral });
+    const budget = new ProxyBudget(this, { own, shared, sharedKey });
     this.#budgets.set(key, budget);
     return budget;
   }
@@ -139,9 +162,12 @@ export class ProxyBudgets {
       if (!budget.isFresh(nowMs)) continue;
       this.#budgets.delete(key);
       budget.isForgotten = true;
-      const { shared, sharedKey } = budget.levels;
+      const { own, shared, sharedKey } = budget.levels;
+      own.end();
       shared.users--;
-      if (shared.users === 0) this.#shared.delete(sharedKey);
+      if (shared.users > 0) continue;
+      shared.end();
+      this.#shared.delete(sharedKey);
     }
     this.#sweepAt = Math.max(sweepAbove, this.#budgets.size * 2);
   }

@@ -1,9 +1,10 @@
 /** Which limit applies to whom (spec of accounts, section 4): profiles, what the environment and the settings change. */
 import { type RateLimitKnobs, type RateLimitProfile, type RateLimitTier, rateLimitTiers } from "../../config.ts";
 import { RateLimited } from "../../errors.ts";
+import type { Buckets, Ephemeral, Soon, Verdict, Windows } from "../../storage/ephemeral.ts";
 import type { Clock } from "../clock.ts";
 import { type ProxyBudgetSettings, ProxyBudgets } from "./proxy-budget.ts";
-import { SlidingWindows, Slots, TokenBuckets, type Verdict } from "./window.ts";
+import { Slots } from "./slots.ts";
 
 export type TierKnobs = Readonly<Partial<Record<RateLimitTier, RateLimitKnobs>>>;
 
@@ -83,27 +84,34 @@ const proxyWaitMs = 2_000;
 
 const allowed: Verdict = { isAllowed: true, limit: 0, remaining: 0, retryAfterSeconds: 0 };
 
+export interface LimitsOptions {
+  readonly clock: Clock;
+  readonly environment: LimitEnvironment;
+  /** Where counts are kept. */
+  readonly ephemeral: Ephemeral;
+}
+
 /** The limiters of one process. Reconfigured in place: keys keep their state. */
 export class Limits {
   readonly #clock: Clock;
   readonly #environment: LimitEnvironment;
   #effective: EffectiveLimits;
-  readonly #global: TokenBuckets;
+  readonly #global: Buckets;
   readonly #globalSlots: Slots;
-  readonly #auth: SlidingWindows;
-  readonly #authed: TokenBuckets;
+  readonly #auth: Windows;
+  readonly #authed: Buckets;
   /** What tokens may do through the proxy. */
   readonly proxy: ProxyBudgets;
 
-  constructor(options: { readonly clock: Clock; readonly environment: LimitEnvironment }) {
+  constructor({ ephemeral, ...options }: LimitsOptions) {
     this.#clock = options.clock;
     this.#environment = options.environment;
     this.#effective = resolveLimits(options.environment, undefined);
-    this.#global = new TokenBuckets(bucketOf(this.#effective, "GLOBAL"));
+    this.#global = ephemeral.buckets("global", bucketOf(this.#effective, "GLOBAL"));
     this.#globalSlots = new Slots(slotsOf(this.#effective, "GLOBAL", globalWaitMs));
-    this.#auth = new SlidingWindows(windowOf(this.#effective));
-    this.#authed = new TokenBuckets(bucketOf(this.#effective, "AUTHED"));
-    this.proxy = new ProxyBudgets(proxyOf(this.#effective));
+    this.#auth = ephemeral.windows("auth", windowOf(this.#effective));
+    this.#authed = ephemeral.buckets("authed", bucketOf(this.#effective, "AUTHED"));
+    this.proxy = new ProxyBudgets(proxyOf(this.#effective), ephemeral);
   }
 
   /** Takes over what an owner stored, or its absence. */
@@ -136,16 +144,16 @@ export class Limits {
   }
 
   /** An attempt to authenticate, or another anonymous request. Refused attempts are not counted. */
-  recordAuth(key: string): Verdict {
+  recordAuth(key: string): Soon<Verdict> {
     return this.#effective.isOff ? allowed : this.#auth.record(key, this.#clock.now());
   }
 
   /** Is `key` still within its budget? Counts nothing. */
-  peekAuth(key: string): Verdict {
+  peekAuth(key: string): Soon<Verdict> {
     return this.#effective.isOff ? allowed : this.#auth.peek(key, this.#clock.now());
   }
 
-  takeAuthed(key: string): Verdict {
+  takeAuthed(key: string): Soon<Verdict> {
     return this.#effective.isOff ? allowed : this.#authed.take(key, this.#clock.now());
   }
 
@@ -160,8 +168,9 @@ export class Limits {
   }
 }
 
-async function enter(buckets: TokenBuckets, slots: Slots, key: string, nowMs: number): Promise<() => void> {
-  const verdict = buckets.take(key, nowMs);
+async function enter(buckets: Buckets, slots: Slots, key: string, nowMs: number): Promise<() => void> {
+  const taken = buckets.take(key, nowMs);
+  const verdict = taken instanceof Promise ? await taken : taken;
   if (!verdict.isAllowed) throw tooManyRequests(verdict);
   const release = await slots.enter(key);
   if (release === undefined) {

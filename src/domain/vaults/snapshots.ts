@@ -37,6 +37,8 @@ export class Snapshots implements SnapshotSource {
   readonly #current = new Map<string, VaultSnapshot>();
   readonly #loading = new Map<string, Promise<VaultSnapshot>>();
   readonly #stopWatching: () => void;
+  /** How often a vault was read, since the start. */
+  loads = 0;
 
   constructor(options: SnapshotsOptions) {
     this.#database = options.database;
@@ -54,6 +56,7 @@ export class Snapshots implements SnapshotSource {
     if (known !== undefined) return Promise.resolve(known);
     const running = this.#loading.get(vaultId);
     if (running !== undefined) return running;
+    this.loads++;
     const loading = this.#read(vaultId)
       .then((snapshot) => {
         // A change since the beginning has taken this load out of the map: its result is for those who waited only.

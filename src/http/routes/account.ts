@@ -143,7 +143,7 @@ function registerLogin(router: ApiRouter, { accounts, sessions, limits, cookie }
     const body = await request.body();
     const { email, password } = required(body, ["email", "password"], "Email and password are required");
     // The attempt that fills the window is refused itself.
-    const verdict = limits.peekAuth(`ip:${limitKeyOf(request.clientIp)}`);
+    const verdict = await limits.peekAuth(`ip:${limitKeyOf(request.clientIp)}`);
     if (!verdict.isAllowed) throw tooManyRequests(verdict);
     const { token, expiresAt } = await accounts.login({
       email,

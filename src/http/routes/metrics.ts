@@ -24,12 +24,12 @@ export function registerMetricsRoute(router: ApiRouter, dependencies: MetricsDep
   router.on(showMetrics, async (request) => {
     if (metricsToken === undefined || !isSame(request.token, metricsToken)) {
       const key = `metrics:${limitKeyOf(request.clientIp)}`;
-      const verdict = limits.peekAuth(key);
+      const verdict = await limits.peekAuth(key);
       if (!verdict.isAllowed) throw tooManyRequests(verdict);
       const principal = await request.findPrincipal();
       if (principal === undefined) {
         // A token that a person made up can be guessed; one that is not presented is no guess.
-        if (request.token !== undefined) limits.recordAuth(key);
+        if (request.token !== undefined) await limits.recordAuth(key);
         throw new Unauthenticated("authorization_required", "Metrics are for an owner, or for the metrics token", {
           hint: "set AGENT_VAULT_METRICS_TOKEN on the server, and send it as a Bearer token",
         });

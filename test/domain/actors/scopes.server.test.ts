@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { attributionOf } from "../../../src/domain/actors/scope.ts";
+import { AppError } from "../../../src/errors.ts";
 import { ApiServer, describeOnEachEngine, type ScratchDatabase } from "../../support/api-server.ts";
 
 describeOnEachEngine("the scope of a proxy token", (openScratch) => {
@@ -36,6 +38,38 @@ describeOnEachEngine("the scope of a proxy token", (openScratch) => {
     const token = await api.mint(owner, vault);
     await expect(resolve(token, "default")).rejects.toMatchObject({ name: "Forbidden" });
     expect((await resolve(token, vault)).scope.vaultName).toBe(vault);
+  });
+
+  it("that was refused is told to the vault that it was for, and to no other", async () => {
+    const [one, two, agent] = [fresh("vault"), fresh("vault"), fresh("agent")];
+    const [oneId, twoId] = [await api.addVault(owner, one), await api.addVault(owner, two)];
+    const scoped = await api.mint(owner, one);
+    const { sessionId, actorId } = (await resolve(scoped)).scope;
+    const refusalOf = async (token: string, hint?: string) => {
+      const error = await resolve(token, hint).catch((caught: unknown) => caught);
+      expect(error).toBeInstanceOf(AppError);
+      return attributionOf(error);
+    };
+    // A token of the first vault that is used for the second is the business of the first.
+    expect(await refusalOf(scoped, two)).toMatchObject({ vaultId: oneId, sessionId, actorId });
+    const token = await api.addAgent(owner, agent, { vaults: [{ vault_name: one }] });
+    const stray = await refusalOf(token, two);
+    expect(stray).toMatchObject({ vaultId: twoId, actorType: "agent", vaultRole: "proxy" });
+    for (const [nobody, hint] of [
+      ["av_sess_wrong", undefined],
+      [owner, one],
+      [token, "no-such-vault"],
+    ] as const) {
+      expect(await refusalOf(nobody, hint)).toBeUndefined();
+    }
+    const expired = await api.mint(owner, one);
+    await database.db
+      .updateTable("sessions")
+      .set({ expires_at: "2020-01-01T00:00:00.000Z" })
+      .where("vault_id", "=", oneId)
+      .where("public_id", "<>", sessionId)
+      .execute();
+    expect(await refusalOf(expired)).toMatchObject({ vaultId: oneId, actorId });
   });
 
   it("refuses login sessions, and tokens that nobody issued", async () => {

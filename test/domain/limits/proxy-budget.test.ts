@@ -6,12 +6,14 @@ import {
   ProxyBudgets,
   ProxyLimited,
 } from "../../../src/domain/limits/proxy-budget.ts";
+import type { SharedLevel } from "../../../src/storage/ephemeral.ts";
+import { MemoryEphemeral } from "../../../src/storage/ephemeral-memory.ts";
 
 const settings: ProxyBudgetSettings = { isOff: false, rate: 20, burst: 200, concurrency: 64, waitMs: 2_000 };
 const key = { sessionId: "session", actorId: "actor", vaultId: "vault" };
 
 function budgetsWith(changed: Partial<ProxyBudgetSettings>): ProxyBudgets {
-  return new ProxyBudgets({ ...settings, ...changed });
+  return new ProxyBudgets({ ...settings, ...changed }, new MemoryEphemeral());
 }
 
 /** How many of `attempts` are let through. */
@@ -189,5 +191,27 @@ describe("streams", () => {
     budget.take();
     expect(budget.becomeStream()).toBe(false);
     expect(budget.hasRoom).toBe(false);
+  });
+});
+
+describe("the level of a budget", () => {
+  it("is known to others for as long as somebody draws on it, and what they take counts here", () => {
+    const shared = new Map<string, SharedLevel>();
+    const budgets = new ProxyBudgets(settings, {
+      share: (key, level) => {
+        shared.set(key, level);
+        return () => void shared.delete(key);
+      },
+    });
+    const budget = budgets.budgetFor(key, 0);
+    expect([...shared.keys()]).toEqual(["actor\nactor\nvault", "token\nsession\nactor\nvault"]);
+    for (const level of shared.values()) level.tokens = 1;
+    budget.count(0);
+    expect(() => budget.count(0)).toThrow(ProxyLimited);
+    // Enough strangers for everything that makes no difference to be forgotten, a day later.
+    for (let at = 0; at < 10_001; at++)
+      budgets.budgetFor({ ...key, sessionId: `s${at}`, actorId: `a${at}` }, 86_400_000);
+    expect(shared.has("token\nsession\nactor\nvault")).toBe(false);
+    expect(shared.has("actor\nactor\nvault")).toBe(false);
   });
 });

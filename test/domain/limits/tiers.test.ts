@@ -9,6 +9,7 @@ import {
 } from "../../../src/domain/limits/stored.ts";
 import { Limits, resolveLimits } from "../../../src/domain/limits/tiers.ts";
 import { InvalidInput } from "../../../src/errors.ts";
+import { MemoryEphemeral } from "../../../src/storage/ephemeral-memory.ts";
 
 const clock = { now: () => 0 };
 const plain = { profile: "default", isLocked: false, knobs: {} } as const;
@@ -59,16 +60,16 @@ describe("effective limits", () => {
 
 describe("limiters", () => {
   it("can be switched on after a start with profile off, and keep guarding codes while off", async () => {
-    const limits = new Limits({ clock, environment: { ...plain, profile: "off" } });
+    const limits = new Limits({ clock, environment: { ...plain, profile: "off" }, ephemeral: new MemoryEphemeral() });
     expect(limits.maxCodeFailures).toBe(10);
-    for (let index = 0; index < 300; index++) expect(limits.takeAuthed("a").isAllowed).toBe(true);
+    for (let index = 0; index < 300; index++) expect((await limits.takeAuthed("a")).isAllowed).toBe(true);
     limits.configure({ profile: "default", overrides: { AUTHED: { burst: 1 } } });
-    expect(limits.takeAuthed("a").isAllowed).toBe(true);
-    expect(limits.takeAuthed("a").isAllowed).toBe(false);
+    expect((await limits.takeAuthed("a")).isAllowed).toBe(true);
+    expect((await limits.takeAuthed("a")).isAllowed).toBe(false);
   });
 
   it("reach requests under way through the proxy when an owner changes them", () => {
-    const limits = new Limits({ clock, environment: { ...plain, profile: "off" } });
+    const limits = new Limits({ clock, environment: { ...plain, profile: "off" }, ephemeral: new MemoryEphemeral() });
     const budget = limits.proxy.budgetFor({ sessionId: "s", actorId: "a", vaultId: "v" }, 0);
     for (let index = 0; index < 70; index++) budget.take();
     expect(budget.hasRoom).toBe(true);
@@ -80,7 +81,7 @@ describe("limiters", () => {
 });
 
 describe("what an owner sends", () => {
-  const limits = new Limits({ clock, environment: plain });
+  const limits = new Limits({ clock, environment: plain, ephemeral: new MemoryEphemeral() });
 
   it.each([
     [{ profile: "OFF", overrides: {} }, "profiles are exact"],

@@ -12,6 +12,7 @@ import { AppError } from "../../../src/errors.ts";
 import { silentLogger } from "../../../src/log.ts";
 import { Changes } from "../../../src/storage/changes.ts";
 import type { Database } from "../../../src/storage/database.ts";
+import { MemoryEphemeral } from "../../../src/storage/ephemeral-memory.ts";
 import { ManualClock } from "../../support/api-server.ts";
 import { describeEachDatabase } from "../../support/database.ts";
 import { closedOutbound, defaultVaultId } from "../../support/vault-world.ts";
@@ -68,6 +69,7 @@ describeEachDatabase("proposals", (open, engine) => {
   /** One process over a database. */
   function start(over: Database, changes = new Changes(over, silentLogger)): Domain {
     return new Domain({
+      ephemeral: new MemoryEphemeral(),
       database: over,
       changes,
       keyring,

@@ -1,16 +1,25 @@
-/** The algorithms behind limits: token bucket, sliding window, slots. In memory, keyed, with a bounded number of keys. */
+/** `Ephemeral` in the memory of one process, with a bounded number of keys. */
+import type { BucketSettings, Buckets, Ephemeral, SharedLevel, Verdict, WindowSettings, Windows } from "./ephemeral.ts";
 
-/** What a limit said about one event. */
-export interface Verdict {
-  readonly isAllowed: boolean;
-  readonly limit: number;
-  readonly remaining: number;
-  /** When trying again is worthwhile; 0 when allowed, else at least 1. */
-  readonly retryAfterSeconds: number;
+/** A stranger can invent keys; beyond this many of one limit the least recently used is forgotten. */
+const maxKeys = 10_000;
+
+export class MemoryEphemeral implements Ephemeral {
+  buckets(_name: string, settings: BucketSettings): TokenBuckets {
+    return new TokenBuckets(settings);
+  }
+
+  windows(_name: string, settings: WindowSettings): SlidingWindows {
+    return new SlidingWindows(settings);
+  }
+
+  share(_key: string, _level: SharedLevel): () => void {
+    return alone;
+  }
 }
 
-/** A stranger can invent keys; beyond this many the least recently used is forgotten. */
-const maxKeys = 10_000;
+/** There is nobody to share with. */
+const alone = (): void => undefined;
 
 /** Insertion order of a Map is its order of use: `touch` moves a key to the end. */
 class RecentlyUsed<T> {
@@ -37,14 +46,7 @@ class RecentlyUsed<T> {
   }
 }
 
-export interface BucketSettings {
-  /** Tokens per second. */
-  readonly rate: number;
-  readonly burst: number;
-}
-
-/** Starts full at `burst`, refills at `rate`. */
-export class TokenBuckets {
+export class TokenBuckets implements Buckets {
   readonly #buckets = new RecentlyUsed<{ tokens: number; filledAtMs: number }>();
   settings: BucketSettings;
 
@@ -66,13 +68,7 @@ export class TokenBuckets {
   }
 }
 
-export interface WindowSettings {
-  readonly max: number;
-  readonly windowMs: number;
-}
-
-/** At most `max` events within `windowMs`; events that were refused do not count. */
-export class SlidingWindows {
+export class SlidingWindows implements Windows {
   readonly #events = new RecentlyUsed<number[]>();
   settings: WindowSettings;
 
@@ -88,7 +84,6 @@ export class SlidingWindows {
     return { ...verdict, remaining: verdict.remaining - 1 };
   }
 
-  /** What `record` would say, without counting. */
   peek(key: string, nowMs: number): Verdict {
     return this.#judge(this.#events.peek(key) ?? [], nowMs);
   }
@@ -103,66 +98,6 @@ export class SlidingWindows {
     while (events[0] !== undefined && events[0] <= from) events.shift();
     if (events.length >= max) return denied(max, ((events[0] ?? nowMs) - from) / 1000);
     return { isAllowed: true, limit: max, remaining: max - events.length, retryAfterSeconds: 0 };
-  }
-}
-
-export interface SlotSettings {
-  readonly concurrency: number;
-  /** How long to wait for a slot before giving up. */
-  readonly waitMs: number;
-}
-
-interface SlotState {
-  taken: number;
-  readonly waiting: Set<() => void>;
-}
-
-/** A counting semaphore per key. */
-export class Slots {
-  readonly #states = new Map<string, SlotState>();
-  settings: SlotSettings;
-
-  constructor(settings: SlotSettings) {
-    this.settings = settings;
-  }
-
-  /** A slot, to be given back by calling it once; undefined when none came free in time. */
-  async enter(key: string): Promise<(() => void) | undefined> {
-    const state = this.#states.get(key) ?? { taken: 0, waiting: new Set() };
-    this.#states.set(key, state);
-    if (state.taken < this.settings.concurrency) {
-      state.taken++;
-      return this.#release(key, state);
-    }
-    const isWoken = await new Promise<boolean>((resolve) => {
-      const wake = () => {
-        clearTimeout(timer);
-        resolve(true);
-      };
-      const timer = setTimeout(() => {
-        state.waiting.delete(wake);
-        resolve(false);
-      }, this.settings.waitMs);
-      state.waiting.add(wake);
-    });
-    return isWoken ? this.#release(key, state) : undefined;
-  }
-
-  #release(key: string, state: SlotState): () => void {
-    let isReleased = false;
-    return () => {
-      if (isReleased) return;
-      isReleased = true;
-      const next = state.waiting.values().next().value;
-      if (next !== undefined) {
-        // The slot passes on; it is never free in between.
-        state.waiting.delete(next);
-        next();
-        return;
-      }
-      state.taken--;
-      if (state.taken === 0) this.#states.delete(key);
-    };
   }
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { SlidingWindows, Slots, TokenBuckets } from "../../../src/domain/limits/window.ts";
+import { SlidingWindows, TokenBuckets } from "../../src/storage/ephemeral-memory.ts";
 
 describe("a token bucket", () => {
   it("starts full, refuses when empty, and refills with time up to its burst", () => {
@@ -49,22 +49,5 @@ describe("a sliding window", () => {
     for (let index = 0; index < 10_000; index++) windows.record(`stranger-${index}`, 0);
     expect(windows.peek("first", 0).isAllowed).toBe(true);
     expect(windows.peek("stranger-9999", 0).isAllowed).toBe(false);
-  });
-});
-
-describe("slots", () => {
-  it("pass from whoever leaves to whoever waits, and time out otherwise", async () => {
-    const slots = new Slots({ concurrency: 1, waitMs: 60_000 });
-    const leave = await slots.enter("a");
-    const waiting = slots.enter("a");
-    expect(await slots.enter("b")).toBeDefined();
-    leave?.();
-    leave?.();
-    const second = await waiting;
-    expect(second).toBeDefined();
-    slots.settings = { concurrency: 1, waitMs: 1 };
-    expect(await slots.enter("a")).toBeUndefined();
-    second?.();
-    expect(await slots.enter("a")).toBeDefined();
   });
 });

@@ -10,6 +10,7 @@ import type { ProxyMetrics } from "./metrics.ts";
 import type { OpenConnections } from "./open-connections.ts";
 import type { Slab } from "./outbox.ts";
 import type { Pool } from "./pool.ts";
+import type { SharedPool } from "./shared-pool.ts";
 
 /** What every exchange of a proxy works with. */
 export interface ProxyContext {
@@ -20,6 +21,8 @@ export interface ProxyContext {
   readonly metrics: ProxyMetrics;
   readonly snapshots: SnapshotSource;
   readonly pool: Pool;
+  /** For requests that came over HTTP/2. */
+  readonly streams: SharedPool;
   readonly journal: JournalSink;
   readonly log: Logger;
   readonly clock: Clock;

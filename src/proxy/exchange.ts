@@ -4,7 +4,8 @@ import { ProxyLimited } from "../domain/limits/proxy-budget.ts";
 import type { Injection, VaultSnapshot } from "../domain/vaults/snapshot.ts";
 import { AppError, Forbidden, TooLarge, UpstreamFailed } from "../errors.ts";
 import { Admission } from "./admission.ts";
-import type { AgentConnection, RequestHandler } from "./agent-connection.ts";
+import type { RequestHandler } from "./agent-connection.ts";
+import type { AnswerRelay } from "./answer-relay.ts";
 import { AnswerScrubbing, type ScrubbedAnswerTarget } from "./answer-scrubbing.ts";
 import type { ProxyContext } from "./context.ts";
 import { findingOf, journalCodeOf, recordExchange } from "./exchange-record.ts";
@@ -19,11 +20,11 @@ import { OutgoingRequest } from "./outgoing.ts";
 import { type Plan, planFor } from "./plan.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
 import { logRefusal } from "./refusal-log.ts";
-import { AnswerRelay } from "./relay.ts";
 import { RequestSubstitution } from "./request-substitution.ts";
 import type { Route, RouteOrigin } from "./route.ts";
+import type { AgentSide, UpstreamPool, UpstreamSide } from "./sides.ts";
 import { type Treatment, untouched } from "./treatment.ts";
-import type { UpstreamConnection, UpstreamUser } from "./upstream.ts";
+import type { UpstreamUser } from "./upstream.ts";
 import { MessageInspection, type MessageRewriters } from "./websocket/negotiate.ts";
 import {
   acceptsUpgrade,
@@ -53,7 +54,7 @@ const noTrailers: HeaderList = [];
 /** One request, from its head to its journal line. */
 export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTarget, Leased {
   readonly #context: ProxyContext;
-  readonly #connection: AgentConnection;
+  readonly #connection: AgentSide;
   readonly #inbound: Inbound;
   readonly #answer: AnswerRelay;
   readonly #startedAtMs: number;
@@ -76,7 +77,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   #inspection: MessageInspection | undefined;
   #request: OutgoingRequest | undefined;
   #trailers = noTrailers;
-  #upstream: UpstreamConnection | undefined;
+  #upstream: UpstreamSide | undefined;
   /** Undefined where answers pass as they are. */
   #scrubbing: AnswerScrubbing | undefined;
   #hasReplayed = false;
@@ -90,19 +91,19 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   /** Why a WebSocket was ended from here. */
   #endCode = "";
 
-  private constructor(context: ProxyContext, connection: AgentConnection, inbound: Inbound) {
+  private constructor(context: ProxyContext, connection: AgentSide, inbound: Inbound) {
     this.#context = context;
     this.#connection = connection;
     this.#inbound = inbound;
     this.#lease = inbound.lease;
     this.#startedAtMs = context.clock.now();
-    this.#answer = new AnswerRelay(connection, inbound.head, context.maxResponseBytes);
+    this.#answer = connection.answerTo(inbound.head, context.maxResponseBytes);
     this.#upgrades = inbound.framing.kind === "none" && wantsWebSocket(inbound.head);
     this.#path = withoutQuery(inbound.target);
   }
 
   /** Serves a request. Undefined when it was answered at once. */
-  static start(context: ProxyContext, connection: AgentConnection, inbound: Inbound): Exchange | undefined {
+  static start(context: ProxyContext, connection: AgentSide, inbound: Inbound): Exchange | undefined {
     const exchange = new Exchange(context, connection, inbound);
     connection.deadlineMs = context.deadlines.now + context.timeouts.responseHeadMs;
     context.open.add(exchange);
@@ -145,7 +146,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       this.#collect();
       return true;
     }
-    const upstream = this.#origin && this.#context.pool.take(this.#origin.key);
+    const upstream = this.#origin && this.#pool.take(this.#origin.key);
     if (!upstream) return false;
     this.#send(upstream);
     return true;
@@ -218,6 +219,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       host: route.hostHeader,
       rules,
       isChunked: framing.kind === "chunked",
+      hasBody: framing.kind === "chunked" || (framing.kind === "length" && framing.length > 0),
       upgrades: this.#upgrades,
     });
   }
@@ -231,8 +233,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     const { head } = this.#inbound;
     // The upstream cannot be asked yet (RFC 9110, section 10.1.1).
     if (head.minor === 1 && head.fields.hasToken(Field.expect, "100-continue")) {
-      this.#connection.out.text("HTTP/1.1 100 Continue\r\n\r\n");
-      this.#connection.out.flush();
+      this.#connection.sendContinue();
     }
     this.#connection.releaseBody();
   }
@@ -244,15 +245,20 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     this.#collected = body;
     this.#request = new OutgoingRequest(this.#substitution.headFor(body), options);
     this.#touch(this.#context.timeouts.responseHeadMs);
-    const upstream = this.#origin && this.#context.pool.take(this.#origin.key);
+    const upstream = this.#origin && this.#pool.take(this.#origin.key);
     if (upstream) this.#send(upstream);
     else this.#dialAndSend(false).catch((cause: unknown) => this.#refuse(cause));
   }
 
   // --- sending ----------------------------------------------------------------------------------------------------
 
+  /** A WebSocket needs a connection of its own. */
+  get #pool(): UpstreamPool {
+    return this.#connection.isMultiplexed && !this.#upgrades ? this.#context.streams : this.#context.pool;
+  }
+
   async #dialAndSend(isReplay: boolean): Promise<void> {
-    const { pool } = this.#context;
+    const pool = this.#pool;
     const origin = this.#origin;
     if (!origin) return;
     const { key } = origin;
@@ -261,7 +267,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     else this.#send(upstream);
   }
 
-  #send(upstream: UpstreamConnection): void {
+  #send(upstream: UpstreamSide): void {
     const request = this.#request;
     if (!request) return;
     this.#upstream = upstream;
@@ -327,7 +333,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   }
 
   onRequestBatch(): void {
-    if (this.#upstream && !this.#upstream.out.flush() && !this.#connection.isRequestComplete) this.#connection.pause();
+    if (this.#upstream && !this.#upstream.flush() && !this.#connection.isRequestComplete) this.#connection.pause();
   }
 
   onUpstreamDrain(): void {
@@ -362,7 +368,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   onAnswerBody(chunk: Buffer): void {
     if (this.#isOver) return;
     if (this.#scrubbing === undefined) this.relayBody(chunk);
-    else if (!this.#scrubbing.push(chunk)) this.#upstream?.socket.pause();
+    else if (!this.#scrubbing.push(chunk)) this.#upstream?.pause();
     this.#touch(this.#context.timeouts.bodyIdleMs);
   }
 
@@ -377,12 +383,12 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
 
   onAnswerBatch(): void {
     // A slow agent holds back the upstream, once it has been given something.
-    if (!this.#connection.out.flush() && !this.#isOver) this.#upstream?.socket.pause();
+    if (!this.#connection.flush() && !this.#isOver) this.#upstream?.pause();
   }
 
   onAgentDrain(): void {
     this.#scrubbing?.resume();
-    this.#upstream?.socket.resume();
+    this.#upstream?.resume();
   }
 
   onAnswerEnd(): void {
@@ -390,8 +396,8 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     const upstream = this.#upstream;
     this.#upstream = undefined;
     if (upstream?.isReusable && this.#origin && this.#connection.isRequestComplete) {
-      if (upstream.socket.isPaused()) upstream.socket.resume();
-      this.#context.pool.release(this.#origin.key, upstream);
+      upstream.resume();
+      this.#pool.release(this.#origin.key, upstream);
     } else upstream?.destroy();
     if (this.#scrubbing === undefined) this.relayEnd();
     else this.#scrubbing.end();
@@ -425,11 +431,11 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   }
 
   flushToAgent(): boolean {
-    return this.#connection.out.flush();
+    return this.#connection.flush();
   }
 
   onScrubDrain(): void {
-    this.#upstream?.socket.resume();
+    this.#upstream?.resume();
   }
 
   // --- upgrading --------------------------------------------------------------------------------------------------
@@ -521,21 +527,29 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
 
   // --- failing ----------------------------------------------------------------------------------------------------
 
-  onFailure(error: UpstreamFailed): void {
+  onFailure(error: UpstreamFailed, resetCode?: number): void {
     const upstream = this.#upstream;
     this.#upstream = undefined;
     if (this.#isOver) return;
     if (this.#answer.hasStarted) {
-      this.#abort("upstream_aborted");
+      this.#abort("upstream_aborted", resetCode);
       return;
     }
-    const mayReplay = upstream?.isReused && !upstream.hasAnswered && !this.#hasReplayed && this.#request?.isReplayable;
-    if (!mayReplay) {
-      this.#refuse(error);
+    if (!this.#mayReplay(upstream)) {
+      // A stream that ends with a code of its own ends with that code here.
+      if (resetCode === undefined) this.#refuse(error);
+      else this.#abort("upstream_aborted", resetCode);
       return;
     }
     this.#hasReplayed = true;
     this.#dialAndSend(true).catch((cause: unknown) => this.#refuse(cause));
+  }
+
+  #mayReplay(upstream: UpstreamSide | undefined): boolean {
+    if (upstream === undefined || this.#hasReplayed || upstream.hasAnswered || this.#request === undefined)
+      return false;
+    if (upstream.isUnprocessed) return this.#request.isRetained;
+    return upstream.isReused && this.#request.isReplayable;
   }
 
   onBadBody(error: AppError): void {
@@ -549,8 +563,8 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     this.#connection.crash(error);
   }
 
-  onAgentGone(): void {
-    this.#upstream?.abandon();
+  onAgentGone(code?: number): void {
+    this.#upstream?.abandon(code);
     this.#upstream = undefined;
     if (!this.#isOver) this.#finish(this.#answer.status || 499, "client_aborted");
   }
@@ -565,13 +579,12 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   }
 
   /** The answer is under way and cannot be completed: the agent must see that it is cut short. */
-  #abort(code: string): void {
+  #abort(code: string, resetCode?: number): void {
     if (this.#isOver) return;
     this.#upstream?.abandon();
     this.#upstream = undefined;
     this.#finish(this.#answer.status, code);
-    this.#connection.out.flush();
-    this.#connection.destroy();
+    this.#connection.abort(resetCode);
   }
 
   #refuse(error: unknown): void {
@@ -598,7 +611,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       closes,
     });
     logRefusal(this.#context.log, error, { requestId: this.requestId, code: refusal.code });
-    this.#connection.out.text(refusal.text);
+    this.#connection.refuse(refusal);
     this.#finish(refusal.status, error instanceof ProxyLimited ? error.journalCode : refusal.code);
     this.#connection.done(closes);
   }

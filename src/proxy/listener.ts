@@ -29,7 +29,8 @@ import { Slab } from "./outbox.ts";
 import { Pool } from "./pool.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
 import { Route } from "./route.ts";
-import { Tunnel } from "./tunnel.ts";
+import { SharedPool } from "./shared-pool.ts";
+import { type InnerConnection, Tunnel } from "./tunnel.ts";
 
 export interface ProxyOptions {
   readonly host: string;
@@ -68,6 +69,8 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
   const deadlines = new Deadlines(timeouts);
   const slab = new Slab();
   const open = new OpenConnections({ ...options, now: () => options.clock.now() });
+  const { outbound } = options;
+  const pool = new Pool(outbound, deadlines, timeouts, slab);
   const context: ProxyContext = {
     authenticator: new Authenticator(options),
     admissions: new Admissions(options.budgets),
@@ -75,7 +78,15 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
     caps: new ConnectionCaps(options.connections),
     metrics: new ProxyMetrics(options.metrics),
     snapshots: options.snapshots,
-    pool: new Pool(options.outbound, deadlines, timeouts, slab),
+    pool,
+    streams: new SharedPool({
+      outbound,
+      pool,
+      deadlines,
+      timeouts,
+      slab,
+      onCrash: (error) => options.log.error("proxy_failure", { error }),
+    }),
     journal: options.journal,
     log: options.log,
     clock: options.clock,
@@ -108,6 +119,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
     close: async ({ graceMs }) => {
       server.close();
       await door.close(graceMs);
+      context.streams.close();
       context.pool.close();
       deadlines.stop();
       unwatch();
@@ -161,7 +173,7 @@ class Door {
   readonly #context: ProxyContext;
   readonly #authority: Pick<Authority, "leafFor">;
   readonly #sockets = new Set<Socket>();
-  readonly #connections = new Set<AgentConnection>();
+  readonly #connections = new Set<InnerConnection>();
   readonly #turnedAway = new Set<Socket>();
   #isClosing = false;
 
@@ -202,7 +214,7 @@ class Door {
     );
   }
 
-  track(connection: AgentConnection): void {
+  track(connection: InnerConnection): void {
     this.#connections.add(connection);
     connection.socket.once("close", () => this.#connections.delete(connection));
     if (this.#isClosing) connection.drain();
@@ -300,7 +312,7 @@ class PlainServer implements RequestServer {
     context.caps.openTunnel(sessionId);
     socket.once("close", () => context.caps.closeTunnel(sessionId));
     const early = connection.takeOver();
-    const onOpen = (inside: AgentConnection) => this.#door.track(inside);
+    const onOpen = (inside: InnerConnection) => this.#door.track(inside);
     Tunnel.open({ socket, clientIp, early, leaf, authority, lease, context, onOpen });
   }
 

@@ -22,7 +22,17 @@ export function terminateTls(socket: Socket, context: SecureContext, early: Buff
     socket.pause();
     socket.unshift(early);
   }
-  return new TLSSocket(socket, { isServer: true, secureContext: context, ALPNProtocols: ["http/1.1"] });
+  return new TLSSocket(socket, { isServer: true, secureContext: context, ALPNCallback: chooseProtocol });
+}
+
+/** The client's first choice of those that we speak; one that knows none of them is turned away (RFC 7301, 3.2). */
+function chooseProtocol({ protocols }: { readonly protocols: readonly string[] }): string | undefined {
+  return protocols.find((protocol) => protocol === "http/1.1" || protocol === "h2");
+}
+
+/** Do the two sides speak HTTP/2 now? */
+export function speaksHttp2(socket: TLSSocket): boolean {
+  return socket.alpnProtocol === "h2";
 }
 
 /** The name that the client asked for, lower-case; undefined when it sent none. */

@@ -1,25 +1,11 @@
 import type { Socket } from "node:net";
 import type { HeaderList } from "../http1/fields.ts";
-import { Outbox, type Slab } from "../outbox.ts";
+import type { Slab } from "../outbox.ts";
 import { FloodGuard } from "./flood-guard.ts";
-import {
-  clientPreface,
-  defaultWindow,
-  Flag,
-  FrameType,
-  frameHeaderBytes,
-  maxFrameBytes,
-  maxWindow,
-  writeFrame,
-  writeFrameHeader,
-  writeGoaway,
-  writeHeaderBlock,
-  writeNumber,
-} from "./frame.ts";
+import { defaultWindow, Flag, FrameType, maxWindow } from "./frame.ts";
 import { dependencyOf, FrameReader, type FrameSink, headerBlockOf } from "./frame-reader.ts";
 import { HeaderBlocks } from "./header-blocks.ts";
 import { type FieldLimits, HpackDecoder } from "./hpack-decoder.ts";
-import { HpackEncoder } from "./hpack-encoder.ts";
 import {
   ErrorCode,
   enhanceYourCalm,
@@ -28,13 +14,15 @@ import {
   malformed,
   protocolError,
 } from "./http2-error.ts";
-import { type OwnSettings, PeerSettings, writeSettings } from "./settings.ts";
+import { SessionOutput } from "./session-output.ts";
+import { type OwnSettings, PeerSettings } from "./settings.ts";
 import { Http2Stream, type StreamOwner } from "./stream.ts";
+import { StreamTable } from "./stream-table.ts";
 
 /** Whoever a session belongs to. */
 export interface SessionHost {
   /**
-   * A request begins; servers only. Undefined fields are larger than allowed.
+   * A request begins; servers only. Where the stream ends with it, `onEnd` is not called. Undefined fields are larger than allowed.
    *
    * @throws {Http2StreamError} on a malformed request.
    */
@@ -65,44 +53,29 @@ export interface SessionOptions {
  * by its own window.
  */
 const windowOfStreams = 8;
-/** What may wait in the socket before streams are held back; the peer is slow. */
-const maxSocketBytes = 128 * 1024;
-/** Answers to PING and SETTINGS that a peer does not read. */
-const maxUnreadBytes = 1024 * 1024;
-/** Streams that we ended, and that the peer may not have heard of yet. */
-const maxRemembered = 256;
-
 /** One HTTP/2 connection (RFC 9113), as server or as client: frames in, frames out, and the streams between them. */
 export class Session implements FrameSink {
   readonly socket: Socket;
   readonly peer = new PeerSettings();
-  readonly streams = new Map<number, Http2Stream>();
-  readonly #out: Outbox;
+  /** For the streams. */
+  readonly output: SessionOutput;
+  readonly #table: StreamTable;
   readonly #own: OwnSettings;
   readonly #host: SessionHost;
   readonly #reader: FrameReader;
   readonly #decoder = new HpackDecoder();
-  readonly #encoder = new HpackEncoder();
   readonly #fieldLimits: FieldLimits;
   readonly #blocks: HeaderBlocks;
   readonly #guard = new FloodGuard();
-  readonly #endedByUs = new Set<number>();
   readonly #receiveTarget: number;
   #hasPeerSettings = false;
-  #nextId: number;
-  /** The last stream that the peer began. */
-  #lastPeerId = 0;
-  #sendWindow = defaultWindow;
   #receiveWindow = defaultWindow;
   #received = 0;
   #data: Http2Stream | undefined;
   #dataLength = 0;
   #hasData = false;
-  /** Streams with something to send, in the order in which they may. */
-  readonly #ready = new Set<Http2Stream>();
   readonly #touched: Http2Stream[] = [];
   #isReading = false;
-  #isPumping = false;
   /** No more streams: by GOAWAY of ours, of the peer's. */
   #isLeaving = false;
   #hasPeerLeft = false;
@@ -112,18 +85,17 @@ export class Session implements FrameSink {
     const { socket, settings } = options;
     const isServer = settings.role === "server";
     this.socket = socket;
-    this.#out = new Outbox(socket, options.slab);
+    this.output = new SessionOutput(socket, options.slab, this.#guard);
+    this.#table = new StreamTable(isServer);
     this.#own = settings;
     this.#host = options.host;
     this.#fieldLimits = options.fieldLimits;
     this.#blocks = new HeaderBlocks(options.fieldLimits.maxBytes);
     this.#reader = new FrameReader(this, { expectsPreface: isServer });
-    this.#nextId = isServer ? 2 : 1;
     this.#receiveTarget = settings.initialWindow * windowOfStreams;
-    if (!isServer) this.#out.copy(clientPreface, 0, clientPreface.length);
-    writeSettings(this.#out, settings);
+    this.output.greet(settings);
     this.#acknowledge(this.#receiveTarget - defaultWindow);
-    this.#out.flush();
+    this.output.flush();
     socket.on("data", this.#onData);
     socket.on("drain", this.#onDrain);
     socket.on("end", this.#onGone);
@@ -131,9 +103,13 @@ export class Session implements FrameSink {
     socket.on("error", this.#onGone);
   }
 
+  get streams(): ReadonlyMap<number, Http2Stream> {
+    return this.#table.open;
+  }
+
   /** Can a stream be opened now? */
   get canOpen(): boolean {
-    return this.isOpen && this.streams.size < this.peer.maxConcurrentStreams && this.#nextId < maxWindow;
+    return this.isOpen && this.streams.size < this.peer.maxConcurrentStreams && this.#table.hasIds;
   }
 
   /** Does it take streams at all, if not now? */
@@ -157,8 +133,7 @@ export class Session implements FrameSink {
 
   /** Opens a stream, as the client. Only where `canOpen`. */
   open(owner: StreamOwner): Http2Stream {
-    const stream = this.#newStream(this.#nextId);
-    this.#nextId += 2;
+    const stream = this.#newStream(this.#table.takeId());
     stream.owner = owner;
     return stream;
   }
@@ -167,16 +142,16 @@ export class Session implements FrameSink {
   leave(): void {
     if (this.#isLeaving || this.#isOver) return;
     this.#isLeaving = true;
-    writeGoaway(this.#out, this.#lastPeerId, ErrorCode.noError, "");
-    this.flush();
+    this.output.goaway(this.#table.lastPeerId, ErrorCode.noError, "");
+    this.output.flush();
     this.#closeIfDone();
   }
 
   /** Ends it with everything on it, once what was written has left. */
   fail(error: Http2ConnectionError): void {
     if (this.#isOver) return;
-    writeGoaway(this.#out, this.#lastPeerId, error.code, error.message);
-    this.#out.flush();
+    this.output.goaway(this.#table.lastPeerId, error.code, error.message);
+    this.output.end();
     this.socket.end();
     this.#finish(error);
   }
@@ -186,75 +161,13 @@ export class Session implements FrameSink {
     this.#finish(undefined);
   }
 
-  // --- sending ----------------------------------------------------------------------------------------------------
-
-  /** With its header, one frame is one record of TLS. */
-  get maxDataBytes(): number {
-    return maxFrameBytes - frameHeaderBytes;
-  }
-
-  /** For streams. */
-  writeFields(
-    stream: Http2Stream,
-    fields: HeaderList,
-    endsStream: boolean,
-    isSecret: ((name: string) => boolean) | undefined,
-  ): void {
-    if (this.#isOver) return;
-    writeHeaderBlock(this.#out, stream.id, { block: this.#encoder.encode(fields, isSecret), endsStream });
-  }
-
-  /** For streams: one frame, within both windows. */
-  writeData(stream: Http2Stream, bytes: Buffer | undefined, endsStream: boolean): void {
-    const length = bytes?.length ?? 0;
-    this.#sendWindow -= length;
-    this.#guard.onDataSent();
-    const flags = endsStream ? Flag.endStream : 0;
-    writeFrameHeader(this.#out, FrameType.data, { flags, streamId: stream.id, length });
-    if (bytes !== undefined) this.#out.bytes(bytes);
-  }
-
-  writeWindowUpdate(streamId: number, bytes: number): void {
-    if (!this.#isOver) writeNumber(this.#out, FrameType.windowUpdate, streamId, bytes);
-  }
-
-  hasMore(stream: Http2Stream): void {
-    this.#ready.add(stream);
-  }
-
-  /** Writes what the windows and the socket allow. False when the socket has enough. */
-  flush(): boolean {
-    if (this.#isOver) return true;
-    this.#pump();
-    return this.#out.flush();
-  }
-
-  /** One frame of each stream in turn, so that a large one does not hold up the small ones. */
-  #pump(): void {
-    if (this.#isPumping || this.#ready.size === 0) return;
-    this.#isPumping = true;
-    try {
-      let isMoving = true;
-      while (isMoving && this.socket.writableLength <= maxSocketBytes) {
-        isMoving = false;
-        for (const stream of this.#ready) {
-          if (stream.pump(this.#sendWindow)) isMoving = true;
-          if (stream.isSent) this.#ready.delete(stream);
-        }
-        if (isMoving && !this.#out.flush()) break;
-      }
-    } finally {
-      this.#isPumping = false;
-    }
-  }
-
   readonly #onDrain = (): void => this.#guarded(() => this.#relieve());
 
   /** Windows have grown, or the socket is empty: goes on, and lets the sources of streams go on. */
   #relieve(): void {
-    this.flush();
+    this.output.flush();
     for (const stream of [...this.streams.values()]) stream.relieve();
-    this.flush();
+    this.output.flush();
   }
 
   // --- receiving --------------------------------------------------------------------------------------------------
@@ -278,10 +191,8 @@ export class Session implements FrameSink {
       stream.isTouched = false;
       stream.owner?.onBatch();
     }
-    this.flush();
-    if (this.socket.writableLength > maxUnreadBytes && this.#ready.size === 0) {
-      throw enhanceYourCalm("Answers to frames are not read");
-    }
+    this.output.flush();
+    if (this.output.isIgnored) throw enhanceYourCalm("Answers to frames are not read");
   }
 
   #touch(stream: Http2Stream): void {
@@ -395,8 +306,7 @@ export class Session implements FrameSink {
   }
 
   #onFields(streamId: number, fields: HeaderList | undefined, endsStream: boolean): void {
-    const isServer = this.#own.role === "server";
-    if (isServer && (streamId & 1) === 1 && streamId > this.#lastPeerId) {
+    if (this.#table.isNew(streamId)) {
       this.#onRequest(streamId, fields, endsStream);
       return;
     }
@@ -404,7 +314,7 @@ export class Session implements FrameSink {
     if (stream === undefined) return;
     this.#touch(stream);
     this.#orResetStream(stream, () => {
-      if (isServer || stream.hasFinalHead) {
+      if (this.#own.role === "server" || stream.hasFinalHead) {
         if (!endsStream) throw malformed("Trailers do not end the stream");
         this.#endRemote(stream, true, fields);
         return;
@@ -415,20 +325,19 @@ export class Session implements FrameSink {
   }
 
   #onRequest(streamId: number, fields: HeaderList | undefined, endsStream: boolean): void {
-    this.#lastPeerId = streamId;
+    this.#table.lastPeerId = streamId;
     if (this.#isLeaving || this.streams.size >= this.#own.maxConcurrentStreams) {
       if (!this.#isLeaving) this.#guard.spend("reset", "streams above the limit");
-      this.#remember(streamId);
-      writeNumber(this.#out, FrameType.rstStream, streamId, ErrorCode.refusedStream);
+      this.#sendReset(streamId, ErrorCode.refusedStream);
       return;
     }
     const stream = this.#newStream(streamId);
     this.#touch(stream);
+    stream.isRemoteClosed = endsStream;
     this.#orResetStream(stream, () => {
       stream.owner = this.#host.onRequest(stream, fields, endsStream);
-      if (!endsStream || stream.isRemoteClosed) return;
-      this.#endRemote(stream, false, undefined);
     });
+    this.closeIfOver(stream);
   }
 
   /** @throws {Http2StreamError} when less came than was announced. */
@@ -442,17 +351,13 @@ export class Session implements FrameSink {
   #onWindowUpdate(streamId: number, increment: number): void {
     this.#guard.spendWindowUpdate();
     if (streamId === 0) {
-      if (increment === 0) throw protocolError("A window grows by nothing");
-      this.#sendWindow += increment;
-      if (this.#sendWindow > maxWindow) {
-        throw new Http2ConnectionError(ErrorCode.flowControlError, "The connection's window is too large");
-      }
+      this.output.grow(increment);
       this.#relieve();
       return;
     }
     const stream = this.streams.get(streamId);
     if (stream === undefined) {
-      if (this.#isIdle(streamId)) throw protocolError("A window of a stream grows that never began");
+      if (this.#table.isIdle(streamId)) throw protocolError("A window of a stream grows that never began");
       return;
     }
     this.#orResetStream(stream, () => {
@@ -463,15 +368,15 @@ export class Session implements FrameSink {
       }
     });
     if (!stream.canPump) return;
-    this.#ready.add(stream);
-    this.flush();
+    this.output.hasMore(stream);
+    this.output.flush();
     stream.relieve();
   }
 
   #onRstStream(streamId: number, code: number): void {
     const stream = this.streams.get(streamId);
     if (stream === undefined) {
-      if (this.#isIdle(streamId)) throw protocolError("A stream is reset that never began");
+      if (this.#table.isIdle(streamId)) throw protocolError("A stream is reset that never began");
       this.#guard.spend("control", "RST_STREAM frames on streams that are over");
       return;
     }
@@ -500,16 +405,16 @@ export class Session implements FrameSink {
       if (stream.sendWindow > maxWindow) {
         throw new Http2ConnectionError(ErrorCode.flowControlError, "The window of a stream is too large");
       }
-      if (stream.canPump) this.#ready.add(stream);
+      if (stream.canPump) this.output.hasMore(stream);
     }
-    writeFrame(this.#out, FrameType.settings, { flags: Flag.ack, payload: noBytes });
+    this.output.acknowledgeSettings();
     this.#host.onSettings();
     if (change > 0) this.#relieve();
   }
 
   #onPing(flags: number, payload: Buffer): void {
     this.#guard.spend("control", "PING frames");
-    if ((flags & Flag.ack) === 0) writeFrame(this.#out, FrameType.ping, { flags: Flag.ack, payload });
+    if ((flags & Flag.ack) === 0) this.output.answerPing(payload);
   }
 
   #onGoaway(payload: Buffer): void {
@@ -521,7 +426,7 @@ export class Session implements FrameSink {
     if (this.#own.role === "client") {
       for (const stream of [...this.streams.values()]) {
         if (stream.id <= last) continue;
-        this.#remember(stream.id); // some servers answer it all the same
+        this.#table.remember(stream.id); // some servers answer it all the same
         this.#drop(stream);
         stream.end({
           code: code === ErrorCode.noError ? ErrorCode.refusedStream : code,
@@ -539,29 +444,15 @@ export class Session implements FrameSink {
   #newStream(id: number): Http2Stream {
     const windows = { send: this.peer.initialWindow, receive: this.#own.initialWindow };
     const stream = new Http2Stream(this, id, windows);
-    this.streams.set(id, stream);
+    this.#table.open.set(id, stream);
     return stream;
   }
 
-  /**
-   * The stream on which the peer may still send. Undefined for one that we ended, of which it may not know yet.
-   *
-   * @throws {Http2ConnectionError} for one that never was, or that the peer itself had ended.
-   */
+  /** The stream on which the peer may still send; undefined for one that we ended. */
   #openStream(streamId: number, what: string): Http2Stream | undefined {
-    const stream = this.streams.get(streamId);
-    if (stream !== undefined && !stream.isRemoteClosed) return stream;
-    if (this.#isIdle(streamId)) throw protocolError("A frame is on a stream that never began");
-    if (stream !== undefined || !this.#endedByUs.has(streamId)) {
-      throw new Http2ConnectionError(ErrorCode.streamClosed, "A frame is on a stream that the peer had ended");
-    }
-    this.#guard.spend("control", what);
-    return undefined;
-  }
-
-  #isIdle(streamId: number): boolean {
-    const isOurs = (streamId & 1) === (this.#own.role === "server" ? 0 : 1);
-    return isOurs ? streamId >= this.#nextId : streamId > this.#lastPeerId;
+    const stream = this.#table.readable(streamId);
+    if (stream === undefined) this.#guard.spend("control", what);
+    return stream;
   }
 
   /** A rule that was broken on a stream ends it alone; too many of those end the connection. */
@@ -584,24 +475,14 @@ export class Session implements FrameSink {
     this.#sendReset(stream.id, code);
     this.#drop(stream);
     stream.end({ code, by: "error", isUnprocessed: false });
-    if (!this.#isReading) this.flush();
+    if (!this.#isReading) this.output.flush();
     this.#host.onStreamOver();
     this.#closeIfDone();
   }
 
   #sendReset(streamId: number, code: number): void {
-    if (this.#isOver) return;
-    this.#remember(streamId);
-    writeNumber(this.#out, FrameType.rstStream, streamId, code);
-  }
-
-  #remember(streamId: number): void {
-    this.#endedByUs.add(streamId);
-    if (this.#endedByUs.size <= maxRemembered) return;
-    for (const oldest of this.#endedByUs) {
-      this.#endedByUs.delete(oldest);
-      return;
-    }
+    this.#table.remember(streamId);
+    this.output.reset(streamId, code);
   }
 
   /** For streams: forgets one that both sides have ended. */
@@ -613,13 +494,13 @@ export class Session implements FrameSink {
   }
 
   #drop(stream: Http2Stream): void {
-    this.streams.delete(stream.id);
-    this.#ready.delete(stream);
+    this.#table.open.delete(stream.id);
+    this.output.forget(stream);
   }
 
   #closeIfDone(): void {
     if (this.#isOver || this.streams.size > 0 || !(this.#isLeaving || this.#hasPeerLeft)) return;
-    this.#out.flush();
+    this.output.end();
     this.socket.end();
     this.#finish(undefined);
   }
@@ -634,8 +515,8 @@ export class Session implements FrameSink {
     this.#isOver = true;
     this.#data = undefined;
     const streams = [...this.streams.values()];
-    this.streams.clear();
-    this.#ready.clear();
+    this.#table.open.clear();
+    this.output.end();
     const code = failure?.code ?? ErrorCode.connectError;
     for (const stream of streams) stream.end({ code, by: "connection", isUnprocessed: false });
     this.#host.onOver(failure);
@@ -645,10 +526,8 @@ export class Session implements FrameSink {
   #acknowledge(bytes: number): void {
     this.#received += bytes;
     if (this.#received < this.#receiveTarget / 4) return;
-    writeNumber(this.#out, FrameType.windowUpdate, 0, this.#received);
+    this.output.windowUpdate(0, this.#received);
     this.#receiveWindow += this.#received;
     this.#received = 0;
   }
 }
-
-const noBytes = Buffer.alloc(0);

@@ -18,6 +18,8 @@ export interface StreamOwner {
   onDrain(): void;
   /** The bytes of one event are through: write what they produced. */
   onBatch(): void;
+  /** The last byte was written. */
+  onSent(): void;
 }
 
 export interface StreamReset {
@@ -56,6 +58,7 @@ export class Http2Stream {
   /** What comes behind the bytes that wait: nothing yet, the end, or trailers and the end. */
   #tail: "open" | "end" | HeaderList = "open";
   #isSlow = false;
+  #isFinishing = false;
   #isPaused = false;
   readonly #held = new ByteQueue();
   #heldEnd: { readonly trailers: HeaderList | undefined; readonly hasTrailers: boolean } | undefined;
@@ -78,7 +81,7 @@ export class Http2Stream {
   /** A head, at once. @param isSecret names whose values nobody behind may index. */
   sendFields(fields: HeaderList, endsStream: boolean, isSecret?: (name: string) => boolean): void {
     if (this.isLocalClosed) return;
-    this.#session.writeFields(this, fields, endsStream, isSecret);
+    this.#session.output.fields(this, fields, endsStream, isSecret);
     if (endsStream) this.#closeLocal();
   }
 
@@ -86,14 +89,14 @@ export class Http2Stream {
   sendData(chunk: Buffer): void {
     if (this.isLocalClosed || this.#tail !== "open" || chunk.length === 0) return;
     this.#waiting.push(chunk);
-    this.#session.hasMore(this);
+    this.#session.output.hasMore(this);
   }
 
   /** @param trailers behind the body; none when empty. */
   sendEnd(trailers: HeaderList = []): void {
     if (this.isLocalClosed || this.#tail !== "open") return;
     this.#tail = trailers.length === 0 ? "end" : trailers;
-    this.#session.hasMore(this);
+    this.#session.output.hasMore(this);
   }
 
   /** Has everything that was given to it been sent? */
@@ -103,22 +106,22 @@ export class Http2Stream {
 
   /** Writes what can be written. False when the peer is slow: stop producing until `onDrain`. */
   flush(): boolean {
-    const isWriting = this.#session.flush();
+    const isWriting = this.#session.output.flush();
     if (this.#waiting.length > maxWaitingBytes || (!isWriting && this.#waiting.length > 0)) this.#isSlow = true;
     return !this.#isSlow;
   }
 
-  /** For the session: sends one frame. False when nothing can be sent now. */
-  pump(sessionWindow: number): boolean {
+  /** For the session: sends one frame. False when nothing can be sent now. @param maxBytes of data. */
+  pump(maxBytes: number): boolean {
     if (this.isLocalClosed) return false;
     const waiting = this.#waiting;
     if (waiting.length === 0) return this.#pumpTail();
-    const most = Math.min(this.sendWindow, sessionWindow, this.#session.maxDataBytes);
+    const most = Math.min(this.sendWindow, maxBytes);
     if (most <= 0) return false;
     const bytes = waiting.shift(most);
     const ends = waiting.length === 0 && this.#tail === "end";
     this.sendWindow -= bytes.length;
-    this.#session.writeData(this, bytes, ends);
+    this.#session.output.data(this, bytes, ends);
     if (ends) this.#closeLocal();
     return true;
   }
@@ -126,8 +129,8 @@ export class Http2Stream {
   #pumpTail(): boolean {
     const tail = this.#tail;
     if (tail === "open") return false;
-    if (tail === "end") this.#session.writeData(this, undefined, true);
-    else this.#session.writeFields(this, tail, true, undefined);
+    if (tail === "end") this.#session.output.data(this, undefined, true);
+    else this.#session.output.fields(this, tail, true);
     this.#closeLocal();
     return true;
   }
@@ -147,7 +150,19 @@ export class Http2Stream {
   #closeLocal(): void {
     this.isLocalClosed = true;
     this.#waiting.clear();
-    this.#session.closeIfOver(this);
+    this.owner?.onSent();
+    if (this.#isFinishing && !this.isRemoteClosed) this.#session.resetStream(this, ErrorCode.noError);
+    else this.#session.closeIfOver(this);
+  }
+
+  /**
+   * Everything that is to be said was given to it. What the peer still has to say is not wanted: it is told so once the
+   * last byte has left (RFC 9113, section 8.1).
+   */
+  finish(): void {
+    this.#isFinishing = true;
+    this.resume();
+    if (this.isLocalClosed && !this.isRemoteClosed) this.#session.resetStream(this, ErrorCode.noError);
   }
 
   // --- receiving --------------------------------------------------------------------------------------------------
@@ -160,13 +175,23 @@ export class Http2Stream {
   resume(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
-    while (this.#held.length > 0 && !this.#isPaused && this.owner !== undefined) {
-      this.#handOver(this.#held.shift(this.#held.length));
+    if (this.#held.length === 0 && this.#heldEnd === undefined) return;
+    while (this.#held.length > 0 && !this.#isPaused) this.#handOver(this.#held.shift(this.#held.length));
+    if (this.#held.length === 0 && !this.#isPaused) {
+      const end = this.#heldEnd;
+      this.#heldEnd = undefined;
+      if (end !== undefined) this.#handOverEnd(end.hasTrailers, end.trailers);
     }
-    if (this.#held.length > 0 || this.#isPaused) return;
-    const end = this.#heldEnd;
-    this.#heldEnd = undefined;
-    if (end !== undefined) this.#handOverEnd(end.hasTrailers, end.trailers);
+    // This is between two events, or within one of another connection.
+    this.owner?.onBatch();
+    if (!this.#session.isReading) this.#session.output.flush();
+  }
+
+  /** Takes back what was just handed over, until `resume`. */
+  hold(chunk: Buffer): void {
+    this.#isPaused = true;
+    this.#held.push(chunk);
+    this.#consumed -= chunk.length;
   }
 
   get isPaused(): boolean {
@@ -192,7 +217,7 @@ export class Http2Stream {
     this.#consumed += bytes;
     if (this.isRemoteClosed || this.#consumed < this.#initialReceiveWindow / 2) return;
     this.receiveWindow += this.#consumed;
-    this.#session.writeWindowUpdate(this.id, this.#consumed);
+    this.#session.output.windowUpdate(this.id, this.#consumed);
     this.#consumed = 0;
   }
 

@@ -66,6 +66,10 @@ class Echo implements StreamOwner {
   onBatch(): void {
     this.#stream.flush();
   }
+
+  onSent(): void {
+    // All is echoed.
+  }
 }
 
 function startEcho(
@@ -85,7 +89,8 @@ function startEcho(
     sockets.push(socket);
     const host: SessionHost = {
       onRequest: (stream, fields, endsStream) => {
-        if (answer(stream, fields ?? [], endsStream)) stream.sendFields([":status", "200", "x-answer", "yes"], false);
+        if (answer(stream, fields ?? [], endsStream))
+          stream.sendFields([":status", "200", "x-answer", "yes"], endsStream);
         return new Echo(stream, resets);
       },
       onSettings: () => undefined,
@@ -313,6 +318,10 @@ describe("as a client, to Node's server", () => {
 
     onBatch(): void {
       // Nothing to write.
+    }
+
+    onSent(): void {
+      // The answer follows.
     }
   }
 

@@ -1,0 +1,122 @@
+import type { Socket } from "node:net";
+import type { Deadlines, Expiring } from "../deadlines.ts";
+import type { Slab } from "../outbox.ts";
+import { Session, type SessionHost } from "./session.ts";
+import type { Http2Stream, StreamOwner } from "./stream.ts";
+
+/** As large as the heads of answers may be in HTTP/1. */
+const fieldLimits = { maxBytes: 256 * 1024, maxFields: 1000 };
+const settings = {
+  role: "client",
+  maxConcurrentStreams: 0, // no pushes
+  initialWindow: 512 * 1024,
+  maxHeaderListBytes: fieldLimits.maxBytes,
+  takesConnectProtocol: false,
+} as const;
+
+/** What a server takes before it says so (RFC 9113, section 6.5.2, asks it for no less). */
+const usualStreams = 100;
+
+/** A connection to an upstream that speaks HTTP/2, for the requests of one vault. */
+export class UpstreamSession implements SessionHost, Expiring {
+  deadlineMs: number;
+  /** Has an answer come on it? */
+  hasAnswered = false;
+  readonly #session: Session;
+  readonly #deadlines: Deadlines;
+  readonly #idleMs: number;
+  readonly #onOver: (session: UpstreamSession) => void;
+  readonly #onCrash: (error: unknown) => void;
+  #reserved = 0;
+
+  /** @param options.onOver it takes no more streams. */
+  constructor(options: {
+    readonly socket: Socket;
+    readonly slab: Slab;
+    readonly deadlines: Deadlines;
+    readonly idleMs: number;
+    readonly onOver: (session: UpstreamSession) => void;
+    readonly onCrash: (error: unknown) => void;
+  }) {
+    const { socket, slab, deadlines, idleMs } = options;
+    this.#deadlines = deadlines;
+    this.#idleMs = idleMs;
+    this.#onOver = options.onOver;
+    this.#onCrash = options.onCrash;
+    this.deadlineMs = deadlines.now + idleMs;
+    this.#session = new Session({ socket, slab, settings, fieldLimits, host: this });
+    deadlines.watch(this);
+  }
+
+  /** Is there a place for one more stream? */
+  get hasRoom(): boolean {
+    if (!this.#session.canOpen) return false;
+    const open = this.#session.streams.size + this.#reserved;
+    return open < (this.#session.hasPeerSettings ? this.#session.peer.maxConcurrentStreams : usualStreams);
+  }
+
+  get streams(): number {
+    return this.#session.streams.size;
+  }
+
+  reserve(): void {
+    this.#reserved += 1;
+    this.deadlineMs = Number.POSITIVE_INFINITY;
+  }
+
+  unreserve(): void {
+    this.#reserved -= 1;
+    this.#rest();
+  }
+
+  /** Undefined when it takes none any more. */
+  open(owner: StreamOwner): Http2Stream | undefined {
+    if (!this.#session.canOpen) return undefined;
+    this.deadlineMs = Number.POSITIVE_INFINITY;
+    return this.#session.open(owner);
+  }
+
+  destroy(): void {
+    this.#session.destroy();
+  }
+
+  onDeadline(): void {
+    if (this.#session.isOpen) this.#session.leave();
+    else {
+      this.#deadlines.forget(this);
+      this.destroy();
+    }
+  }
+
+  onRequest(): undefined {
+    return undefined;
+  }
+
+  onSettings(): void {
+    // `hasRoom` asks for itself.
+  }
+
+  onGoaway(): void {
+    this.#onOver(this);
+  }
+
+  onStreamOver(): void {
+    this.#rest();
+  }
+
+  onOver(): void {
+    this.#onOver(this);
+    this.deadlineMs = this.#deadlines.now + lingerMs;
+    this.#session.socket.once("close", () => this.#deadlines.forget(this));
+  }
+
+  onCrash(error: unknown): void {
+    this.#onCrash(error);
+  }
+
+  #rest(): void {
+    if (this.#reserved === 0 && this.#session.streams.size === 0) this.deadlineMs = this.#deadlines.now + this.#idleMs;
+  }
+}
+
+const lingerMs = 5_000;

@@ -102,9 +102,9 @@ export class SharedPool implements UpstreamPool {
     try {
       this.#pool.dials++;
       const socket = await this.#outbound.connectTls(target, origin, ["h2", "http/1.1"]);
-      origin.dialing = undefined;
       if (!speaksHttp2(socket)) {
         origin.isHttp1UntilMs = this.#deadlines.now + rememberHttp1Ms;
+        origin.dialing = undefined;
         resolve();
         return this.#pool.adopt(key, socket);
       }
@@ -119,9 +119,11 @@ export class SharedPool implements UpstreamPool {
       origin.sessions.push(session);
       // One that was being dialled when the pool closed would keep the process alive.
       if (this.#isClosed) session.destroy();
-      const first = new UpstreamStream(session);
-      resolve();
-      return first;
+      void session.settled.then(() => {
+        origin.dialing = undefined;
+        resolve();
+      });
+      return new UpstreamStream(session);
     } catch (error) {
       origin.dialing = undefined;
       reject(error);

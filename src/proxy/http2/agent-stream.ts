@@ -200,8 +200,8 @@ export class AgentStream implements AgentSide, StreamOwner, Expiring {
     try {
       work();
     } catch (error) {
-      if (error instanceof Http2StreamError) throw error;
-      if (error instanceof AppError && this.#handler !== undefined) this.#handler.onBadBody(error);
+      if (error instanceof Http2StreamError) this.#stream.fail(error);
+      else if (error instanceof AppError && this.#handler !== undefined) this.#handler.onBadBody(error);
       else this.crash(error);
     }
   }

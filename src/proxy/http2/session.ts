@@ -455,18 +455,22 @@ export class Session implements FrameSink {
     return stream;
   }
 
-  /** A rule that was broken on a stream ends it alone; too many of those end the connection. */
   #orResetStream(stream: Http2Stream, work: () => void): void {
     try {
       work();
     } catch (error) {
       if (!(error instanceof Http2StreamError)) throw error;
-      this.#sendReset(stream.id, error.code);
-      this.#drop(stream);
-      stream.end({ code: error.code, by: "error", isUnprocessed: false });
-      this.#host.onStreamOver();
-      this.#guard.spend("reset", "malformed streams");
+      this.failStream(stream, error);
     }
+  }
+
+  /** A rule that was broken on a stream ends it alone; too many of those end the connection. */
+  failStream(stream: Http2Stream, error: Http2StreamError): void {
+    if (!this.streams.has(stream.id)) return;
+    this.#guarded(() => {
+      this.resetStream(stream, error.code);
+      this.#guard.spend("reset", "malformed streams");
+    });
   }
 
   /** For streams: ends one from here. */

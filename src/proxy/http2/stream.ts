@@ -1,6 +1,6 @@
 import type { HeaderList } from "../http1/fields.ts";
 import { ByteQueue } from "./byte-queue.ts";
-import { ErrorCode } from "./http2-error.ts";
+import { ErrorCode, type Http2StreamError } from "./http2-error.ts";
 import type { Session } from "./session.ts";
 
 /** Whoever reads one stream. Calls come in this order; after `onEnd` or `onReset` only `onDrain` may come. */
@@ -243,6 +243,11 @@ export class Http2Stream {
     this.owner = undefined;
     if (this.isOver) return;
     this.#session.resetStream(this, code);
+  }
+
+  /** The peer broke a rule on it, as it turned out now. */
+  fail(error: Http2StreamError): void {
+    this.#session.failStream(this, error);
   }
 
   /** For the session: it is over, and the owner hears of it where it did not end by itself. */

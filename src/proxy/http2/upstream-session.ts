@@ -14,9 +14,6 @@ const settings = {
   takesConnectProtocol: false,
 } as const;
 
-/** What a server takes before it says so (RFC 9113, section 6.5.2, asks it for no less). */
-const usualStreams = 100;
-
 /** A connection to an upstream that speaks HTTP/2, for the requests of one vault. */
 export class UpstreamSession implements SessionHost, Expiring {
   deadlineMs: number;
@@ -28,6 +25,7 @@ export class UpstreamSession implements SessionHost, Expiring {
   readonly #onOver: (session: UpstreamSession) => void;
   readonly #onCrash: (error: unknown) => void;
   #reserved = 0;
+  readonly #settled = Promise.withResolvers<void>();
 
   /** @param options.onOver it takes no more streams. */
   constructor(options: {
@@ -52,7 +50,8 @@ export class UpstreamSession implements SessionHost, Expiring {
   get hasRoom(): boolean {
     if (!this.#session.canOpen) return false;
     const open = this.#session.streams.size + this.#reserved;
-    return open < (this.#session.hasPeerSettings ? this.#session.peer.maxConcurrentStreams : usualStreams);
+    // The first stream does not wait until the upstream has said how many it takes; the others do.
+    return open < (this.#session.hasPeerSettings ? this.#session.peer.maxConcurrentStreams : 1);
   }
 
   get streams(): number {
@@ -92,8 +91,13 @@ export class UpstreamSession implements SessionHost, Expiring {
     return undefined;
   }
 
+  /** The upstream has said how many streams it takes, or is gone. */
+  get settled(): Promise<void> {
+    return this.#settled.promise;
+  }
+
   onSettings(): void {
-    // `hasRoom` asks for itself.
+    this.#settled.resolve();
   }
 
   onGoaway(): void {
@@ -105,6 +109,7 @@ export class UpstreamSession implements SessionHost, Expiring {
   }
 
   onOver(): void {
+    this.#settled.resolve();
     this.#onOver(this);
     this.deadlineMs = this.#deadlines.now + lingerMs;
     this.#session.socket.once("close", () => this.#deadlines.forget(this));

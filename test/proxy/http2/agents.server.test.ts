@@ -3,6 +3,7 @@ import { createServer as createHttpsServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { parseService } from "../../../src/domain/services/definition.ts";
+import type { ProxyTimeouts } from "../../../src/proxy/deadlines.ts";
 import { fieldOf, Http2Client, requestFieldsFor } from "../../support/http2-client.ts";
 import { connectHead, TestProxy, testToken } from "../../support/proxy.ts";
 import { TestAuthority } from "../../support/test-authority.ts";
@@ -250,6 +251,15 @@ describe("an agent that speaks HTTP/2", () => {
     await sending;
     expect((await client.over(streamId)).body).toBe(String(part.length * 2000));
   });
+
+  it("cannot send more than its window allows", async () => {
+    respond = (request) => request.pause();
+    await using client = await open();
+    const streamId = client.begin(post("/v1/x"), false);
+    for (let i = 0; i < 1000; i += 1) client.data(streamId, "x".repeat(16_000));
+    await client.until(() => client.answer(streamId).resetCode !== undefined || client.goaway !== undefined);
+    expect(client.goaway?.code ?? client.answer(streamId).resetCode).toBe(3);
+  });
 });
 
 describe("the limits of a token", () => {
@@ -287,6 +297,42 @@ describe("the limits of a token", () => {
     expect(client.answer(streamId)).toMatchObject({ isComplete: false });
     expect(client.goaway?.code).toBe(0);
     expect(proxy.journal.find((entry) => entry.path === "/v1/x")?.errorCode).toBe("revoked");
+  });
+});
+
+describe("an agent that keeps its windows shut", () => {
+  async function openShut(timeouts: Partial<ProxyTimeouts>): Promise<[TestProxy, Http2Client]> {
+    const impatient = await TestProxy.start({ trusted: authority, options: { timeouts } });
+    const plain = await impatient.dial();
+    plain.send(connectHead(host, testToken));
+    await plain.head();
+    plain.socket.removeAllListeners("data");
+    const options = { servername: "api.test", ca: impatient.rootPem, opensWindows: false };
+    return [impatient, await Http2Client.secure(plain.socket, options)];
+  }
+
+  it("loses the stream whose answer does not move", async () => {
+    respond = (_request, response) => {
+      response.writeHead(200);
+      response.write("x".repeat(1_000_000));
+    };
+    const [impatient, client] = await openShut({ bodyIdleMs: 300 });
+    await using _proxy = impatient;
+    await using _client = client;
+    const streamId = client.begin(get("/x"));
+    expect(await client.over(streamId)).toMatchObject({ isComplete: false, resetCode: 2 });
+    expect(impatient.journal[0]?.errorCode).toBe("idle_timeout");
+  });
+
+  it("loses the connection when it does not take an answer that is complete", async () => {
+    respond = (_request, response) => response.end("small");
+    const [impatient, client] = await openShut({ idleMs: 300 });
+    await using _proxy = impatient;
+    await using _client = client;
+    client.begin(get("/x"));
+    await client.closed();
+    expect(client.goaway).toMatchObject({ code: 0xb });
+    expect(impatient.journal.map((entry) => entry.errorCode)).toContain("http2_flood");
   });
 });
 

@@ -22,13 +22,14 @@ export function terminateTls(socket: Socket, context: SecureContext, early: Buff
     socket.pause();
     socket.unshift(early);
   }
-  return new TLSSocket(socket, { isServer: true, secureContext: context, ALPNCallback: chooseProtocol });
+  return new TLSSocket(socket, { isServer: true, secureContext: context, ALPNProtocols: protocols });
 }
 
-/** The client's first choice of those that we speak; one that knows none of them is turned away (RFC 7301, 3.2). */
-function chooseProtocol({ protocols }: { readonly protocols: readonly string[] }): string | undefined {
-  return protocols.find((protocol) => protocol === "http/1.1" || protocol === "h2");
-}
+/**
+ * Our order counts, as with most servers (RFC 7301, section 3.2): some clients list HTTP/2 last and then speak nothing
+ * else.
+ */
+const protocols = ["h2", "http/1.1"];
 
 /** Do the two sides speak HTTP/2 now? */
 export function speaksHttp2(socket: TLSSocket): boolean {

@@ -357,7 +357,7 @@ describe("a proxy that stops", () => {
 describe("choosing a protocol", () => {
   it.each([
     { offered: ["h2", "http/1.1"], chosen: "h2" },
-    { offered: ["http/1.1", "h2"], chosen: "http/1.1" },
+    { offered: ["http/1.1", "h2"], chosen: "h2" },
     { offered: ["spdy/3", "h2"], chosen: "h2" },
     { offered: ["http/1.1"], chosen: "http/1.1" },
   ])("takes $chosen where the agent offers $offered", async ({ offered, chosen }) => {

@@ -583,7 +583,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     if (this.#isOver) return;
     this.#upstream?.abandon();
     this.#upstream = undefined;
-    this.#finish(this.#answer.status, code);
+    this.#finish(this.#answer.status || 502, code);
     this.#connection.abort(resetCode);
   }
 

@@ -29,7 +29,7 @@ export class SharedPool implements UpstreamPool {
   readonly #outbound: Outbound;
   readonly #pool: Pool;
   readonly #deadlines: Deadlines;
-  readonly #idleMs: number;
+  readonly #timeouts: ProxyTimeouts;
   readonly #slab: Slab;
   readonly #onCrash: (error: unknown) => void;
   readonly #origins = new Map<string, SharedOrigin>();
@@ -47,7 +47,7 @@ export class SharedPool implements UpstreamPool {
     this.#outbound = options.outbound;
     this.#pool = options.pool;
     this.#deadlines = options.deadlines;
-    this.#idleMs = options.timeouts.poolIdleMs;
+    this.#timeouts = options.timeouts;
     this.#slab = options.slab;
     this.#onCrash = options.onCrash;
   }
@@ -112,7 +112,7 @@ export class SharedPool implements UpstreamPool {
         socket,
         slab: this.#slab,
         deadlines: this.#deadlines,
-        idleMs: this.#idleMs,
+        timeouts: this.#timeouts,
         onCrash: this.#onCrash,
         onOver: (over) => forget(origin.sessions, over),
       });

@@ -22,6 +22,7 @@ export class UpstreamWire {
   /** Streams that the broker took back, and why. */
   readonly resets: [streamId: number, code: number][] = [];
   goaway: { readonly code: number; readonly text: string } | undefined;
+  pings = 0;
   readonly #encoder = new HpackEncoder();
 
   constructor(number: number, socket: Socket) {
@@ -140,6 +141,9 @@ export class Http2Upstream implements AsyncDisposable {
             if (fields[0] !== ":method") return;
             this.requests.push(request);
             this.onRequest(request);
+          } else if (type === FrameType.ping && (flags & Flag.ack) === 0) {
+            wire.pings += 1;
+            wire.frame(FrameType.ping, Flag.ack, 0, Buffer.from(bytes));
           } else if (type === FrameType.rstStream) wire.resets.push([streamId, bytes.readUInt32BE(0)]);
           else if (type === FrameType.goaway) {
             wire.goaway = { code: bytes.readUInt32BE(4), text: bytes.toString("latin1", 8) };

@@ -28,6 +28,7 @@ const maxUnreadBytes = 1024 * 1024;
 /** With its header, one frame is one record of TLS. */
 const maxDataBytes = maxFrameBytes - frameHeaderBytes;
 const noBytes = Buffer.alloc(0);
+const pingPayload = Buffer.alloc(8);
 
 /** The frames of a connection on their way out, within the windows of the peer. */
 export class SessionOutput {
@@ -83,6 +84,10 @@ export class SessionOutput {
 
   acknowledgeSettings(): void {
     writeFrame(this.#out, FrameType.settings, { flags: Flag.ack, payload: noBytes });
+  }
+
+  ping(): void {
+    if (!this.#isOver) writeFrame(this.#out, FrameType.ping, { payload: pingPayload });
   }
 
   answerPing(payload: Buffer): void {

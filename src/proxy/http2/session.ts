@@ -69,6 +69,8 @@ export class Session implements FrameSink {
   readonly #guard = new FloodGuard();
   readonly #receiveTarget: number;
   #hasPeerSettings = false;
+  /** Arrived so far, whatever it was. */
+  bytesRead = 0;
   #receiveWindow = defaultWindow;
   #received = 0;
   #data: Http2Stream | undefined;
@@ -138,6 +140,12 @@ export class Session implements FrameSink {
     return stream;
   }
 
+  /** Asks whether the peer is still there; its answer counts as `bytesRead`. */
+  ping(): void {
+    this.output.ping();
+    this.output.flush();
+  }
+
   /** Says that no more streams are taken; those under way may end. */
   leave(): void {
     if (this.#isLeaving || this.#isOver) return;
@@ -174,6 +182,7 @@ export class Session implements FrameSink {
 
   readonly #onData = (chunk: Buffer): void => {
     if (this.#isOver) return;
+    this.bytesRead += chunk.length;
     this.#guarded(() => {
       this.#isReading = true;
       try {

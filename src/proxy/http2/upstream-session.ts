@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import type { Deadlines, Expiring } from "../deadlines.ts";
+import type { Deadlines, Expiring, ProxyTimeouts } from "../deadlines.ts";
 import type { Slab } from "../outbox.ts";
 import { Session, type SessionHost } from "./session.ts";
 import type { Http2Stream, StreamOwner } from "./stream.ts";
@@ -21,10 +21,14 @@ export class UpstreamSession implements SessionHost, Expiring {
   hasAnswered = false;
   readonly #session: Session;
   readonly #deadlines: Deadlines;
-  readonly #idleMs: number;
+  readonly #timeouts: ProxyTimeouts;
   readonly #onOver: (session: UpstreamSession) => void;
   readonly #onCrash: (error: unknown) => void;
   #reserved = 0;
+  /** Streams are open on it, or about to be. */
+  #isBusy = false;
+  #seenBytes = 0;
+  #hasAsked = false;
   readonly #settled = Promise.withResolvers<void>();
 
   /** @param options.onOver it takes no more streams. */
@@ -32,16 +36,16 @@ export class UpstreamSession implements SessionHost, Expiring {
     readonly socket: Socket;
     readonly slab: Slab;
     readonly deadlines: Deadlines;
-    readonly idleMs: number;
+    readonly timeouts: ProxyTimeouts;
     readonly onOver: (session: UpstreamSession) => void;
     readonly onCrash: (error: unknown) => void;
   }) {
-    const { socket, slab, deadlines, idleMs } = options;
+    const { socket, slab, deadlines, timeouts } = options;
     this.#deadlines = deadlines;
-    this.#idleMs = idleMs;
+    this.#timeouts = timeouts;
     this.#onOver = options.onOver;
     this.#onCrash = options.onCrash;
-    this.deadlineMs = deadlines.now + idleMs;
+    this.deadlineMs = deadlines.now + timeouts.poolIdleMs;
     this.#session = new Session({ socket, slab, settings, fieldLimits, host: this });
     deadlines.watch(this);
   }
@@ -60,7 +64,8 @@ export class UpstreamSession implements SessionHost, Expiring {
 
   reserve(): void {
     this.#reserved += 1;
-    this.deadlineMs = Number.POSITIVE_INFINITY;
+    if (!this.#isBusy) this.#watch();
+    this.#isBusy = true;
   }
 
   unreserve(): void {
@@ -71,7 +76,8 @@ export class UpstreamSession implements SessionHost, Expiring {
   /** Undefined when it takes none any more. */
   open(owner: StreamOwner): Http2Stream | undefined {
     if (!this.#session.canOpen) return undefined;
-    this.deadlineMs = Number.POSITIVE_INFINITY;
+    if (!this.#isBusy) this.#watch();
+    this.#isBusy = true;
     return this.#session.open(owner);
   }
 
@@ -80,7 +86,8 @@ export class UpstreamSession implements SessionHost, Expiring {
   }
 
   onDeadline(): void {
-    if (this.#session.isOpen) this.#session.leave();
+    if (this.#isBusy) this.#checkAlive();
+    else if (this.#session.isOpen) this.#session.leave();
     else {
       this.#deadlines.forget(this);
       this.destroy();
@@ -111,6 +118,7 @@ export class UpstreamSession implements SessionHost, Expiring {
   onOver(): void {
     this.#settled.resolve();
     this.#onOver(this);
+    this.#isBusy = false;
     this.deadlineMs = this.#deadlines.now + lingerMs;
     this.#session.socket.once("close", () => this.#deadlines.forget(this));
   }
@@ -119,8 +127,29 @@ export class UpstreamSession implements SessionHost, Expiring {
     this.#onCrash(error);
   }
 
+  /** One dead connection would hold up everybody who shares it until their own time is over. */
+  #checkAlive(): void {
+    const { bytesRead } = this.#session;
+    if (bytesRead === this.#seenBytes && this.#hasAsked) {
+      this.destroy();
+      return;
+    }
+    const isQuiet = bytesRead === this.#seenBytes;
+    this.#watch();
+    this.#hasAsked = isQuiet;
+    if (isQuiet) this.#session.ping();
+  }
+
+  #watch(): void {
+    this.deadlineMs = this.#deadlines.now + this.#timeouts.pingMs;
+    this.#seenBytes = this.#session.bytesRead;
+    this.#hasAsked = false;
+  }
+
   #rest(): void {
-    if (this.#reserved === 0 && this.#session.streams.size === 0) this.deadlineMs = this.#deadlines.now + this.#idleMs;
+    if (this.#reserved > 0 || this.#session.streams.size > 0) return;
+    this.#isBusy = false;
+    this.deadlineMs = this.#deadlines.now + this.#timeouts.poolIdleMs;
   }
 }
 

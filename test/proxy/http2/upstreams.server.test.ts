@@ -276,4 +276,31 @@ describe("an upstream that speaks HTTP/2", () => {
     expect(upstream.wires[0]?.resets).toEqual([[first, 3]]);
     expect((await (await open()).ask(get("/other"))).body).toBe("fine");
   });
+
+  it("is asked whether it is there, and left when it is not", async () => {
+    await using impatient = await TestProxy.start({ trusted: authority, options: { timeouts: { pingMs: 100 } } });
+    upstream.onRequest = ({ wire }) => wire.socket.pause(); // as if the network had swallowed it
+    const plain = await impatient.dial();
+    plain.send(connectHead(host, testToken));
+    await plain.head();
+    plain.socket.removeAllListeners("data");
+    await using client = await Http2Client.secure(plain.socket, { servername: "api.test", ca: impatient.rootPem });
+    const answer = await client.ask(get("/"));
+    expect(answer.heads[0]?.[1]).toBe("502");
+    expect(fieldOf(answer, "x-agent-vault-error-code")).toBe("upstream_closed");
+  });
+
+  it("is left alone while it takes its time, as long as it is there", async () => {
+    await using impatient = await TestProxy.start({ trusted: authority, options: { timeouts: { pingMs: 50 } } });
+    upstream.onRequest = ({ wire, streamId }) => {
+      setTimeout(() => wire.answer(streamId, "late"), 600);
+    };
+    const plain = await impatient.dial();
+    plain.send(connectHead(host, testToken));
+    await plain.head();
+    plain.socket.removeAllListeners("data");
+    await using client = await Http2Client.secure(plain.socket, { servername: "api.test", ca: impatient.rootPem });
+    expect((await client.ask(get("/"))).body).toBe("late");
+    expect(upstream.wires[0]?.pings).toBeGreaterThan(0);
+  });
 });

@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import type { AnswerRelay } from "./answer-relay.ts";
 import type { RequestOptions } from "./headers.ts";
 import type { HeaderList } from "./http1/fields.ts";
@@ -33,7 +34,7 @@ export interface AgentSide {
   /** Answers in the broker's own name. */
   refuse(refusal: Refusal): void;
   /** Agrees to a WebSocket, and gives up the bytes behind it. The new owner listens for everything but errors. */
-  switchTo(head: ResponseHead, stripsCookies: boolean): { readonly socket: Socket; readonly early: Buffer };
+  switchTo(head: ResponseHead, stripsCookies: boolean): { readonly socket: Duplex; readonly early: Buffer };
   /** Writes what was produced. False when the agent is slow: `onAgentDrain` follows. */
   flush(): boolean;
   /** The request is answered. */

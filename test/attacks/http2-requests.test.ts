@@ -56,7 +56,10 @@ describe("a request over HTTP/2", () => {
     { because: "a pseudo-header comes late", fields: () => [...get(stage, "/v1/x", "x", "1"), ":path", "/v1/y"] },
     { because: "a pseudo-header is twice there", fields: () => [":path", "/v1/y", ...get(stage, "/v1/x")] },
     { because: "a pseudo-header is unknown", fields: () => [":status", "200", ...get(stage, "/v1/x")] },
-    { because: "it asks for a protocol", fields: () => pseudo({ ":method": "CONNECT", ":protocol": "websocket" }) },
+    {
+      because: "it asks for a protocol that is not there",
+      fields: () => pseudo({ ":method": "CONNECT", ":protocol": "connect-udp" }),
+    },
     { because: "it has no method", fields: () => pseudo({ ":method": undefined }) },
     { because: "it has no scheme", fields: () => pseudo({ ":scheme": undefined }) },
     { because: "it has no path", fields: () => pseudo({ ":path": undefined }) },

@@ -10,7 +10,7 @@ import type { Slab } from "../outbox.ts";
 import type { AgentSide } from "../sides.ts";
 import { AgentStream } from "./agent-stream.ts";
 import type { Http2ConnectionError } from "./http2-error.ts";
-import { readRequest } from "./request-fields.ts";
+import { type ReadRequest, readRequest } from "./request-fields.ts";
 import { Session, type SessionHost } from "./session.ts";
 import type { Http2Stream, StreamOwner } from "./stream.ts";
 
@@ -33,7 +33,7 @@ const settings = {
   maxConcurrentStreams: 100,
   initialWindow: 256 * 1024,
   maxHeaderListBytes: fieldLimits.maxBytes,
-  takesConnectProtocol: false,
+  takesConnectProtocol: true,
 } as const;
 
 /** An agent's connection that speaks HTTP/2. */
@@ -103,7 +103,7 @@ export class AgentSession implements SessionHost, Expiring {
 
   onRequest(stream: Http2Stream, fields: HeaderList | undefined, endsStream: boolean): StreamOwner | undefined {
     this.deadlineMs = Number.POSITIVE_INFINITY;
-    let request: { head: RequestHead; framing: Framing };
+    let request: ReadRequest;
     try {
       request = readRequest(fields, endsStream);
     } catch (error) {

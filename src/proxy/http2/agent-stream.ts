@@ -1,19 +1,20 @@
-import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { AppError } from "../../errors.ts";
 import type { RequestHandler } from "../agent-connection.ts";
 import type { Expiring } from "../deadlines.ts";
 import type { HeaderList } from "../http1/fields.ts";
-import type { Framing } from "../http1/framing.ts";
-import type { RequestHead } from "../http1/head.ts";
+import type { RequestHead, ResponseHead } from "../http1/head.ts";
 import type { Refusal } from "../refusal.ts";
 import type { AgentSide } from "../sides.ts";
 import type { AgentSession } from "./agent-session.ts";
-import { fieldsOf } from "./answer-fields.ts";
+import { answerFields, fieldsOf } from "./answer-fields.ts";
 import { readTrailers } from "./field-rules.ts";
 import { grpcFields, isGrpc } from "./grpc.ts";
 import { ErrorCode, enhanceYourCalm, Http2StreamError } from "./http2-error.ts";
+import type { ReadRequest } from "./request-fields.ts";
 import type { Http2Stream, StreamOwner, StreamReset } from "./stream.ts";
 import { StreamAnswer } from "./stream-answer.ts";
+import { StreamSocket } from "./stream-socket.ts";
 
 /** The agent's side of one exchange on a connection of HTTP/2. */
 export class AgentStream implements AgentSide, StreamOwner, Expiring {
@@ -31,19 +32,16 @@ export class AgentStream implements AgentSide, StreamOwner, Expiring {
   #isEndHeld = false;
 
   /** @param head undefined when it could not be read. */
-  constructor(
-    session: AgentSession,
-    stream: Http2Stream,
-    request: { head: RequestHead; framing: Framing } | undefined,
-  ) {
+  constructor(session: AgentSession, stream: Http2Stream, request: ReadRequest | undefined) {
     this.#session = session;
     this.#stream = stream;
     this.clientIp = session.clientIp;
     this.#head = request?.head;
-    this.#isComplete = stream.isRemoteClosed;
+    // What comes behind the CONNECT of a WebSocket is no body.
+    this.#isComplete = stream.isRemoteClosed || request?.isTunnel === true;
     if (request?.framing.kind === "length") stream.expectedBytes = request.framing.length;
-    // Until somebody takes it, the body waits in its window.
-    if (!this.#isComplete) stream.pause();
+    // Until somebody takes it, what comes waits in its window.
+    if (!stream.isRemoteClosed) stream.pause();
     session.deadlines.watch(this);
   }
 
@@ -103,8 +101,17 @@ export class AgentStream implements AgentSide, StreamOwner, Expiring {
     this.#stream.sendEnd();
   }
 
-  switchTo(): { readonly socket: Socket; readonly early: Buffer } {
-    throw new Error("HTTP/2 does not switch protocols");
+  switchTo(head: ResponseHead, stripsCookies: boolean): { readonly socket: Duplex; readonly early: Buffer } {
+    const [, , ...fields] = answerFields(head, { stripsCookies, dropsLength: true });
+    // Keys are of HTTP/1.1 (RFC 8441, section 5).
+    const accept = fields.indexOf("sec-websocket-accept");
+    if (accept !== -1) fields.splice(accept, 2);
+    this.#stream.sendFields([":status", "200", ...fields], false);
+    this.#handler = undefined;
+    this.#end();
+    const socket = new StreamSocket(this.#stream);
+    this.#stream.flush();
+    return { socket, early: Buffer.alloc(0) };
   }
 
   flush(): boolean {

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { type RequestOptions, writeRequestHead } from "../headers.ts";
 import { Field } from "../http1/field-names.ts";
 import type { Fields, HeaderList } from "../http1/fields.ts";
@@ -17,9 +18,12 @@ export interface ReadRequest {
   readonly head: RequestHead;
   /** `none` where the stream ended with the head. */
   readonly framing: Framing;
+  /** Asks for a WebSocket: bytes follow that are no body (RFC 8441). */
+  readonly isTunnel: boolean;
 }
 
 interface Pseudo {
+  protocol?: string;
   method?: string;
   scheme?: string;
   authority?: string;
@@ -31,6 +35,7 @@ const names: Readonly<Record<string, keyof Pseudo>> = {
   ":scheme": "scheme",
   ":authority": "authority",
   ":path": "path",
+  ":protocol": "protocol",
 };
 
 /**
@@ -43,15 +48,20 @@ const names: Readonly<Record<string, keyof Pseudo>> = {
 export function readRequest(fields: HeaderList | undefined, endsStream: boolean): ReadRequest {
   if (fields === undefined) throw new FramingError("head_too_large", "The head is too large", 431);
   const { pseudo, rest } = split(fields);
-  const { method = "", scheme, authority, path } = pseudo;
-  const isConnect = method === "CONNECT";
+  const { method = "", scheme, authority, path, protocol } = pseudo;
+  const isTunnel = protocol !== undefined;
+  if (isTunnel && (method !== "CONNECT" || protocol !== "websocket" || endsStream)) {
+    throw malformed("A request asks for a protocol that is not there");
+  }
+  const isConnect = method === "CONNECT" && !isTunnel;
   if (method === "" || (isConnect ? scheme !== undefined || path !== undefined : !scheme || !path)) {
     throw malformed("A request lacks a pseudo-header, or has one too many");
   }
   // A target in absolute form, for whoever compares it with where the tunnel leads.
   const target = isConnect ? authority : scheme === "https" ? path : `${scheme}://${authority}${path}`;
-  let text = `${method} ${target} HTTP/1.1\r\n`;
+  let text = `${isTunnel ? "GET" : method} ${target} HTTP/1.1\r\n`;
   if (authority !== undefined) text += `host: ${authority}\r\n`;
+  if (isTunnel) text += `upgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-key: ${webSocketKey()}\r\n`;
   text += `${rest}\r\n`;
   const bytes = Buffer.from(text, "latin1");
   const head = new RequestHead();
@@ -60,7 +70,14 @@ export function readRequest(fields: HeaderList | undefined, endsStream: boolean)
   if (endsStream && declared.kind === "length" && declared.length > 0) {
     throw malformed("The body is shorter than its content-length");
   }
-  return { head, framing: declared.kind === "none" && !endsStream ? { kind: "chunked" } : declared };
+  if (isTunnel && declared.kind !== "none") throw malformed("A WebSocket has a length");
+  const isOpen = declared.kind === "none" && !endsStream && !isTunnel;
+  return { head, framing: isOpen ? { kind: "chunked" } : declared, isTunnel };
+}
+
+/** HTTP/2 needs none, but the upstream speaks HTTP/1.1. */
+function webSocketKey(): string {
+  return randomBytes(16).toString("base64");
 }
 
 /** @throws {Http2StreamError} */
@@ -83,6 +100,8 @@ function split(fields: HeaderList): { readonly pseudo: Pseudo; readonly rest: st
     const value = fields[at + 1] ?? "";
     if (name.startsWith(":")) throw malformed("A pseudo-header stands behind other fields");
     checkField(name, value);
+    if (name === "sec-websocket-key" && pseudo.protocol !== undefined)
+      throw malformed("A WebSocket brings its own key");
     if (name === "te" && value.toLowerCase() !== "trailers") throw malformed("The field te says more than trailers");
     if (name === "host" && pseudo.authority !== undefined) {
       if (value.toLowerCase() !== pseudo.authority.toLowerCase()) throw malformed("The request names two hosts");

@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer as createHttpsServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { WebSocketServer } from "ws";
 import { parseService } from "../../../src/domain/services/definition.ts";
 import type { ProxyTimeouts } from "../../../src/proxy/deadlines.ts";
 import { fieldOf, Http2Client, requestFieldsFor } from "../../support/http2-client.ts";
@@ -259,6 +260,76 @@ describe("an agent that speaks HTTP/2", () => {
     for (let i = 0; i < 1000; i += 1) client.data(streamId, "x".repeat(16_000));
     await client.until(() => client.answer(streamId).resetCode !== undefined || client.goaway !== undefined);
     expect(client.goaway?.code ?? client.answer(streamId).resetCode).toBe(3);
+  });
+});
+
+describe("a WebSocket over HTTP/2", () => {
+  const connectTo = (path: string, ...more: string[]) => [
+    ...[":method", "CONNECT", ":protocol", "websocket", ":scheme", "https", ":authority", host, ":path", path],
+    ...["sec-websocket-version", "13", ...more],
+  ];
+  /** A text frame of a client (RFC 6455, section 5.2). */
+  const masked = (text: string) => {
+    const mask = [1, 2, 3, 4];
+    const bytes = [...Buffer.from(text)].map((byte, at) => byte ^ (mask[at % 4] ?? 0));
+    return Buffer.from([0x81, 0x80 | text.length, ...mask, ...bytes]).toString("latin1");
+  };
+  let sockets: WebSocketServer;
+
+  beforeEach(() => {
+    sockets = new WebSocketServer({ noServer: true });
+    upstream.removeAllListeners("upgrade");
+    upstream.on("upgrade", (request, socket, head) => {
+      seen.push({ method: "", url: request.url ?? "", headers: request.rawHeaders, body: "", trailers: [] });
+      sockets.handleUpgrade(request, socket, head, (ws) => {
+        ws.on("message", (message) => ws.send(`you said ${message}`));
+      });
+    });
+  });
+
+  afterEach(() => {
+    for (const client of sockets.clients) client.terminate();
+    upstream.removeAllListeners("upgrade");
+  });
+
+  it("is announced, opened with the credential, and carries messages both ways", async () => {
+    await using client = await open();
+    const streamId = client.begin(connectTo("/v1/socket", "authorization", "Bearer mine"), false);
+    client.data(streamId, masked("early"));
+    await client.until(() => client.answer(streamId).body.includes("you said early"));
+    expect(client.settings.get(8)).toBe(1);
+    expect(client.answer(streamId).heads.map((head) => head[1])).toEqual(["200"]);
+    expect(client.answer(streamId).heads[0]?.join()).not.toMatch(/accept|upgrade|connection/i);
+    expect(seen[0]?.headers.join("|")).toContain(`Bearer ${secret}`);
+    client.data(streamId, masked("hello"));
+    await client.until(() => client.answer(streamId).body.includes("you said hello"));
+    // Others go on beside it.
+    expect((await client.ask(get("/v1/x"))).body).toBe("GET /v1/x 0");
+    client.data(streamId, Buffer.from([0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]).toString("latin1"));
+    const answer = await client.over(streamId);
+    expect(answer.body).toContain("\x88\x02\x03\xe8");
+    await until(() => proxy.journal.some((entry) => entry.path === "/v1/socket" && entry.status === 101));
+  });
+
+  it("is refused like any other request", async () => {
+    await using client = await open();
+    const streamId = client.begin(connectTo("/off/socket"), false);
+    const answer = await client.over(streamId);
+    expect(answer.heads[0]?.[1]).toBe("403");
+  });
+
+  it("ends at the upstream when the agent resets it, and with the token", async () => {
+    await using client = await open();
+    const first = client.begin(connectTo("/v1/socket"), false);
+    await client.until(() => client.answer(first).heads.length === 1);
+    client.reset(first, 8);
+    await until(() => sockets.clients.size === 0);
+    const second = client.begin(connectTo("/v1/socket"), false);
+    await client.until(() => client.answer(second).heads.length === 1);
+    proxy.vault.isRevoked = true;
+    proxy.vault.announce();
+    const answer = await client.over(second);
+    expect(answer.body).toContain("\x88\x02\x03\xf0");
   });
 });
 

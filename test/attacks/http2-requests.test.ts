@@ -125,6 +125,16 @@ describe("a request over HTTP/2", () => {
     expect(stage.secure.received.filter((text) => text.includes("/v1/x") && text.includes("/v1/fine"))).toEqual([]);
   });
 
+  it("cannot hide a second request behind the length of its body", async () => {
+    stage.secure.script = () => undefined;
+    const streamId = client.begin(post(stage, "/v1/x", "content-length", "5"), false);
+    await expect.poll(() => stage.secure.heads.length).toBe(1);
+    client.data(streamId, "12345GET /v1/evil HTTP/1.1\r\nHost: evil.test\r\n\r\n");
+    expect(await client.over(streamId)).toMatchObject({ resetCode: 1 });
+    expect((await client.ask(get(stage, "/other"))).heads[0]?.[1]).toBe("403");
+    expect(stage.secure.received.join()).not.toContain("evil");
+  });
+
   it.each([
     { trailers: [":path", "/v1/evil"], because: "it is a pseudo-header", code: 1 },
     { trailers: ["X-Upper", "1"], because: "it is in upper case", code: 1 },

@@ -23,7 +23,7 @@ import { type Framing, keepsAlive } from "./http1/framing.ts";
 import type { RequestHead } from "./http1/head.ts";
 import { hostOf } from "./http1/host.ts";
 import { serializeResponseHead } from "./http1/serialize.ts";
-import { ProxyMetrics } from "./metrics.ts";
+import { observeParts, ProxyMetrics } from "./metrics.ts";
 import { OpenConnections } from "./open-connections.ts";
 import { Slab } from "./outbox.ts";
 import { Pool } from "./pool.ts";
@@ -111,7 +111,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
   // A connection that could not be accepted (no descriptors left) is no reason to end.
   server.on("error", (error) => options.log.warn("the proxy's listener failed", { error: messageOf(error) }));
   const { port } = server.address() as AddressInfo;
-  observe(options.metrics, context);
+  observeParts(options.metrics, context);
   const unwatch = options.onChange(() => open.lookSoon());
   const expose = options.outbound.policy.protect({ host: options.host, port });
   return {
@@ -127,28 +127,6 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
       expose();
     },
   };
-}
-
-/** What the parts of the proxy count for themselves. */
-function observe(metrics: Metrics, { caps, open, pool }: ProxyContext): void {
-  metrics.add("gauge", "agent_vault_proxy_connections", "Connections of agents.", () => caps.total);
-  metrics.add(
-    "counter",
-    "agent_vault_proxy_connection_denials_total",
-    "Too many of an address, a token, or in all.",
-    () => caps.denials,
-  );
-  metrics.add("gauge", "agent_vault_proxy_open", "Tunnels, and what is under way in them.", () =>
-    [...open.count()].map(([kind, value]) => ({ labels: { kind }, value })),
-  );
-  metrics.add(
-    "counter",
-    "agent_vault_proxy_upstream_reuses_total",
-    "Connections to upstreams used again.",
-    () => pool.hits,
-  );
-  metrics.add("counter", "agent_vault_proxy_upstream_dials_total", "Connections to upstreams begun.", () => pool.dials);
-  metrics.add("gauge", "agent_vault_proxy_upstream_idle", "Connections to upstreams kept for later.", () => pool.idle);
 }
 
 function listen(server: Server, { host, port }: ProxyOptions): Promise<void> {

@@ -62,7 +62,11 @@ export class SharedPool implements UpstreamPool {
   take(key: string): UpstreamSide | undefined {
     const origin = this.#origins.get(key);
     if (origin === undefined) return undefined;
-    for (const session of origin.sessions) if (session.hasRoom) return new UpstreamStream(session);
+    for (const session of origin.sessions) {
+      if (!session.hasRoom) continue;
+      this.#pool.hits++;
+      return new UpstreamStream(session);
+    }
     return this.#isHttp1(origin) ? this.#pool.take(key) : undefined;
   }
 

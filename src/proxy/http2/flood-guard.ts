@@ -1,10 +1,10 @@
 import { enhanceYourCalm } from "./http2-error.ts";
 
 /** What costs the sender a few bytes and brings nothing forward. */
-export type FloodKind = "control" | "reset" | "window";
+type FloodKind = "control" | "reset";
 
 /** So many at once, and so many a second. */
-const limits: Readonly<Record<Exclude<FloodKind, "window">, { readonly burst: number; readonly perSecond: number }>> = {
+const limits: Readonly<Record<FloodKind, { readonly burst: number; readonly perSecond: number }>> = {
   /** PING, SETTINGS, PRIORITY, DATA without data, frames of unknown types, frames of streams that are over. */
   control: { burst: 1000, perSecond: 100 },
   /** Streams that were opened and taken back, or opened only to be refused (CVE-2023-44487 and its relatives). */
@@ -21,7 +21,7 @@ export class FloodGuard {
   #windowUpdates = windowUpdates.burst;
 
   /** @throws {Http2ConnectionError} ENHANCE_YOUR_CALM when it was one too many. */
-  spend(kind: Exclude<FloodKind, "window">, what: string): void {
+  spend(kind: FloodKind, what: string): void {
     const { burst, perSecond } = limits[kind];
     const now = performance.now();
     const refilled = ((now - this.#at[kind]) / 1000) * perSecond;

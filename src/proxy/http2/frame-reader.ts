@@ -58,11 +58,6 @@ export class FrameReader {
     this.#prefaceLeft = options.expectsPreface ? clientPreface.length : 0;
   }
 
-  /** Is a frame, or the preface, half there? */
-  get isInside(): boolean {
-    return this.#isInFrame || this.#headerLength > 0 || this.#prefaceLeft > 0;
-  }
-
   /** @throws {Http2ConnectionError} on what is no frame, and whatever the sink throws. */
   push(chunk: Buffer): void {
     let at = this.#prefaceLeft > 0 ? this.#readPreface(chunk) : 0;

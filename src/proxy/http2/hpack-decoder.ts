@@ -10,7 +10,7 @@ export interface FieldLimits {
 }
 
 /** The size of our table until the peer is told another one, which it never is. */
-export const decoderTableBytes = 4096;
+const decoderTableBytes = 4096;
 
 /** Reads header blocks of one peer, in the order in which they came (RFC 7541). */
 export class HpackDecoder {

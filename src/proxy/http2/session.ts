@@ -128,11 +128,6 @@ export class Session implements FrameSink {
     return this.#isReading;
   }
 
-  /** Has a frame, a header block or the preface begun that is not complete? */
-  get isInsideFrame(): boolean {
-    return this.#reader.isInside || this.#blocks.isOpen;
-  }
-
   /** Opens a stream, as the client. Only where `canOpen`. */
   open(owner: StreamOwner): Http2Stream {
     const stream = this.#newStream(this.#table.takeId());

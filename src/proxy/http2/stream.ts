@@ -221,11 +221,6 @@ export class Http2Stream {
     this.#consumed = 0;
   }
 
-  /** All of the request or answer has come, and was handed over. */
-  get isFullyRead(): boolean {
-    return this.isRemoteClosed && this.#held.length === 0 && this.#heldEnd === undefined;
-  }
-
   #handOver(chunk: Buffer): void {
     this.consume(chunk.length);
     this.owner?.onData(chunk);

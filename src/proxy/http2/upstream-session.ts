@@ -58,10 +58,6 @@ export class UpstreamSession implements SessionHost, Expiring {
     return open < (this.#session.hasPeerSettings ? this.#session.peer.maxConcurrentStreams : 1);
   }
 
-  get streams(): number {
-    return this.#session.streams.size;
-  }
-
   reserve(): void {
     this.#reserved += 1;
     if (!this.#isBusy) this.#watch();

@@ -8,7 +8,8 @@ import { type Framing, requestFraming } from "./http1/framing.ts";
 import { FramingError } from "./http1/framing-error.ts";
 import { RequestHead, type ResponseHead } from "./http1/head.ts";
 import { HeadReader } from "./http1/head-reader.ts";
-import { Outbox, type Slab } from "./outbox.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Outboxes } from "./outboxes.ts";
 import { type Refusal, RefusedRequest } from "./refusal.ts";
 import { Http1Answer } from "./relay.ts";
 import type { AgentSide } from "./sides.ts";
@@ -76,12 +77,12 @@ export class AgentConnection implements AgentSide, Expiring {
     readonly server: RequestServer;
     readonly deadlines: Deadlines;
     readonly timeouts: ProxyTimeouts;
-    readonly slab: Slab;
+    readonly outboxes: Outboxes;
   }) {
     const { socket } = options;
     this.socket = socket;
     this.clientIp = options.clientIp;
-    this.out = new Outbox(socket, options.slab);
+    this.out = options.outboxes.for(socket);
     this.#body = new BodyReader({
       data: (data) => this.#handler?.onBody(data),
       trailers: (trailers) => this.#handler?.onTrailers(trailers),
@@ -154,6 +155,10 @@ export class AgentConnection implements AgentSide, Expiring {
 
   flush(): boolean {
     return this.out.flush();
+  }
+
+  flushSoon(): boolean {
+    return this.out.flushSoon();
   }
 
   sendContinue(): void {
@@ -289,7 +294,7 @@ export class AgentConnection implements AgentSide, Expiring {
     try {
       this.#readOrRefuse(chunk);
       this.#handler?.onRequestBatch();
-      this.out.flush();
+      this.out.flushSoon();
     } catch (error) {
       this.crash(error);
     }

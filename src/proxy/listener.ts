@@ -25,7 +25,7 @@ import { hostOf } from "./http1/host.ts";
 import { serializeResponseHead } from "./http1/serialize.ts";
 import { observeParts, ProxyMetrics } from "./metrics.ts";
 import { OpenConnections } from "./open-connections.ts";
-import { Slab } from "./outbox.ts";
+import { Outboxes } from "./outboxes.ts";
 import { Pool } from "./pool.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
 import { Route } from "./route.ts";
@@ -67,10 +67,10 @@ export interface ProxyListener {
 export async function startProxy(options: ProxyOptions): Promise<ProxyListener> {
   const timeouts = Object.freeze({ ...defaultTimeouts, ...options.timeouts });
   const deadlines = new Deadlines(timeouts);
-  const slab = new Slab();
+  const outboxes = new Outboxes();
   const open = new OpenConnections({ ...options, now: () => options.clock.now() });
   const { outbound } = options;
-  const pool = new Pool(outbound, deadlines, timeouts, slab);
+  const pool = new Pool(outbound, deadlines, timeouts, outboxes);
   const context: ProxyContext = {
     authenticator: new Authenticator(options),
     admissions: new Admissions(options.budgets),
@@ -84,7 +84,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
       pool,
       deadlines,
       timeouts,
-      slab,
+      outboxes,
       onCrash: (error) => options.log.error("proxy_failure", { error }),
     }),
     journal: options.journal,
@@ -92,7 +92,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
     clock: options.clock,
     deadlines,
     timeouts,
-    slab,
+    outboxes,
     baseUrl: options.baseUrl,
     maxRequestBytes: options.maxRequestBytes,
     maxResponseBytes: options.maxResponseBytes,
@@ -167,7 +167,7 @@ class Door {
       socket.destroy();
       return;
     }
-    const { caps, deadlines, timeouts, slab } = this.#context;
+    const { caps, deadlines, timeouts, outboxes } = this.#context;
     try {
       caps.enter(clientIp);
     } catch (error) {
@@ -187,7 +187,7 @@ class Door {
         server: new PlainServer(this.#context, this.#authority, this),
         deadlines,
         timeouts,
-        slab,
+        outboxes,
       }),
     );
   }

@@ -1,4 +1,4 @@
-import type { RequestOptions } from "./headers.ts";
+import type { RequestOptions, RequestRules } from "./headers.ts";
 import type { HeaderList } from "./http1/fields.ts";
 import type { RequestHead } from "./http1/head.ts";
 import type { UpstreamSide } from "./sides.ts";
@@ -12,10 +12,15 @@ const idempotent: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "PUT"
 /** Shared by all that have sent no body: never written to. */
 const nothingYet: Buffer[] = [];
 
+export interface OutgoingOptions extends RequestOptions {
+  /** Keep the body as far as it is small, for a second try with another credential. */
+  readonly keepsBody: boolean;
+}
+
 /** A request on its way upstream: its head, and as much of its body as may have to be sent again. */
 export class OutgoingRequest {
   readonly head: RequestHead;
-  readonly options: RequestOptions;
+  readonly options: OutgoingOptions;
   /** Body bytes sent, without framing. */
   bytes = 0;
   /** Undefined when the body grew too large to be repeated, or is not worth keeping. */
@@ -24,7 +29,7 @@ export class OutgoingRequest {
   #trailers: HeaderList | undefined;
   #upstream: UpstreamSide | undefined;
 
-  constructor(head: RequestHead, options: RequestOptions) {
+  constructor(head: RequestHead, options: OutgoingOptions) {
     this.head = head;
     this.options = options;
   }
@@ -37,9 +42,18 @@ export class OutgoingRequest {
     return this.#retained !== undefined && idempotent.has(this.head.method);
   }
 
-  /** Could it be sent again at all? */
-  get isRetained(): boolean {
+  /** Is everything that was sent of it still here? */
+  get isKept(): boolean {
     return this.#retained !== undefined;
+  }
+
+  /** The same request, with other headers put in. Its body is what was kept. */
+  withRules(rules: RequestRules): OutgoingRequest {
+    const other = new OutgoingRequest(this.head, { ...this.options, rules });
+    other.bytes = this.bytes;
+    other.#retained = this.#retained;
+    other.#trailers = this.#trailers;
+    return other;
   }
 
   /**
@@ -55,7 +69,8 @@ export class OutgoingRequest {
       if (this.#trailers !== undefined) upstream.writeEnd(this.#trailers, this.options.isChunked);
     }
     // A new connection that dies has no excuse: nothing is kept for a second try.
-    if (!upstream.isReused && !upstream.mayRefuseStreams) this.#retained = undefined;
+    const { keepsBody } = this.options;
+    if (!upstream.isReused && !upstream.mayRefuseStreams && !keepsBody) this.#retained = undefined;
   }
 
   body(chunk: Buffer): void {
@@ -71,7 +86,8 @@ export class OutgoingRequest {
 
   #retain(chunk: Buffer): void {
     if (this.#retained === undefined) return;
-    const isWorthIt = this.#upstream?.mayRefuseStreams === true || idempotent.has(this.head.method);
+    const isWorthIt =
+      this.#upstream?.mayRefuseStreams === true || this.options.keepsBody || idempotent.has(this.head.method);
     if (this.bytes > maxRetainedBytes || !isWorthIt) this.#retained = undefined;
     else if (this.#retained === nothingYet) this.#retained = [chunk];
     else this.#retained.push(chunk);

@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import type { Authority } from "../net/address.ts";
 import type { Outbound, SessionStore } from "../net/outbound.ts";
 import type { Deadlines, ProxyTimeouts } from "./deadlines.ts";
-import type { Slab } from "./outbox.ts";
+import type { Outboxes } from "./outboxes.ts";
 import type { UpstreamPool, UpstreamSide } from "./sides.ts";
 import { UpstreamConnection } from "./upstream.ts";
 
@@ -31,15 +31,15 @@ export class Pool implements UpstreamPool {
   readonly #outbound: Outbound;
   readonly #deadlines: Deadlines;
   readonly #idleMs: number;
-  readonly #slab: Slab;
+  readonly #outboxes: Outboxes;
   readonly #origins = new Map<string, OriginPool>();
   #isClosed = false;
   /** Connections used again, and made, since the start. */
   hits = 0;
   dials = 0;
 
-  constructor(outbound: Outbound, deadlines: Deadlines, timeouts: ProxyTimeouts, slab: Slab) {
-    this.#slab = slab;
+  constructor(outbound: Outbound, deadlines: Deadlines, timeouts: ProxyTimeouts, outboxes: Outboxes) {
+    this.#outboxes = outboxes;
     this.#outbound = outbound;
     this.#deadlines = deadlines;
     this.#idleMs = timeouts.poolIdleMs;
@@ -71,7 +71,7 @@ export class Pool implements UpstreamPool {
 
   /** A connection that was dialled elsewhere. */
   adopt(key: string, socket: Socket): UpstreamConnection {
-    const connection = new UpstreamConnection(socket, this.#slab);
+    const connection = new UpstreamConnection(socket, this.#outboxes);
     this.#deadlines.watch(connection);
     socket.once("close", () => this.#drop(key, connection));
     return connection;

@@ -3,7 +3,7 @@ import { speaksHttp2 } from "../runtime/tls.ts";
 import type { Deadlines, ProxyTimeouts } from "./deadlines.ts";
 import { UpstreamSession } from "./http2/upstream-session.ts";
 import { UpstreamStream } from "./http2/upstream-stream.ts";
-import type { Slab } from "./outbox.ts";
+import type { Outboxes } from "./outboxes.ts";
 import type { Origin, Pool } from "./pool.ts";
 import type { UpstreamPool, UpstreamSide } from "./sides.ts";
 
@@ -30,7 +30,7 @@ export class SharedPool implements UpstreamPool {
   readonly #pool: Pool;
   readonly #deadlines: Deadlines;
   readonly #timeouts: ProxyTimeouts;
-  readonly #slab: Slab;
+  readonly #outboxes: Outboxes;
   readonly #onCrash: (error: unknown) => void;
   readonly #origins = new Map<string, SharedOrigin>();
   #isClosed = false;
@@ -40,7 +40,7 @@ export class SharedPool implements UpstreamPool {
     readonly pool: Pool;
     readonly deadlines: Deadlines;
     readonly timeouts: ProxyTimeouts;
-    readonly slab: Slab;
+    readonly outboxes: Outboxes;
     /** A bug of ours ended a connection. */
     readonly onCrash: (error: unknown) => void;
   }) {
@@ -48,7 +48,7 @@ export class SharedPool implements UpstreamPool {
     this.#pool = options.pool;
     this.#deadlines = options.deadlines;
     this.#timeouts = options.timeouts;
-    this.#slab = options.slab;
+    this.#outboxes = options.outboxes;
     this.#onCrash = options.onCrash;
   }
 
@@ -114,7 +114,7 @@ export class SharedPool implements UpstreamPool {
       }
       const session = new UpstreamSession({
         socket,
-        slab: this.#slab,
+        outboxes: this.#outboxes,
         deadlines: this.#deadlines,
         timeouts: this.#timeouts,
         onCrash: this.#onCrash,

@@ -37,6 +37,8 @@ export interface AgentSide {
   switchTo(head: ResponseHead, stripsCookies: boolean): { readonly socket: Duplex; readonly early: Buffer };
   /** Writes what was produced. False when the agent is slow: `onAgentDrain` follows. */
   flush(): boolean;
+  /** The same at the end of an event, possibly together with what others have to write. */
+  flushSoon(): boolean;
   /** The request is answered. */
   done(closes: boolean): void;
   /** The answer cannot be completed, which the agent must see. @param code why, where HTTP/2 can say it. */
@@ -64,6 +66,8 @@ export interface UpstreamSide {
   writeEnd(trailers: HeaderList, isChunked: boolean): void;
   /** Writes what was produced. False when the upstream is slow: `onUpstreamDrain` follows. */
   flush(): boolean;
+  /** The same at the end of an event, possibly together with what others have to write. */
+  flushSoon(): boolean;
   /** Holds back the answer until `resume`: the agent is slow. */
   pause(): void;
   resume(): void;

@@ -187,8 +187,8 @@ export class Tunnel implements RequestServer, StreamServer, Expiring, Leased {
     this.#secure.removeListener("error", this.#onHandshakeFailure);
     this.#secure.removeListener("close", this.#onHandshakeFailure);
     context.metrics.handshake("ok");
-    const { deadlines, timeouts, slab } = context;
-    const options = { socket: this.#secure, clientIp, server: this, deadlines, timeouts, slab };
+    const { deadlines, timeouts, outboxes } = context;
+    const options = { socket: this.#secure, clientIp, server: this, deadlines, timeouts, outboxes };
     const connection = speaksHttp2(this.#secure) ? new AgentSession(options) : new AgentConnection(options);
     connection.deadlineMs = deadlines.now + timeouts.idleMs;
     this.#inside = connection;

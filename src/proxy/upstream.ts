@@ -10,7 +10,8 @@ import { FramingError } from "./http1/framing-error.ts";
 import { type RequestHead, ResponseHead } from "./http1/head.ts";
 import { HeadReader } from "./http1/head-reader.ts";
 import { chunkEnd, chunkPrefix, lastChunk } from "./http1/serialize.ts";
-import { Outbox, type Slab } from "./outbox.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Outboxes } from "./outboxes.ts";
 import type { UpstreamSide } from "./sides.ts";
 
 /** Whoever waits for an answer. A head is good until the call returns: it is used again for the next answer. Calls come in this order; after `onAnswerEnd` or `onFailure` there are none. */
@@ -59,9 +60,9 @@ export class UpstreamConnection implements UpstreamSide, Expiring {
   #isReusable = false;
   #isDetached = false;
 
-  constructor(socket: Socket, slab: Slab) {
+  constructor(socket: Socket, outboxes: Outboxes) {
     this.socket = socket;
-    this.out = new Outbox(socket, slab);
+    this.out = outboxes.for(socket);
     this.#body = new BodyReader({
       data: (data) => this.#user?.onAnswerBody(data),
       trailers: (trailers) => this.#user?.onAnswerTrailers(trailers),
@@ -108,6 +109,10 @@ export class UpstreamConnection implements UpstreamSide, Expiring {
 
   flush(): boolean {
     return this.out.flush();
+  }
+
+  flushSoon(): boolean {
+    return this.out.flushSoon();
   }
 
   pause(): void {

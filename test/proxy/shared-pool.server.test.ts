@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Outbound } from "../../src/net/outbound.ts";
 import { NetworkPolicy } from "../../src/net/policy.ts";
 import { Deadlines, defaultTimeouts } from "../../src/proxy/deadlines.ts";
-import { Slab } from "../../src/proxy/outbox.ts";
+import { Outboxes } from "../../src/proxy/outboxes.ts";
 import { type Origin, originKey, Pool } from "../../src/proxy/pool.ts";
 import { SharedPool } from "../../src/proxy/shared-pool.ts";
 import { Http2Upstream } from "../support/http2-upstream.ts";
@@ -24,15 +24,15 @@ beforeEach(async () => {
   });
   const timeouts = defaultTimeouts;
   deadlines = new Deadlines(timeouts);
-  const slab = new Slab();
+  const outboxes = new Outboxes();
   crashes = [];
   const onCrash = (error: unknown) => crashes.push(error);
   pool = new SharedPool({
     outbound,
-    pool: new Pool(outbound, deadlines, timeouts, slab),
+    pool: new Pool(outbound, deadlines, timeouts, outboxes),
     deadlines,
     timeouts,
-    slab,
+    outboxes,
     onCrash,
   });
 });

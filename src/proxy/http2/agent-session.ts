@@ -6,7 +6,7 @@ import type { HeaderList } from "../http1/fields.ts";
 import type { Framing } from "../http1/framing.ts";
 import { FramingError } from "../http1/framing-error.ts";
 import type { RequestHead } from "../http1/head.ts";
-import type { Slab } from "../outbox.ts";
+import type { Outboxes } from "../outboxes.ts";
 import type { AgentSide } from "../sides.ts";
 import { AgentStream } from "./agent-stream.ts";
 import type { Http2ConnectionError } from "./http2-error.ts";
@@ -53,16 +53,16 @@ export class AgentSession implements SessionHost, Expiring {
     readonly server: StreamServer;
     readonly deadlines: Deadlines;
     readonly timeouts: ProxyTimeouts;
-    readonly slab: Slab;
+    readonly outboxes: Outboxes;
   }) {
-    const { socket, deadlines, timeouts, slab } = options;
+    const { socket, deadlines, timeouts, outboxes } = options;
     this.socket = socket;
     this.clientIp = options.clientIp;
     this.deadlines = deadlines;
     this.timeouts = timeouts;
     this.#server = options.server;
     this.deadlineMs = performance.now() + timeouts.requestHeadMs;
-    this.#session = new Session({ socket, slab, settings, fieldLimits, host: this });
+    this.#session = new Session({ socket, outboxes, settings, fieldLimits, host: this });
     deadlines.watch(this);
   }
 

@@ -118,6 +118,10 @@ export class AgentStream implements AgentSide, StreamOwner, Expiring {
     return this.#stream.flush();
   }
 
+  flushSoon(): boolean {
+    return this.#stream.flush();
+  }
+
   /** What was produced still has to leave; the rest of the request is not wanted any more. */
   done(): void {
     this.#handler = undefined;

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import type { HeaderList } from "../http1/fields.ts";
-import { Outbox, type Slab } from "../outbox.ts";
+import type { Outbox } from "../outbox.ts";
+import type { Outboxes } from "../outboxes.ts";
 import type { FloodGuard } from "./flood-guard.ts";
 import {
   clientPreface,
@@ -42,9 +43,9 @@ export class SessionOutput {
   #isPumping = false;
   #isOver = false;
 
-  constructor(socket: Socket, slab: Slab, guard: FloodGuard) {
+  constructor(socket: Socket, outboxes: Outboxes, guard: FloodGuard) {
     this.#socket = socket;
-    this.#out = new Outbox(socket, slab);
+    this.#out = outboxes.for(socket);
     this.#guard = guard;
   }
 

@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import type { HeaderList } from "../http1/fields.ts";
-import type { Slab } from "../outbox.ts";
+import type { Outboxes } from "../outboxes.ts";
 import { FloodGuard } from "./flood-guard.ts";
 import { defaultWindow, Flag, FrameType, maxWindow } from "./frame.ts";
 import { dependencyOf, FrameReader, type FrameSink, headerBlockOf } from "./frame-reader.ts";
@@ -41,7 +41,7 @@ export interface SessionHost {
 
 export interface SessionOptions {
   readonly socket: Socket;
-  readonly slab: Slab;
+  readonly outboxes: Outboxes;
   readonly settings: OwnSettings;
   readonly fieldLimits: FieldLimits;
   readonly host: SessionHost;
@@ -87,7 +87,7 @@ export class Session implements FrameSink {
     const { socket, settings } = options;
     const isServer = settings.role === "server";
     this.socket = socket;
-    this.output = new SessionOutput(socket, options.slab, this.#guard);
+    this.output = new SessionOutput(socket, options.outboxes, this.#guard);
     this.#table = new StreamTable(isServer);
     this.#own = settings;
     this.#host = options.host;

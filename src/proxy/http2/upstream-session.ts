@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import type { Deadlines, Expiring, ProxyTimeouts } from "../deadlines.ts";
-import type { Slab } from "../outbox.ts";
+import type { Outboxes } from "../outboxes.ts";
 import { Session, type SessionHost } from "./session.ts";
 import type { Http2Stream, StreamOwner } from "./stream.ts";
 
@@ -34,19 +34,19 @@ export class UpstreamSession implements SessionHost, Expiring {
   /** @param options.onOver it takes no more streams. */
   constructor(options: {
     readonly socket: Socket;
-    readonly slab: Slab;
+    readonly outboxes: Outboxes;
     readonly deadlines: Deadlines;
     readonly timeouts: ProxyTimeouts;
     readonly onOver: (session: UpstreamSession) => void;
     readonly onCrash: (error: unknown) => void;
   }) {
-    const { socket, slab, deadlines, timeouts } = options;
+    const { socket, outboxes, deadlines, timeouts } = options;
     this.#deadlines = deadlines;
     this.#timeouts = timeouts;
     this.#onOver = options.onOver;
     this.#onCrash = options.onCrash;
     this.deadlineMs = deadlines.now + timeouts.poolIdleMs;
-    this.#session = new Session({ socket, slab, settings, fieldLimits, host: this });
+    this.#session = new Session({ socket, outboxes, settings, fieldLimits, host: this });
     deadlines.watch(this);
   }
 

@@ -69,6 +69,10 @@ export class UpstreamStream implements UpstreamSide, StreamOwner {
     return this.#stream?.flush() ?? true;
   }
 
+  flushSoon(): boolean {
+    return this.flush();
+  }
+
   pause(): void {
     this.#stream?.pause();
   }

@@ -12,7 +12,7 @@ import { Http2ConnectionError, Http2StreamError } from "../../../src/proxy/http2
 import { readRequest } from "../../../src/proxy/http2/request-fields.ts";
 import { Session } from "../../../src/proxy/http2/session.ts";
 import type { Http2Stream, StreamOwner } from "../../../src/proxy/http2/stream.ts";
-import { Slab } from "../../../src/proxy/outbox.ts";
+import { Outboxes } from "../../../src/proxy/outboxes.ts";
 
 /** Takes whatever is written, and never has enough. */
 class Sink extends Duplex {
@@ -107,7 +107,7 @@ describe("a session, whatever frames come", () => {
         let open = 0;
         const session = new Session({
           socket: sink as unknown as Socket,
-          slab: new Slab(),
+          outboxes: new Outboxes(),
           settings: {
             role: "server",
             maxConcurrentStreams: 100,

@@ -16,7 +16,7 @@ import { FrameReader } from "../../../src/proxy/http2/frame-reader.ts";
 import { ErrorCode, type Http2ConnectionError } from "../../../src/proxy/http2/http2-error.ts";
 import { Session, type SessionHost } from "../../../src/proxy/http2/session.ts";
 import type { Http2Stream, StreamOwner, StreamReset } from "../../../src/proxy/http2/stream.ts";
-import { Slab } from "../../../src/proxy/outbox.ts";
+import { Outboxes } from "../../../src/proxy/outboxes.ts";
 
 /** Our session against Node's, both ways round. */
 
@@ -104,7 +104,7 @@ function startEcho(
     sessions.push(
       new Session({
         socket,
-        slab: new Slab(),
+        outboxes: new Outboxes(),
         settings: { ...settings, role: "server", takesConnectProtocol: false },
         fieldLimits,
         host,
@@ -263,7 +263,7 @@ describe("as a client, to Node's server", () => {
     const events: string[] = [];
     const session = new Session({
       socket,
-      slab: new Slab(),
+      outboxes: new Outboxes(),
       settings: { ...settings, role: "client", takesConnectProtocol: false },
       fieldLimits,
       host: {

@@ -13,6 +13,7 @@ const files = execFileSync("git", ["-c", "safe.directory=*", "ls-files", "-z"], 
 const longFiles: Readonly<Record<string, string>> = {
   "src/client/wire.ts": "the shapes of the API, one after the other; types only",
   "src/proxy/exchange.ts": "one request from its arrival to its line in the journal, in order",
+  "src/proxy/http2/session.ts": "the rules of one HTTP/2 connection, frame by frame",
   "src/storage/migrations/0001-first-schema.ts":
     "the first schema as it was, table after table; a migration is never edited",
 };

@@ -60,7 +60,8 @@ async function reachProxy(request: TunnelRequest): Promise<Socket> {
     });
     if (proxy.scheme !== "https") return socket;
     const sessions: SessionStore = { session: undefined };
-    return await secure(socket, { target: proxy, context: trust, sessions, timeoutMs: request.tlsTimeoutMs });
+    const timeoutMs = request.tlsTimeoutMs;
+    return await secure(socket, { target: proxy, context: trust, sessions, timeoutMs, protocols: ["http/1.1"] });
   } catch (cause) {
     throw failed(
       "egress_proxy_failed",

@@ -111,15 +111,23 @@ export class Outbound {
     return opened.socket;
   }
 
-  /** As `connect`, with TLS; also @throws {UpstreamFailed} `tls_verification_failed`, `tls_failed`, `tls_timeout`. */
-  async connectTls(target: OutboundTarget, sessions: SessionStore): Promise<TLSSocket> {
+  /**
+   * As `connect`, with TLS, inside of which one of these protocols is spoken; also @throws {UpstreamFailed} `tls_verification_failed`,
+   * `tls_failed`, `tls_timeout`.
+   */
+  async connectTls(
+    target: OutboundTarget,
+    sessions: SessionStore,
+    protocols: readonly string[] = onlyHttp1,
+  ): Promise<TLSSocket> {
     const opened = await this.#openWay(target, "https");
     const { socket, network } = opened;
     const identity = identityFor(target, network);
     const context = this.#contextOf(identity);
     const startedAt = performance.now();
     const { vaultId } = target;
-    const tls = await secure(socket, { target, vaultId, context, sessions, timeoutMs: this.#tlsTimeoutMs });
+    const timeoutMs = this.#tlsTimeoutMs;
+    const tls = await secure(socket, { target, vaultId, context, sessions, timeoutMs, protocols });
     const before = timings.get(socket);
     if (before) timings.set(tls, { ...before, tlsMs: performance.now() - startedAt });
     await this.#remember(target, tls, opened, identity);
@@ -272,6 +280,8 @@ export class Outbound {
 /** Behind a corporate proxy, names outside are often not resolved inside. */
 const proxyResolvesHint =
   "If only the egress proxy can resolve names, an operator says so with AGENT_VAULT_UPSTREAM_PROXY_RESOLVES";
+
+const onlyHttp1 = ["http/1.1"];
 
 const nobody: TlsIdentity = { roots: undefined };
 

@@ -18,6 +18,8 @@ export interface Handshake {
   readonly context: SecureContext;
   readonly sessions: SessionStore;
   readonly timeoutMs: number;
+  /** What we speak, best first (RFC 7301). */
+  readonly protocols: readonly string[];
 }
 
 /** What all sessions of one connection stand for. */
@@ -42,7 +44,7 @@ const sessionMaxAgeMs = 60 * 60_000;
  * @throws {UpstreamFailed} `tls_verification_failed`, `tls_failed`, `tls_timeout`; the socket is then destroyed.
  */
 export function secure(socket: Socket, handshake: Handshake): Promise<TLSSocket> {
-  const { target, vaultId, context, sessions, timeoutMs } = handshake;
+  const { target, vaultId, context, sessions, timeoutMs, protocols } = handshake;
   return new Promise((resolve, reject) => {
     const resumed = resumable(handshake);
     const fail = (error: UpstreamFailed) => {
@@ -59,7 +61,7 @@ export function secure(socket: Socket, handshake: Handshake): Promise<TLSSocket>
     const tls = connect({
       socket,
       secureContext: context,
-      ALPNProtocols: ["http/1.1"],
+      ALPNProtocols: [...protocols],
       rejectUnauthorized: true,
       ...(isIpLiteral(target.host) ? { host: target.host } : { host: target.host, servername: target.host }),
       ...(resumed ? { session: resumed } : {}),

@@ -1,15 +1,18 @@
 import type { Socket } from "node:net";
 import type { AppError } from "../errors.ts";
 import type { Deadlines, Expiring, ProxyTimeouts } from "./deadlines.ts";
+import { writeAnswerHead } from "./headers.ts";
 import { BodyReader } from "./http1/body.ts";
 import type { HeaderList } from "./http1/fields.ts";
 import { type Framing, requestFraming } from "./http1/framing.ts";
 import { FramingError } from "./http1/framing-error.ts";
-import { RequestHead } from "./http1/head.ts";
+import { RequestHead, type ResponseHead } from "./http1/head.ts";
 import { HeadReader } from "./http1/head-reader.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Outboxes } from "./outboxes.ts";
-import { RefusedRequest } from "./refusal.ts";
+import { type Refusal, RefusedRequest } from "./refusal.ts";
+import { Http1Answer } from "./relay.ts";
+import type { AgentSide } from "./sides.ts";
 
 /** One request while it is served. It ends itself with `AgentConnection.done`. */
 export interface RequestHandler {
@@ -24,8 +27,8 @@ export interface RequestHandler {
   onAgentDrain(): void;
   /** The body is malformed; nothing more of this connection is read. */
   onBadBody(error: AppError): void;
-  /** The agent is gone. */
-  onAgentGone(): void;
+  /** The agent is gone, or wants no answer any more. @param code why, where HTTP/2 says it. */
+  onAgentGone(code?: number): void;
   /** `deadlineMs` has passed. */
   onDeadline(): void;
 }
@@ -47,7 +50,8 @@ const headLimits = { maxBytes: 256 * 1024, maxHeaders: 500 };
 const maxHeldBytes = 64 * 1024;
 
 /** The agent's side: one socket, its requests one after the other, pipelined ones held until their turn. */
-export class AgentConnection implements Expiring {
+export class AgentConnection implements AgentSide, Expiring {
+  readonly isMultiplexed = false;
   readonly socket: Socket;
   readonly out: Outbox;
   readonly clientIp: string;
@@ -147,6 +151,39 @@ export class AgentConnection implements Expiring {
     this.deadlineMs = this.#deadlines.now + this.#timeouts.idleMs;
     if (this.#isOwed) this.socket.pause();
     else if (!this.#isReading && this.#held) this.#readHeld();
+  }
+
+  answerTo(head: RequestHead, maxBytes: number): Http1Answer {
+    return new Http1Answer(this.out, head, maxBytes);
+  }
+
+  flush(): boolean {
+    return this.out.flush();
+  }
+
+  flushSoon(): boolean {
+    return this.out.flushSoon();
+  }
+
+  sendContinue(): void {
+    this.out.text("HTTP/1.1 100 Continue\r\n\r\n");
+    this.out.flush();
+  }
+
+  refuse(refusal: Refusal): void {
+    this.out.text(refusal.text);
+  }
+
+  abort(): void {
+    this.out.flush();
+    this.destroy();
+  }
+
+  switchTo(head: ResponseHead, stripsCookies: boolean): { readonly socket: Socket; readonly early: Buffer } {
+    writeAnswerHead(this.out, head, { stripsCookies, isChunked: false, dropsLength: true, connection: "Upgrade" });
+    const early = this.takeOver();
+    this.out.flush();
+    return { socket: this.socket, early };
   }
 
   /** Gives up the socket and whatever arrived behind the request. The new owner listens for everything but errors. */

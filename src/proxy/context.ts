@@ -12,6 +12,7 @@ import type { OpenConnections } from "./open-connections.ts";
 import type { Outboxes } from "./outboxes.ts";
 import type { Pool } from "./pool.ts";
 import type { RefusedTokens } from "./refused-tokens.ts";
+import type { SharedPool } from "./shared-pool.ts";
 
 /** What every exchange of a proxy works with. */
 export interface ProxyContext {
@@ -23,6 +24,8 @@ export interface ProxyContext {
   readonly snapshots: SnapshotSource;
   readonly pool: Pool;
   readonly refusedTokens: RefusedTokens;
+  /** For requests that came over HTTP/2. */
+  readonly streams: SharedPool;
   readonly journal: JournalSink;
   /** Undefined where no traces are told. */
   readonly tracing: Tracing | undefined;

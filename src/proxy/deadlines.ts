@@ -14,6 +14,8 @@ export interface ProxyTimeouts {
   readonly lingerMs: number;
   /** An unused upstream connection. */
   readonly poolIdleMs: number;
+  /** A shared upstream connection on which nothing comes: then it is asked whether it is there, and has as long again. */
+  readonly pingMs: number;
 }
 
 export const defaultTimeouts: ProxyTimeouts = Object.freeze({
@@ -25,6 +27,7 @@ export const defaultTimeouts: ProxyTimeouts = Object.freeze({
   websocketIdleMs: 600_000,
   lingerMs: 5_000,
   poolIdleMs: 90_000,
+  pingMs: 15_000,
 });
 
 /** Something that must not last for ever. It moves its own deadline, which costs one assignment. */

@@ -4,9 +4,10 @@ import type { EntryDetails, JournalEntry } from "../domain/journal-entry.ts";
 import { ProxyLimited } from "../domain/limits/proxy-budget.ts";
 import type { VaultSnapshot } from "../domain/vaults/snapshot.ts";
 import { AppError, TooLarge, UpstreamFailed } from "../errors.ts";
-import { type DialTimings, timingsOf } from "../net/outbound.ts";
+import type { DialTimings } from "../net/outbound.ts";
 import type { Tracing } from "../telemetry/telemetry.ts";
-import type { AgentConnection, RequestHandler } from "./agent-connection.ts";
+import type { RequestHandler } from "./agent-connection.ts";
+import type { AnswerRelay } from "./answer-relay.ts";
 import { AnswerScrubbing, type ScrubbedAnswerTarget } from "./answer-scrubbing.ts";
 import type { ProxyContext } from "./context.ts";
 import { Decision } from "./decision.ts";
@@ -24,10 +25,10 @@ import type { Leased, OpenKind } from "./open-connections.ts";
 import { OutgoingRequest } from "./outgoing.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
 import { logRefusal } from "./refusal-log.ts";
-import { AnswerRelay } from "./relay.ts";
 import { RequestSubstitution } from "./request-substitution.ts";
+import type { AgentSide, UpstreamPool, UpstreamSide } from "./sides.ts";
 import { Upgrade } from "./upgrade.ts";
-import type { UpstreamConnection, UpstreamUser } from "./upstream.ts";
+import type { UpstreamUser } from "./upstream.ts";
 import { MessageInspection, type MessageRewriters } from "./websocket/negotiate.ts";
 import { acceptsUpgrade, wantsWebSocket } from "./websocket.ts";
 
@@ -38,7 +39,7 @@ const renewalMs = 35_000;
 /** One request, from its head to its journal line. */
 export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTarget, HeldAnswerTarget, Leased {
   readonly #context: ProxyContext;
-  readonly #connection: AgentConnection;
+  readonly #connection: AgentSide;
   readonly #inbound: Inbound;
   readonly #answer: AnswerRelay;
   readonly #startedAtMs: number;
@@ -56,7 +57,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   #inspection: MessageInspection | undefined;
   #request: OutgoingRequest | undefined;
   #trailers = noTrailers;
-  #upstream: UpstreamConnection | undefined;
+  #upstream: UpstreamSide | undefined;
   /** Undefined where answers pass as they are. */
   #scrubbing: AnswerScrubbing | undefined;
   #hasReplayed = false;
@@ -71,18 +72,18 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   /** Once the answer was 101. */
   #upgrade: Upgrade | undefined;
 
-  private constructor(context: ProxyContext, connection: AgentConnection, inbound: Inbound) {
+  private constructor(context: ProxyContext, connection: AgentSide, inbound: Inbound) {
     this.#context = context;
     this.#connection = connection;
     this.#inbound = inbound;
     this.#startedAtMs = context.clock.now();
-    this.#answer = new AnswerRelay(connection, inbound.head, context.maxResponseBytes);
+    this.#answer = connection.answerTo(inbound.head, context.maxResponseBytes);
     this.#upgrades = inbound.framing.kind === "none" && wantsWebSocket(inbound.head);
     this.#decision = new Decision(context, inbound, { nowMs: this.#startedAtMs, isStream: this.#upgrades });
   }
 
   /** Serves a request. Undefined when it was answered at once. */
-  static start(context: ProxyContext, connection: AgentConnection, inbound: Inbound): Exchange | undefined {
+  static start(context: ProxyContext, connection: AgentSide, inbound: Inbound): Exchange | undefined {
     const exchange = new Exchange(context, connection, inbound);
     connection.deadlineMs = context.deadlines.now + context.timeouts.responseHeadMs;
     context.open.add(exchange);
@@ -117,7 +118,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       return true;
     }
     const { origin } = this.#decision;
-    const upstream = origin && this.#context.pool.take(origin.key);
+    const upstream = origin && this.#pool.take(origin.key);
     if (!upstream) return false;
     this.#send(upstream);
     return true;
@@ -159,6 +160,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       host: route.hostHeader,
       rules,
       isChunked: framing.kind === "chunked",
+      hasBody: framing.kind === "chunked" || (framing.kind === "length" && framing.length > 0),
       upgrades: this.#upgrades,
       keepsBody: canRenew,
     });
@@ -173,8 +175,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     const { head } = this.#inbound;
     // The upstream cannot be asked yet (RFC 9110, section 10.1.1).
     if (head.minor === 1 && head.fields.hasToken(Field.expect, "100-continue")) {
-      this.#connection.out.text("HTTP/1.1 100 Continue\r\n\r\n");
-      this.#connection.out.flush();
+      this.#connection.sendContinue();
     }
     this.#connection.releaseBody();
   }
@@ -187,28 +188,33 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     this.#request = new OutgoingRequest(this.#substitution.headFor(body), options);
     this.#touch(this.#context.timeouts.responseHeadMs);
     const { origin } = this.#decision;
-    const upstream = origin && this.#context.pool.take(origin.key);
+    const upstream = origin && this.#pool.take(origin.key);
     if (upstream) this.#send(upstream);
     else this.#dialAndSend(false).catch((cause: unknown) => this.#refuse(cause));
   }
 
   // --- sending ----------------------------------------------------------------------------------------------------
 
+  /** A WebSocket needs a connection of its own. */
+  get #pool(): UpstreamPool {
+    return this.#connection.isMultiplexed && !this.#upgrades ? this.#context.streams : this.#context.pool;
+  }
+
   async #dialAndSend(isReplay: boolean): Promise<void> {
-    const { pool } = this.#context;
+    const pool = this.#pool;
     const { origin } = this.#decision;
     if (!origin) return;
     const { key } = origin;
     let upstream = isReplay ? undefined : pool.take(key);
     if (upstream === undefined) {
       upstream = await pool.dial(key, origin.origin);
-      this.#dial = timingsOf(upstream.socket);
+      this.#dial = upstream.timings;
     }
     if (this.#isOver) pool.release(key, upstream);
     else this.#send(upstream);
   }
 
-  #send(upstream: UpstreamConnection): void {
+  #send(upstream: UpstreamSide): void {
     const request = this.#request;
     if (!request) return;
     this.#upstream = upstream;
@@ -274,8 +280,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   }
 
   onRequestBatch(): void {
-    if (this.#upstream && !this.#upstream.out.flushSoon() && !this.#connection.isRequestComplete)
-      this.#connection.pause();
+    if (this.#upstream && !this.#upstream.flushSoon() && !this.#connection.isRequestComplete) this.#connection.pause();
   }
 
   onUpstreamDrain(): void {
@@ -323,7 +328,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       return;
     }
     if (this.#scrubbing === undefined) this.relayBody(chunk);
-    else if (!this.#scrubbing.push(chunk)) this.#upstream?.socket.pause();
+    else if (!this.#scrubbing.push(chunk)) this.#upstream?.pause();
     this.#touch(this.#context.timeouts.bodyIdleMs);
   }
 
@@ -342,12 +347,12 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
 
   onAnswerBatch(): void {
     // A slow agent holds back the upstream, once it has been given something.
-    if (!this.#connection.out.flushSoon() && !this.#isOver) this.#upstream?.socket.pause();
+    if (!this.#connection.flushSoon() && !this.#isOver) this.#upstream?.pause();
   }
 
   onAgentDrain(): void {
     this.#scrubbing?.resume();
-    this.#upstream?.socket.resume();
+    this.#upstream?.resume();
   }
 
   onAnswerEnd(): void {
@@ -356,8 +361,8 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     this.#upstream = undefined;
     const { origin } = this.#decision;
     if (upstream?.isReusable && origin && this.#connection.isRequestComplete) {
-      if (upstream.socket.isPaused()) upstream.socket.resume();
-      this.#context.pool.release(origin.key, upstream);
+      upstream.resume();
+      this.#pool.release(origin.key, upstream);
     } else upstream?.destroy();
     if (this.#held !== undefined) this.#held.end();
     else this.#endAnswer();
@@ -427,11 +432,11 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   }
 
   flushToAgent(): boolean {
-    return this.#connection.out.flush();
+    return this.#connection.flush();
   }
 
   onScrubDrain(): void {
-    this.#upstream?.socket.resume();
+    this.#upstream?.resume();
   }
 
   // --- upgrading --------------------------------------------------------------------------------------------------
@@ -514,21 +519,29 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
 
   // --- failing ----------------------------------------------------------------------------------------------------
 
-  onFailure(error: UpstreamFailed): void {
+  onFailure(error: UpstreamFailed, resetCode?: number): void {
     const upstream = this.#upstream;
     this.#upstream = undefined;
     if (this.#isOver) return;
     if (this.#answer.hasStarted) {
-      this.#abort("upstream_aborted");
+      this.#abort("upstream_aborted", resetCode);
       return;
     }
-    const mayReplay = upstream?.isReused && !upstream.hasAnswered && !this.#hasReplayed && this.#request?.isReplayable;
-    if (!mayReplay) {
-      this.#refuse(error);
+    if (!this.#mayReplay(upstream)) {
+      // A stream that ends with a code of its own ends with that code here.
+      if (resetCode === undefined) this.#refuse(error);
+      else this.#abort("upstream_aborted", resetCode);
       return;
     }
     this.#hasReplayed = true;
     this.#dialAndSend(true).catch((cause: unknown) => this.#refuse(cause));
+  }
+
+  #mayReplay(upstream: UpstreamSide | undefined): boolean {
+    if (upstream === undefined || this.#hasReplayed || upstream.hasAnswered || this.#request === undefined)
+      return false;
+    if (upstream.isUnprocessed) return this.#request.isKept;
+    return upstream.isReused && this.#request.isReplayable;
   }
 
   onBadBody(error: AppError): void {
@@ -542,8 +555,8 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     this.#connection.crash(error);
   }
 
-  onAgentGone(): void {
-    this.#upstream?.abandon();
+  onAgentGone(code?: number): void {
+    this.#upstream?.abandon(code);
     this.#upstream = undefined;
     if (!this.#isOver) this.#finish(this.#answer.status || 499, "client_aborted");
   }
@@ -558,13 +571,12 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   }
 
   /** The answer is under way and cannot be completed: the agent must see that it is cut short. */
-  #abort(code: string): void {
+  #abort(code: string, resetCode?: number): void {
     if (this.#isOver) return;
     this.#upstream?.abandon();
     this.#upstream = undefined;
-    this.#finish(this.#answer.status, code);
-    this.#connection.out.flush();
-    this.#connection.destroy();
+    this.#finish(this.#answer.status || 502, code);
+    this.#connection.abort(resetCode);
   }
 
   #refuse(error: unknown): void {
@@ -591,7 +603,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       closes,
     });
     logRefusal(this.#context.log, error, { requestId: this.requestId, code: refusal.code });
-    this.#connection.out.text(refusal.text);
+    this.#connection.refuse(refusal);
     if (this.#decision.lease === undefined)
       this.#refusedScope = this.#context.refusedTokens.scopeFor(error, this.#startedAtMs);
     this.#finish(refusal.status, error instanceof ProxyLimited ? error.journalCode : refusal.code);
@@ -650,7 +662,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       latencyMs: Math.round(performance.now() - this.#startedAt),
       upstreamMs: this.#upstreamMs === null ? null : Math.round(this.#upstreamMs),
       scrubbed: this.#scrubbing && findingOf(this.#scrubbing, this.#upgrade),
-      protocol: head.minor === 0 ? "http/1.0" : undefined,
+      protocol: this.#connection.isMultiplexed ? "h2" : head.minor === 0 ? "http/1.0" : undefined,
       details: this.#details,
     };
     this.#context.metrics.request(scope, plan, entry, this.#upstreamMs);
@@ -679,7 +691,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       scope: lease?.scope,
       service: plan?.service?.name,
       method: head.method,
-      protocolVersion: `1.${head.minor}`,
+      protocolVersion: this.#connection.isMultiplexed ? "2" : `1.${head.minor}`,
       route,
       path: entry.path,
       status: entry.status,

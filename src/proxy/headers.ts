@@ -4,7 +4,6 @@ import { comparableName, Field, type FieldId, fieldSet, fieldTable, NameTable } 
 import type { Fields, HeaderList } from "./http1/fields.ts";
 import type { RequestHead, ResponseHead } from "./http1/head.ts";
 import { consistsOf, UnwritableHead } from "./http1/serialize.ts";
-import type { Outbox } from "./outbox.ts";
 import { narrowAcceptEncoding } from "./scrub/codings.ts";
 
 /**
@@ -29,6 +28,13 @@ const neverAnswered = neverForwarded | fieldSet(Field.altSvc);
 
 /** Nobody may drop these by naming them in `Connection`, or set them as a credential. */
 const structural = fieldSet(Field.host, Field.contentLength, Field.transferEncoding, Field.trailer);
+
+/** Where heads are written to. */
+export interface HeadSink {
+  /** @param text one character per byte. */
+  text(text: string): void;
+  copy(from: Buffer, start: number, end: number): void;
+}
 
 function isIn(set: number, id: number): boolean {
   return id !== 0 && (set & (1 << id)) !== 0;
@@ -108,6 +114,8 @@ export interface RequestOptions {
   readonly host: string;
   readonly rules: RequestRules;
   readonly isChunked: boolean;
+  /** Does anything follow the head? */
+  readonly hasBody: boolean;
   /** Keep the upgrade to WebSocket. */
   readonly upgrades: boolean;
 }
@@ -117,7 +125,7 @@ export interface RequestOptions {
  *
  * @throws {UnwritableHead} when the target was changed into something that is none.
  */
-export function writeRequestHead(out: Outbox, head: RequestHead, options: RequestOptions): void {
+export function writeRequestHead(out: HeadSink, head: RequestHead, options: RequestOptions): void {
   const { fields } = head;
   const { bytes } = fields;
   const { rules, isChunked } = options;
@@ -201,7 +209,7 @@ function requestLine(method: string, target: string): string {
   return `${method} ${target} HTTP/1.1\r\n`;
 }
 
-function writeLine(out: Outbox, fields: Fields, line: number): void {
+function writeLine(out: HeadSink, fields: Fields, line: number): void {
   out.copy(fields.bytes, fields.nameStart(line), fields.nameEnd(line));
   out.text(": ");
   out.copy(fields.bytes, fields.valueStart(line), fields.valueEnd(line));
@@ -233,7 +241,7 @@ export interface AnswerOptions {
 }
 
 /** Writes the head of an answer as it goes to the agent, 1xx included. */
-export function writeAnswerHead(out: Outbox, head: ResponseHead, options: AnswerOptions): void {
+export function writeAnswerHead(out: HeadSink, head: ResponseHead, options: AnswerOptions): void {
   const { fields } = head;
   const { bytes } = fields;
   const nominated = nominatedNames(fields);

@@ -25,14 +25,15 @@ import { type Framing, keepsAlive } from "./http1/framing.ts";
 import type { RequestHead } from "./http1/head.ts";
 import { hostOf } from "./http1/host.ts";
 import { serializeResponseHead } from "./http1/serialize.ts";
-import { ProxyMetrics } from "./metrics.ts";
+import { observeParts, ProxyMetrics } from "./metrics.ts";
 import { OpenConnections } from "./open-connections.ts";
 import { Outboxes } from "./outboxes.ts";
 import { Pool } from "./pool.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
 import { RefusedTokens } from "./refused-tokens.ts";
 import { Route } from "./route.ts";
-import { Tunnel } from "./tunnel.ts";
+import { SharedPool } from "./shared-pool.ts";
+import { type InnerConnection, Tunnel } from "./tunnel.ts";
 
 export interface ProxyOptions {
   readonly host: string;
@@ -72,6 +73,8 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
   const deadlines = new Deadlines(timeouts);
   const outboxes = new Outboxes();
   const open = new OpenConnections({ ...options, now: () => options.clock.now() });
+  const { outbound } = options;
+  const pool = new Pool(outbound, deadlines, timeouts, outboxes);
   const context: ProxyContext = {
     authenticator: new Authenticator(options),
     admissions: new Admissions(options.budgets),
@@ -80,7 +83,15 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
     metrics: new ProxyMetrics(options.metrics),
     snapshots: options.snapshots,
     refusedTokens: new RefusedTokens(),
-    pool: new Pool(options.outbound, deadlines, timeouts, outboxes),
+    pool,
+    streams: new SharedPool({
+      outbound,
+      pool,
+      deadlines,
+      timeouts,
+      outboxes,
+      onCrash: (error) => options.log.error("proxy_failure", { error }),
+    }),
     journal: options.journal,
     tracing: options.tracing,
     log: options.log,
@@ -106,7 +117,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
   // A connection that could not be accepted (no descriptors left) is no reason to end.
   server.on("error", (error) => options.log.warn("the proxy's listener failed", { error: messageOf(error) }));
   const { port } = server.address() as AddressInfo;
-  observe(options.metrics, context);
+  observeParts(options.metrics, context);
   const unwatch = options.onChange(() => open.lookSoon());
   const expose = options.outbound.policy.protect({ host: options.host, port });
   return {
@@ -114,6 +125,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
     close: async ({ graceMs }) => {
       server.close();
       await door.close(graceMs);
+      context.streams.close();
       context.pool.close();
       deadlines.stop();
       unwatch();
@@ -121,28 +133,6 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
       expose();
     },
   };
-}
-
-/** What the parts of the proxy count for themselves. */
-function observe(metrics: Metrics, { caps, open, pool }: ProxyContext): void {
-  metrics.add("gauge", "agent_vault_proxy_connections", "Connections of agents.", () => caps.total);
-  metrics.add(
-    "counter",
-    "agent_vault_proxy_connection_denials_total",
-    "Too many of an address, a token, or in all.",
-    () => caps.denials,
-  );
-  metrics.add("gauge", "agent_vault_proxy_open", "Tunnels, and what is under way in them.", () =>
-    [...open.count()].map(([kind, value]) => ({ labels: { kind }, value })),
-  );
-  metrics.add(
-    "counter",
-    "agent_vault_proxy_upstream_reuses_total",
-    "Connections to upstreams used again.",
-    () => pool.hits,
-  );
-  metrics.add("counter", "agent_vault_proxy_upstream_dials_total", "Connections to upstreams begun.", () => pool.dials);
-  metrics.add("gauge", "agent_vault_proxy_upstream_idle", "Connections to upstreams kept for later.", () => pool.idle);
 }
 
 function listen(server: Server, { host, port }: ProxyOptions): Promise<void> {
@@ -167,7 +157,7 @@ class Door {
   readonly #context: ProxyContext;
   readonly #authority: Pick<Authority, "leafFor">;
   readonly #sockets = new Set<Socket>();
-  readonly #connections = new Set<AgentConnection>();
+  readonly #connections = new Set<InnerConnection>();
   readonly #turnedAway = new Set<Socket>();
   #isClosing = false;
 
@@ -209,7 +199,7 @@ class Door {
     );
   }
 
-  track(connection: AgentConnection): void {
+  track(connection: InnerConnection): void {
     this.#connections.add(connection);
     connection.socket.once("close", () => this.#connections.delete(connection));
     if (this.#isClosing) connection.drain();
@@ -317,7 +307,7 @@ class PlainServer implements RequestServer {
       throw error instanceof AppError ? attributed(error, lease.scope) : error;
     }
     const early = connection.takeOver();
-    const onOpen = (inside: AgentConnection) => this.#door.track(inside);
+    const onOpen = (inside: InnerConnection) => this.#door.track(inside);
     Tunnel.open({ socket, clientIp, early, leaf, authority, lease, context, onOpen });
   }
 

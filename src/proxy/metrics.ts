@@ -1,6 +1,7 @@
 import type { Scope } from "../domain/actors/scope.ts";
 import type { ScrubMode } from "../domain/services/service.ts";
 import { Counter, CounterSet, Histogram, type Labels, type Metrics, type Sample } from "../runtime/metrics.ts";
+import type { ProxyContext } from "./context.ts";
 import type { Plan } from "./plan.ts";
 
 /** What the proxy counts. Services have a series each, held by their plan: a request finds it with one look. */
@@ -123,4 +124,31 @@ export class ProxyMetrics {
     if (plan?.service) this.#byPlan.set(plan, series);
     return series;
   }
+}
+/** What the parts of the proxy count for themselves. */
+export function observeParts(metrics: Metrics, { caps, open, pool, streams }: ProxyContext): void {
+  metrics.add("gauge", "agent_vault_proxy_connections", "Connections of agents.", () => caps.total);
+  metrics.add(
+    "counter",
+    "agent_vault_proxy_connection_denials_total",
+    "Too many of an address, a token, or in all.",
+    () => caps.denials,
+  );
+  metrics.add("gauge", "agent_vault_proxy_open", "Tunnels, and what is under way in them.", () =>
+    [...open.count()].map(([kind, value]) => ({ labels: { kind }, value })),
+  );
+  metrics.add(
+    "counter",
+    "agent_vault_proxy_upstream_reuses_total",
+    "Connections to upstreams used again.",
+    () => pool.hits,
+  );
+  metrics.add("counter", "agent_vault_proxy_upstream_dials_total", "Connections to upstreams begun.", () => pool.dials);
+  metrics.add(
+    "gauge",
+    "agent_vault_proxy_upstream_shared",
+    "Connections to upstreams that speak HTTP/2.",
+    () => streams.sessions,
+  );
+  metrics.add("gauge", "agent_vault_proxy_upstream_idle", "Connections to upstreams kept for later.", () => pool.idle);
 }

@@ -1,7 +1,7 @@
-import { type RequestOptions, type RequestRules, writeRequestHead } from "./headers.ts";
+import type { RequestOptions, RequestRules } from "./headers.ts";
+import type { HeaderList } from "./http1/fields.ts";
 import type { RequestHead } from "./http1/head.ts";
-import { chunkEnd, chunkPrefix, lastChunk } from "./http1/serialize.ts";
-import type { UpstreamConnection } from "./upstream.ts";
+import type { UpstreamSide } from "./sides.ts";
 
 /** What may be kept of a body so that the request can be sent once more. */
 const maxRetainedBytes = 64 * 1024;
@@ -10,7 +10,7 @@ const maxRetainedBytes = 64 * 1024;
 const idempotent: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 
 /** Shared by all that have sent no body: never written to. */
-const nothingYet: (Buffer | string)[] = [];
+const nothingYet: Buffer[] = [];
 
 export interface OutgoingOptions extends RequestOptions {
   /** Keep the body as far as it is small, for a second try with another credential. */
@@ -24,8 +24,10 @@ export class OutgoingRequest {
   /** Body bytes sent, without framing. */
   bytes = 0;
   /** Undefined when the body grew too large to be repeated, or is not worth keeping. */
-  #retained: (Buffer | string)[] | undefined = nothingYet;
-  #connection: UpstreamConnection | undefined;
+  #retained: Buffer[] | undefined = nothingYet;
+  /** Once the body is complete. */
+  #trailers: HeaderList | undefined;
+  #upstream: UpstreamSide | undefined;
 
   constructor(head: RequestHead, options: OutgoingOptions) {
     this.head = head;
@@ -50,6 +52,7 @@ export class OutgoingRequest {
     const other = new OutgoingRequest(this.head, { ...this.options, rules });
     other.bytes = this.bytes;
     other.#retained = this.#retained;
+    other.#trailers = this.#trailers;
     return other;
   }
 
@@ -58,41 +61,35 @@ export class OutgoingRequest {
    *
    * @throws {UnwritableHead}
    */
-  sendOn(connection: UpstreamConnection): void {
-    this.#connection = connection;
-    writeRequestHead(connection.out, this.head, this.options);
+  sendOn(upstream: UpstreamSide): void {
+    this.#upstream = upstream;
+    upstream.writeHead(this.head, this.options);
     if (this.#retained !== undefined) {
-      for (const part of this.#retained) {
-        if (typeof part === "string") connection.out.text(part);
-        else connection.out.bytes(part);
-      }
+      for (const chunk of this.#retained) upstream.writeBody(chunk, this.options.isChunked);
+      if (this.#trailers !== undefined) upstream.writeEnd(this.#trailers, this.options.isChunked);
     }
     // A new connection that dies has no excuse: nothing is kept for a second try.
-    if (!connection.isReused && !this.options.keepsBody) this.#retained = undefined;
+    const { keepsBody } = this.options;
+    if (!upstream.isReused && !upstream.mayRefuseStreams && !keepsBody) this.#retained = undefined;
   }
 
   body(chunk: Buffer): void {
     this.bytes += chunk.length;
-    if (this.options.isChunked) this.#text(chunkPrefix(chunk.length));
-    this.#connection?.out.bytes(chunk);
+    this.#upstream?.writeBody(chunk, this.options.isChunked);
     this.#retain(chunk);
-    if (this.options.isChunked) this.#text(chunkEnd);
   }
 
-  end(trailers: readonly string[]): void {
-    if (this.options.isChunked) this.#text(lastChunk(trailers));
+  end(trailers: HeaderList): void {
+    this.#trailers = trailers;
+    this.#upstream?.writeEnd(trailers, this.options.isChunked);
   }
 
-  #text(text: string): void {
-    this.#connection?.out.text(text);
-    this.#retain(text);
-  }
-
-  #retain(part: Buffer | string): void {
-    if (!this.#retained) return;
-    const isWorthIt = this.isReplayable || this.options.keepsBody;
+  #retain(chunk: Buffer): void {
+    if (this.#retained === undefined) return;
+    const isWorthIt =
+      this.#upstream?.mayRefuseStreams === true || this.options.keepsBody || idempotent.has(this.head.method);
     if (this.bytes > maxRetainedBytes || !isWorthIt) this.#retained = undefined;
-    else if (this.#retained === nothingYet) this.#retained = [part];
-    else this.#retained.push(part);
+    else if (this.#retained === nothingYet) this.#retained = [chunk];
+    else this.#retained.push(chunk);
   }
 }

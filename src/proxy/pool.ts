@@ -1,7 +1,9 @@
+import type { Socket } from "node:net";
 import type { Authority } from "../net/address.ts";
 import type { Outbound, SessionStore } from "../net/outbound.ts";
 import type { Deadlines, ProxyTimeouts } from "./deadlines.ts";
 import type { Outboxes } from "./outboxes.ts";
+import type { UpstreamPool, UpstreamSide } from "./sides.ts";
 import { UpstreamConnection } from "./upstream.ts";
 
 /** Where a connection may be used again: never by another vault, because some servers tie state to it. */
@@ -25,7 +27,7 @@ const maxIdlePerOrigin = 512;
 const maxOrigins = 4096;
 
 /** Upstream connections kept for the next request. */
-export class Pool {
+export class Pool implements UpstreamPool {
   readonly #outbound: Outbound;
   readonly #deadlines: Deadlines;
   readonly #idleMs: number;
@@ -64,6 +66,11 @@ export class Pool {
       origin.scheme === "https"
         ? await this.#outbound.connectTls(origin, this.#originFor(key))
         : await this.#outbound.connect(origin);
+    return this.adopt(key, socket);
+  }
+
+  /** A connection that was dialled elsewhere. */
+  adopt(key: string, socket: Socket): UpstreamConnection {
     const connection = new UpstreamConnection(socket, this.#outboxes);
     this.#deadlines.watch(connection);
     socket.once("close", () => this.#drop(key, connection));
@@ -71,10 +78,15 @@ export class Pool {
   }
 
   /** Takes a connection back after a complete answer. */
-  release(key: string, connection: UpstreamConnection): void {
+  release(key: string, connection: UpstreamSide): void {
     const { idle } = this.#originFor(key);
     // One that was being dialled when the pool closed would keep the process alive.
-    if (this.#isClosed || idle.length >= maxIdlePerOrigin || !connection.isAlive) {
+    if (
+      !(connection instanceof UpstreamConnection) ||
+      this.#isClosed ||
+      idle.length >= maxIdlePerOrigin ||
+      !connection.isAlive
+    ) {
       connection.destroy();
       return;
     }

@@ -15,6 +15,7 @@ export interface RefusalOptions {
 export interface Refusal {
   readonly status: number;
   readonly code: string;
+  readonly message: string;
   /** Head and body, as latin1. */
   readonly text: string;
 }
@@ -58,7 +59,7 @@ export function renderRefusal(error: unknown, options: RefusalOptions): Refusal 
   }
   if (options.closes) headers.push("Connection", "close");
   const head = serializeResponseHead(status, reasons[status] ?? "Refused", headers);
-  return { status, code, text: options.isHead ? head : head + json };
+  return { status, code, message: body.message, text: options.isHead ? head : head + json };
 }
 
 /** To a proxy, not knowing who is asking is 407 (RFC 9110, section 15.5.8). */

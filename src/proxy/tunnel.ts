@@ -4,7 +4,7 @@ import { uuidv7 } from "../crypto/token.ts";
 import type { ScopeLease } from "../domain/actors/scope.ts";
 import type { JournalEntry } from "../domain/journal-entry.ts";
 import { type Authority as Address, formatAuthority, isIpLiteral, parseAuthority } from "../net/address.ts";
-import { requestedName, type SecureContext, terminateTls } from "../runtime/tls.ts";
+import { requestedName, type SecureContext, speaksHttp2, terminateTls } from "../runtime/tls.ts";
 import { AgentConnection, type RequestHandler, type RequestServer } from "./agent-connection.ts";
 import type { ProxyContext } from "./context.ts";
 import type { Expiring } from "./deadlines.ts";
@@ -13,9 +13,12 @@ import { Field } from "./http1/field-names.ts";
 import type { Framing } from "./http1/framing.ts";
 import type { RequestHead } from "./http1/head.ts";
 import { hostOf } from "./http1/host.ts";
+import { AgentSession, type StreamServer } from "./http2/agent-session.ts";
+import { ErrorCode, type Http2ConnectionError } from "./http2/http2-error.ts";
 import type { Leased, OpenKind } from "./open-connections.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
 import { Route } from "./route.ts";
+import type { AgentSide } from "./sides.ts";
 
 /** An accepted CONNECT: TLS is ended with a leaf for its host, and requests are served from inside. */
 export interface TunnelOptions {
@@ -28,12 +31,20 @@ export interface TunnelOptions {
   readonly lease: ScopeLease;
   readonly context: ProxyContext;
   /** Hears of the connection inside once the handshake is through. */
-  readonly onOpen: (connection: AgentConnection) => void;
+  readonly onOpen: (connection: InnerConnection) => void;
+}
+
+/** The connection inside of a tunnel, whatever it speaks. */
+export interface InnerConnection {
+  readonly socket: Socket;
+  /** No more requests: those under way are answered. */
+  drain(): void;
+  destroy(): void;
 }
 
 const established = "HTTP/1.1 200 Connection Established\r\n\r\n";
 
-export class Tunnel implements RequestServer, Expiring, Leased {
+export class Tunnel implements RequestServer, StreamServer, Expiring, Leased {
   deadlineMs: number;
   readonly #options: TunnelOptions;
   readonly #authority: Address;
@@ -45,7 +56,7 @@ export class Tunnel implements RequestServer, Expiring, Leased {
   /** Why it ends, where we end it; undefined unless the handshake went through. */
   #endCode: string | undefined;
   /** Once the handshake is through. */
-  #inside: AgentConnection | undefined;
+  #inside: InnerConnection | undefined;
 
   private constructor(options: TunnelOptions) {
     const { socket, context, authority } = options;
@@ -74,7 +85,7 @@ export class Tunnel implements RequestServer, Expiring, Leased {
     new Tunnel(options);
   }
 
-  serve(head: RequestHead, framing: Framing, connection: AgentConnection): RequestHandler | undefined {
+  serve(head: RequestHead, framing: Framing, connection: AgentSide): RequestHandler | undefined {
     let target: string;
     try {
       target = this.#originForm(head);
@@ -91,10 +102,10 @@ export class Tunnel implements RequestServer, Expiring, Leased {
     });
   }
 
-  refuse(error: unknown, connection: AgentConnection): void {
+  refuse(error: unknown, connection: AgentSide): void {
     const requestId = uuidv7(this.#context.clock.now());
     const refusal = renderRefusal(error, { requestId, baseUrl: this.#context.baseUrl, isHead: false, closes: true });
-    connection.out.text(refusal.text);
+    connection.refuse(refusal);
     this.#context.metrics.refused(refusal.code);
     this.#record(requestId, refusal.status, refusal.code);
     connection.done(true);
@@ -102,6 +113,15 @@ export class Tunnel implements RequestServer, Expiring, Leased {
 
   crashed(error: unknown): void {
     this.#context.log.error("proxy_failure", { host: formatAuthority(this.#authority), error });
+  }
+
+  ended(failure: Http2ConnectionError): void {
+    const requestId = uuidv7(this.#context.clock.now());
+    const code = failure.code === ErrorCode.enhanceYourCalm ? "http2_flood" : "http2_error";
+    const host = formatAuthority(this.#authority);
+    this.#context.log.warn("tunnel_failed", { requestId, host, code, reason: failure.message });
+    this.#context.metrics.refused(code);
+    this.#record(requestId, 0, code);
   }
 
   get kind(): OpenKind {
@@ -173,15 +193,10 @@ export class Tunnel implements RequestServer, Expiring, Leased {
     this.#secure.removeListener("error", this.#onHandshakeFailure);
     this.#secure.removeListener("close", this.#onHandshakeFailure);
     context.metrics.handshake("ok");
-    const connection = new AgentConnection({
-      socket: this.#secure,
-      clientIp,
-      server: this,
-      deadlines: context.deadlines,
-      timeouts: context.timeouts,
-      outboxes: context.outboxes,
-    });
-    connection.deadlineMs = context.deadlines.now + context.timeouts.idleMs;
+    const { deadlines, timeouts, outboxes } = context;
+    const options = { socket: this.#secure, clientIp, server: this, deadlines, timeouts, outboxes };
+    const connection = speaksHttp2(this.#secure) ? new AgentSession(options) : new AgentConnection(options);
+    connection.deadlineMs = deadlines.now + timeouts.idleMs;
     this.#inside = connection;
     this.#options.onOpen(connection);
   }

@@ -1,15 +1,19 @@
 import type { Socket } from "node:net";
 import { UpstreamFailed } from "../errors.ts";
+import { type DialTimings, timingsOf } from "../net/outbound.ts";
 import type { Expiring } from "./deadlines.ts";
+import { type RequestOptions, writeRequestHead } from "./headers.ts";
 import { BodyReader } from "./http1/body.ts";
 import { Field } from "./http1/field-names.ts";
 import type { HeaderList } from "./http1/fields.ts";
 import { type Framing, keepsAlive, responseFraming } from "./http1/framing.ts";
 import { FramingError } from "./http1/framing-error.ts";
-import { ResponseHead } from "./http1/head.ts";
+import { type RequestHead, ResponseHead } from "./http1/head.ts";
 import { HeadReader } from "./http1/head-reader.ts";
+import { chunkEnd, chunkPrefix, lastChunk } from "./http1/serialize.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Outboxes } from "./outboxes.ts";
+import type { UpstreamSide } from "./sides.ts";
 
 /** Whoever waits for an answer. A head is good until the call returns: it is used again for the next answer. Calls come in this order; after `onAnswerEnd` or `onFailure` there are none. */
 export interface UpstreamUser {
@@ -20,7 +24,8 @@ export interface UpstreamUser {
   onAnswerBody(chunk: Buffer): void;
   onAnswerTrailers(trailers: HeaderList): void;
   onAnswerEnd(): void;
-  onFailure(error: UpstreamFailed): void;
+  /** @param resetCode where the upstream ended the stream with one. */
+  onFailure(error: UpstreamFailed, resetCode?: number): void;
   /** Something threw that nobody expected, a bug of ours: this connection is gone, and so should the agent's be. */
   onCrash(error: unknown): void;
   /** The bytes of one event are through: write what they produced. */
@@ -35,7 +40,10 @@ const headLimits = { maxBytes: 256 * 1024, maxHeaders: 1000 };
 const maxInformational = 32;
 
 /** One connection to an upstream: a request and its answer at a time. */
-export class UpstreamConnection implements Expiring {
+export class UpstreamConnection implements UpstreamSide, Expiring {
+  /** HTTP/1 has no way to promise that. */
+  readonly isUnprocessed = false;
+  readonly mayRefuseStreams = false;
   readonly socket: Socket;
   readonly out: Outbox;
   deadlineMs = Number.POSITIVE_INFINITY;
@@ -67,6 +75,10 @@ export class UpstreamConnection implements Expiring {
     socket.on("error", () => this.#fail("upstream_closed", "The connection to the upstream broke"));
   }
 
+  get timings(): DialTimings | undefined {
+    return timingsOf(this.socket);
+  }
+
   /** Can another request be sent? */
   get isAlive(): boolean {
     return !this.socket.destroyed && this.socket.writable && !this.#isDetached;
@@ -84,6 +96,36 @@ export class UpstreamConnection implements Expiring {
     this.#informational = 0;
     this.#isReusable = false;
     this.hasAnswered = false;
+  }
+
+  writeHead(head: RequestHead, options: RequestOptions): void {
+    writeRequestHead(this.out, head, options);
+  }
+
+  writeBody(chunk: Buffer, isChunked: boolean): void {
+    if (isChunked) this.out.text(chunkPrefix(chunk.length));
+    this.out.bytes(chunk);
+    if (isChunked) this.out.text(chunkEnd);
+  }
+
+  writeEnd(trailers: HeaderList, isChunked: boolean): void {
+    if (isChunked) this.out.text(lastChunk(trailers));
+  }
+
+  flush(): boolean {
+    return this.out.flush();
+  }
+
+  flushSoon(): boolean {
+    return this.out.flushSoon();
+  }
+
+  pause(): void {
+    this.socket.pause();
+  }
+
+  resume(): void {
+    if (this.socket.isPaused()) this.socket.resume();
   }
 
   /** The user loses interest: nothing more is reported. */

@@ -1,10 +1,8 @@
 import { createHash } from "node:crypto";
-import type { AgentConnection } from "./agent-connection.ts";
 import type { Deadlines } from "./deadlines.ts";
-import { writeAnswerHead } from "./headers.ts";
 import { Field } from "./http1/field-names.ts";
 import type { RequestHead, ResponseHead } from "./http1/head.ts";
-import type { UpstreamConnection } from "./upstream.ts";
+import type { AgentSide, UpstreamSide } from "./sides.ts";
 import { FrameWatch } from "./websocket/frame-watch.ts";
 import { JoinedWebSockets } from "./websocket/join.ts";
 import type { MessageRewriters } from "./websocket/negotiate.ts";
@@ -35,8 +33,8 @@ export function acceptsUpgrade({ fields: asked }: RequestHead, { fields }: Respo
 }
 
 export interface Upgraded {
-  readonly connection: AgentConnection;
-  readonly upstream: UpstreamConnection;
+  readonly connection: AgentSide;
+  readonly upstream: UpstreamSide;
   readonly head: ResponseHead;
   /** What the upstream sent right behind its head. */
   readonly early: Buffer;
@@ -69,16 +67,9 @@ export const policyViolation = 1008;
 /** Answers 101 and connects the two sockets. */
 export function relayUpgraded(upgraded: Upgraded): OpenWebSocket {
   const { connection, upstream, head, early, rewriters, deadlines, idleMs, onEnd } = upgraded;
-  writeAnswerHead(connection.out, head, {
-    stripsCookies: upgraded.stripsCookies,
-    isChunked: false,
-    dropsLength: true,
-    connection: "Upgrade",
-  });
   const bytes = { agent: 0, upstream: 0 };
-  const heldBack = connection.takeOver();
-  connection.out.flush();
-  const sockets = { agent: connection.socket, upstream: upstream.detach() };
+  const { socket, early: heldBack } = connection.switchTo(head, upgraded.stripsCookies);
+  const sockets = { agent: socket, upstream: upstream.detach() };
   const supervision = new Supervision({ ...sockets, deadlines, idleMs, onIdle: () => joined.close(goingAway) });
   const joined: JoinedWebSockets = new JoinedWebSockets(
     {

@@ -22,7 +22,18 @@ export function terminateTls(socket: Socket, context: SecureContext, early: Buff
     socket.pause();
     socket.unshift(early);
   }
-  return new TLSSocket(socket, { isServer: true, secureContext: context, ALPNProtocols: ["http/1.1"] });
+  return new TLSSocket(socket, { isServer: true, secureContext: context, ALPNProtocols: protocols });
+}
+
+/**
+ * Our order counts, as with most servers (RFC 7301, section 3.2): some clients list HTTP/2 last and then speak nothing
+ * else.
+ */
+const protocols = ["h2", "http/1.1"];
+
+/** Do the two sides speak HTTP/2 now? */
+export function speaksHttp2(socket: TLSSocket): boolean {
+  return socket.alpnProtocol === "h2";
 }
 
 /** The name that the client asked for, lower-case; undefined when it sent none. */

@@ -38,7 +38,15 @@ interface Sent extends Partial<RequestOptions> {
 function forwarded(head: string, { injected = [], stripped, narrowsCodings = false, ...more }: Sent = {}): string {
   const read = parseRequestHead(Buffer.from(head, "latin1"));
   const rules = new RequestRules(injected, stripped, { narrowsCodings });
-  const options = { target: read.target, host: "a.test", rules, isChunked: false, upgrades: false, ...more };
+  const options = {
+    target: read.target,
+    host: "a.test",
+    rules,
+    isChunked: false,
+    hasBody: false,
+    upgrades: false,
+    ...more,
+  };
   return written((out) => writeRequestHead(out, read, options));
 }
 

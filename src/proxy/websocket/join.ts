@@ -1,11 +1,11 @@
-import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { closeFrame, type Sender } from "./frame.ts";
 import type { Frames } from "./frame-watch.ts";
 import { closeCodeOf } from "./inspect.ts";
 
 export interface JoinOptions {
-  readonly agent: Socket;
-  readonly upstream: Socket;
+  readonly agent: Duplex;
+  readonly upstream: Duplex;
   /** For the agent's frames. */
   readonly toUpstream: Frames;
   /** For the upstream's frames. */
@@ -59,7 +59,7 @@ export class JoinedWebSockets {
     onEnd(failure);
   }
 
-  #join(from: Socket, to: Socket, frames: Frames, name: "agent" | "upstream"): void {
+  #join(from: Duplex, to: Duplex, frames: Frames, name: "agent" | "upstream"): void {
     from.on("data", (chunk: Buffer) => this.#forward(chunk, from, to, frames, name));
     to.on("drain", () => from.resume());
     // What was received is still delivered; the Close frames travelled as data.
@@ -77,7 +77,7 @@ export class JoinedWebSockets {
     });
   }
 
-  #forward(chunk: Buffer, from: Socket, to: Socket, frames: Frames, name: "agent" | "upstream"): void {
+  #forward(chunk: Buffer, from: Duplex, to: Duplex, frames: Frames, name: "agent" | "upstream"): void {
     if (this.#isEnding || !to.writable) return;
     this.#options.onBytes(name, chunk.length);
     const failure = passInto(to, frames, chunk);
@@ -97,7 +97,7 @@ export class JoinedWebSockets {
 }
 
 /** A bug of ours ends this connection: what escapes from a socket's event would end the process. */
-function passInto(to: Socket, frames: Frames, chunk: Buffer): Error | undefined {
+function passInto(to: Duplex, frames: Frames, chunk: Buffer): Error | undefined {
   try {
     const parts = frames.push(chunk);
     if (parts.length > 1) to.cork();
@@ -109,7 +109,7 @@ function passInto(to: Socket, frames: Frames, chunk: Buffer): Error | undefined 
   }
 }
 
-function sayGoodbye(to: Socket, frames: Frames, code: number, sender: Sender): void {
+function sayGoodbye(to: Duplex, frames: Frames, code: number, sender: Sender): void {
   if (!to.writable) return;
   // In the middle of another frame it would be read as something else, and behind a Close it is not read.
   if (frames.isBetweenFrames && !frames.isClosing) to.end(closeFrame(code, "", sender));

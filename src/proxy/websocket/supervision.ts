@@ -1,12 +1,12 @@
-import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import type { Deadlines, Expiring } from "../deadlines.ts";
 
 /** What a side gets to close after the other one did. */
 const lingerMs = 5_000;
 
 export interface Supervised {
-  readonly agent: Socket;
-  readonly upstream: Socket;
+  readonly agent: Duplex;
+  readonly upstream: Duplex;
   readonly deadlines: Deadlines;
   readonly idleMs: number;
   /** Nothing came for too long. */

@@ -13,7 +13,7 @@ import { messageOf, TooLarge, Unauthenticated, Unavailable } from "../errors.ts"
 import type { Logger } from "../log.ts";
 import { limitKeyOf } from "../net/address.ts";
 import { text } from "./answer.ts";
-import { type Presented, presentedToken } from "./authenticate.ts";
+import type { Presented, SessionCookie } from "./authenticate.ts";
 import { ClientAddress, checkOrigin, securityHeaders } from "./guard.ts";
 import type { HostCheck } from "./host-check.ts";
 import { readJson } from "./json-body.ts";
@@ -36,6 +36,7 @@ export interface AppOptions {
   readonly baseUrl: string;
   readonly trustedProxies: readonly string[];
   readonly hostCheck: HostCheck;
+  readonly cookie: SessionCookie;
   readonly log: Logger;
 }
 
@@ -116,12 +117,13 @@ export class ApiApp {
     query: string,
   ): Promise<Response> {
     const { options } = route;
-    const presented = presentedToken(incoming.headers);
+    const presented = this.#options.cookie.presented(incoming.headers);
     checkOrigin({
       method: incoming.method,
       headers: incoming.headers,
       usesCookie: presented?.from === "cookie",
       always: options.checksOrigin ?? false,
+      isForSession: options.access === "session",
       baseUrl: this.#options.baseUrl,
     });
     if ((options.initGate ?? true) && !(await this.#options.accounts.isInitialized())) throw notInitialized();

@@ -81,10 +81,10 @@ export function buildApi({
   registerVaultMemberRoutes(router, domain);
   registerServiceRoutes(router, domain);
   registerCredentialRoutes(router, domain);
-  registerOAuthRoutes(router, { ...domain, baseUrl });
+  registerOAuthRoutes(router, { ...domain, baseUrl, cookie });
   registerCredentialStoreRoutes(router, domain);
   registerDiscoveryRoutes(router, domain);
-  registerProposalPageRoutes(router, domain);
+  registerProposalPageRoutes(router, { ...domain, cookie });
   registerProposalRoutes(router, domain);
   registerProposalWebhookRoutes(router, domain);
   registerJournalRoutes(router, domain);
@@ -97,6 +97,7 @@ export function buildApi({
     baseUrl,
     trustedProxies: config.trustedProxies,
     hostCheck: new HostCheck({ boundHost: config.host, baseUrl, trustedProxies: config.trustedProxies }),
+    cookie,
     log,
   });
 }

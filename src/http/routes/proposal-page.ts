@@ -5,7 +5,7 @@ import type { Sessions } from "../../domain/actors/session.ts";
 import type { Proposals } from "../../domain/proposals/proposals.ts";
 import { Unauthenticated } from "../../errors.ts";
 import { json } from "../answer.ts";
-import { presentedToken } from "../authenticate.ts";
+import type { SessionCookie } from "../authenticate.ts";
 import { formatForPage, formatForReviewerOfPage } from "../proposal-form.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
 
@@ -13,11 +13,12 @@ export interface ProposalPageDependencies {
   readonly access: Access;
   readonly sessions: Pick<Sessions, "authenticate">;
   readonly proposals: Proposals;
+  readonly cookie: SessionCookie;
 }
 
 export function registerProposalPageRoutes(
   router: ApiRouter,
-  { access, sessions, proposals }: ProposalPageDependencies,
+  { access, sessions, proposals, cookie }: ProposalPageDependencies,
 ): void {
   const byLink = { access: "public", tier: "auth-token" } as const;
 
@@ -34,7 +35,7 @@ export function registerProposalPageRoutes(
             : `This request was replaced by proposal ${proposal.supersededBy}.`,
       });
     }
-    const person = await personOfCookie(sessions, request);
+    const person = await personOfCookie(sessions, request, cookie);
     const role = person && (await access.roleIn(person, vault.id));
     const canApprove = role !== undefined && hasVaultRole(role, "member");
     return json({
@@ -52,8 +53,9 @@ export function registerProposalPageRoutes(
 async function personOfCookie(
   sessions: Pick<Sessions, "authenticate">,
   { headers, clientIp }: ApiRequest,
+  cookie: SessionCookie,
 ): Promise<UserPrincipal | undefined> {
-  const presented = presentedToken(new Headers({ cookie: headers.get("cookie") ?? "" }));
+  const presented = cookie.inCookie(headers);
   if (presented === undefined) return undefined;
   let principal: Principal;
   try {

@@ -232,7 +232,9 @@ function notInitialized(): Unavailable {
 }
 
 function redirect(path: string, query: string): Response {
-  const location = query === "" ? path : `${path}?${query}`;
+  // Browsers take a backslash for a slash, so that `/\\host` would name another host.
+  const inside = path.replaceAll("\\", "%5C");
+  const location = query === "" ? inside : `${inside}?${query}`;
   return text("Temporary Redirect", { status: 307, headers: { location } });
 }
 
@@ -329,7 +331,11 @@ export async function startApi(
   app: ApiApp,
   options: { readonly host: string; readonly port: number },
 ): Promise<ApiListener> {
-  const h3 = new H3({ silent: true });
+  const h3 = new H3({
+    silent: true,
+    // What is malformed is judged here, behind the limits, like everything else.
+    allowMalformedURL: true,
+  });
   h3.use((event) => {
     const request = event.req;
     const node = request.runtime?.node;

@@ -44,6 +44,12 @@ describe("the API on the wire", () => {
     expect(await send(`${line} ${close}`)).toMatch(new RegExp(`^${status} `));
   });
 
+  it("reads an escape that is not UTF-8 as the specification has it, and says of a malformed one what it is", async () => {
+    // h3 would answer both by itself, past the limits and in a form of its own.
+    expect(await send(`GET /v1/users/invites/%ff/details ${close}`)).toMatch(/^HTTP\/1\.1 503 [\s\S]*not_initialized/);
+    expect(await send("GET /%zz HTTP/1.1")).toMatch(/connection: close[\s\S]*text\/plain[\s\S]*400 Bad Request\n$/i);
+  });
+
   it("answers HEAD as GET, without the body", async () => {
     const answer = await send(`HEAD /health ${close}`);
     expect(answer).toMatch(/^HTTP\/1\.1 200 /);

@@ -1,6 +1,7 @@
 /** Register, verify, sign in and out, and what people do with their own account (spec of accounts, 6.2 and 6.3). */
 import type { Access } from "../../domain/actors/access.ts";
 import type { Accounts } from "../../domain/actors/account.ts";
+import { checkNewPassword } from "../../domain/actors/password.ts";
 import type { Sessions } from "../../domain/actors/session.ts";
 import { type Limits, tooManyRequests } from "../../domain/limits/tiers.ts";
 import type { Mail } from "../../domain/mail.ts";
@@ -177,6 +178,7 @@ function registerOwnAccount(router: ApiRouter, { access, accounts, cookie }: Acc
     const newPassword = fields.string("new_password") ?? "";
     const currentPassword = fields.string("current_password") ?? "";
     if (newPassword === "") throw new InvalidInput("missing_field", "new_password is required");
+    checkNewPassword(newPassword);
     const person = access.userSession(request.principal);
     if (currentPassword === "") throw new InvalidInput("missing_field", "current_password is required");
     const { token, expiresAt } = await accounts.changePassword(person, {

@@ -84,3 +84,15 @@ export function load({ url, as }) {
     document.body.append(element);
   });
 }
+
+/**
+ * Adds a script to the page, as a hole in it would.
+ * @param {string} text
+ * @returns {unknown} `window.pwned` afterwards
+ */
+export function addInlineScript(text) {
+  const element = document.createElement("script");
+  element.textContent = text;
+  document.body.append(element);
+  return window.pwned;
+}

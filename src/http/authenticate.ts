@@ -49,9 +49,10 @@ export class SetupCookie {
 }
 
 /**
- * The login of a browser. Behind TLS it is set under two names: `av_session`, which clients know, and one with the prefix
- * `__Host-`. A sibling subdomain can plant a cookie of the first name, for somebody to work in a stranger's account
- * without noticing; it cannot plant the second, so that is the one which counts for browsers.
+ * The login of a browser. Behind TLS a browser gets it under two names: `av_session`, which clients know, and one with the
+ * prefix `__Host-`. A sibling subdomain can plant a cookie of the first name, for somebody to work in a stranger's account
+ * without noticing; it cannot plant the second, so that is the one which counts for browsers. They are known by
+ * `Sec-Fetch-Site`, which no page can take out of a request.
  */
 export class SessionCookie {
   readonly #isSecure: boolean;
@@ -63,13 +64,13 @@ export class SessionCookie {
     this.#attributes = `Path=/; HttpOnly; SameSite=Strict${this.#isSecure ? "; Secure" : ""}`;
   }
 
-  /** `Set-Cookie` values. */
-  set(token: string): readonly string[] {
-    return this.#names().map((name) => `${name}=${token}; Max-Age=${cookieMaxAgeSeconds}; ${this.#attributes}`);
+  /** `Set-Cookie` values of the answer to a request with these headers. */
+  set(token: string, headers: Headers): readonly string[] {
+    return this.#names(headers).map((name) => `${name}=${token}; Max-Age=${cookieMaxAgeSeconds}; ${this.#attributes}`);
   }
 
-  clear(): readonly string[] {
-    return this.#names().map((name) => `${name}=; Max-Age=0; ${this.#attributes}`);
+  clear(headers: Headers): readonly string[] {
+    return this.#names(headers).map((name) => `${name}=; Max-Age=0; ${this.#attributes}`);
   }
 
   /** A Bearer token hides the cookie even when it is invalid; a bare `Bearer` counts as absent. */
@@ -92,15 +93,20 @@ export class SessionCookie {
     if (this.#isSecure) {
       const own = cookieValue(headers, hostCookieName);
       if (own !== undefined) return own;
-      // Whoever writes the header by hand may use the known name; no page can take this one out of a browser's request.
-      if (headers.has("sec-fetch-site")) return undefined;
+      // Whoever is no browser writes the header by hand, under the name that is known.
+      if (isBrowser(headers)) return undefined;
     }
     const values = cookieValues(headers, cookieName);
     // Two sessions in one request: one of them was planted, and the order of cookies is in the planter's hands.
     return values.every((value) => value === values[0]) ? values[0] : undefined;
   }
 
-  #names(): readonly string[] {
-    return this.#isSecure ? [cookieName, hostCookieName] : [cookieName];
+  #names(headers: Headers): readonly string[] {
+    return this.#isSecure && isBrowser(headers) ? [cookieName, hostCookieName] : [cookieName];
   }
+}
+
+/** All browsers send it to a server that they reach over TLS. */
+function isBrowser(headers: Headers): boolean {
+  return headers.has("sec-fetch-site");
 }

@@ -7,8 +7,16 @@ import { fromOwnPage, logIn, type PlaceName, type SignedIn, signIn } from "./sup
 describe.each<PlaceName>(["loopback", "tls"])("the login of a browser, on a server reached by %s,", (place) => {
   let stage: SignedIn;
 
+  /** Somebody else with an account, who would like others to work in it. */
+  const strangerLogin = { email: "stranger@example.com", password: "strangers-pass-1" };
+
   beforeAll(async () => {
     stage = await signIn(place);
+    const { email, password } = strangerLogin;
+    const invite = (await stage.server.api("POST", "/v1/users/invites", { email })) as { invite_link: string };
+    const token = invite.invite_link.split("/invite/")[1];
+    const accept = `${stage.server.apiUrl}/v1/users/invites/${token}/accept`;
+    await fetch(accept, { method: "POST", body: JSON.stringify({ password }) });
   });
   afterAll(async () => {
     await stage[Symbol.asyncDispose]();
@@ -78,7 +86,7 @@ describe.each<PlaceName>(["loopback", "tls"])("the login of a browser, on a serv
 
   it("is never somebody else's, whom a neighbour has signed in there: nobody fills a stranger's vault unawares", async () => {
     const stranger = await stage.browser.person();
-    await logIn(stranger, stage.front);
+    await logIn(stranger, stage.front, strangerLogin);
     const token = (await logins(stranger))[0]?.value ?? "";
     // The neighbour can set cookies for all of the site, and for a path that ours is inside of: those come first.
     const domain = place === "tls" ? "; Domain=corp.example" : "";
@@ -105,7 +113,7 @@ describe.each<PlaceName>(["loopback", "tls"])("the login of a browser, on a serv
 
   it("counts for nothing where a neighbour planted all there is of it", async () => {
     const stranger = await stage.browser.person();
-    await logIn(stranger, stage.front);
+    await logIn(stranger, stage.front, strangerLogin);
     const token = (await logins(stranger))[0]?.value ?? "";
     stage.plantedCookies = [
       `av_session=${token}; Path=/; Domain=corp.example; Secure`,

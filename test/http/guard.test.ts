@@ -125,16 +125,14 @@ describe("the presented token", () => {
 
   it("is set in a cookie that scripts cannot read and other sites do not send", () => {
     const attributes = "Max-Age=31536000; Path=/; HttpOnly; SameSite=Strict; Secure";
-    expect(new SessionCookie({ baseUrl }).set("t")).toEqual([
-      `av_session=t; ${attributes}`,
-      `__Host-av_session=t; ${attributes}`,
-    ]);
     const gone = "Max-Age=0; Path=/; HttpOnly; SameSite=Strict";
-    expect(new SessionCookie({ baseUrl: "http://x" }).clear()).toEqual([`av_session=; ${gone}`]);
-    expect(new SessionCookie({ baseUrl }).clear()).toEqual([
-      `av_session=; ${gone}; Secure`,
-      `__Host-av_session=; ${gone}; Secure`,
-    ]);
+    const program = new Headers();
+    const browser = new Headers({ "sec-fetch-site": "same-origin" });
+    const [plain, secure] = [new SessionCookie({ baseUrl: "http://x" }), new SessionCookie({ baseUrl })];
+    expect(secure.set("t", program)).toEqual([`av_session=t; ${attributes}`]);
+    expect(secure.set("t", browser)).toEqual([`av_session=t; ${attributes}`, `__Host-av_session=t; ${attributes}`]);
+    expect(plain.clear(browser)).toEqual([`av_session=; ${gone}`]);
+    expect(secure.clear(browser)).toEqual([`av_session=; ${gone}; Secure`, `__Host-av_session=; ${gone}; Secure`]);
   });
 });
 

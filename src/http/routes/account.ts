@@ -65,7 +65,7 @@ function registerRegistration(router: ApiRouter, { accounts, mail, cookie, setup
         token,
         expires_at: wireTime(expiresAt),
       },
-      { status: 201, cookies: cookie.set(token) },
+      { status: 201, cookies: cookie.set(token, request.headers) },
     );
   });
 
@@ -87,7 +87,7 @@ function registerRegistration(router: ApiRouter, { accounts, mail, cookie, setup
         token,
         expires_at: wireTime(expiresAt),
       },
-      { cookies: cookie.set(token) },
+      { cookies: cookie.set(token, request.headers) },
     );
   });
 
@@ -123,7 +123,7 @@ function registerPasswordReset(router: ApiRouter, { accounts, mail, cookie }: Ac
     });
     return secretJson(
       { message: "Password reset.", authenticated: true, expires_at: wireTime(expiresAt) },
-      { cookies: cookie.set(token) },
+      { cookies: cookie.set(token, request.headers) },
     );
   });
 }
@@ -141,13 +141,13 @@ function registerLogin(router: ApiRouter, { accounts, sessions, limits, cookie }
       deviceLabel: fields.string("device_label"),
       caller: callerOf(request),
     });
-    return secretJson({ token, expires_at: wireTime(expiresAt) }, { cookies: cookie.set(token) });
+    return secretJson({ token, expires_at: wireTime(expiresAt) }, { cookies: cookie.set(token, request.headers) });
   });
 
   const logout = { access: "public", tier: "auth-ip", checksOrigin: true } as const;
   router.on("POST", "/v1/auth/logout", logout, async (request) => {
     if (request.token !== undefined) await sessions.logout(request.token, callerOf(request));
-    return json({ status: "ok" }, { cookies: cookie.clear() });
+    return json({ status: "ok" }, { cookies: cookie.clear(request.headers) });
   });
 }
 
@@ -186,13 +186,13 @@ function registerOwnAccount(router: ApiRouter, { access, accounts, cookie }: Acc
       newPassword,
       caller: callerOf(request),
     });
-    return secretJson({ token, expires_at: wireTime(expiresAt) }, { cookies: cookie.set(token) });
+    return secretJson({ token, expires_at: wireTime(expiresAt) }, { cookies: cookie.set(token, request.headers) });
   });
 
   router.on("DELETE", "/v1/auth/account", personal, async (request) => {
     const person = access.userSession(request.principal);
     await accounts.deleteOwn(person);
-    return json({ status: "deleted", email: person.email }, { cookies: cookie.clear() });
+    return json({ status: "deleted", email: person.email }, { cookies: cookie.clear(request.headers) });
   });
 }
 
@@ -219,7 +219,7 @@ function registerLoginSessions(router: ApiRouter, { access, sessions, cookie }: 
     const id = request.params.id ?? "";
     await sessions.revoke(person, id);
     const isCurrent = id === person.sessionId;
-    return json({ status: "revoked", current: isCurrent }, isCurrent ? { cookies: cookie.clear() } : {});
+    return json({ status: "revoked", current: isCurrent }, isCurrent ? { cookies: cookie.clear(request.headers) } : {});
   });
 }
 

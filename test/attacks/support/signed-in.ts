@@ -77,11 +77,15 @@ export async function signIn(place: PlaceName, env: Readonly<Record<string, stri
 }
 
 /** Signs in as the pages of the product do: a request of its own origin. */
-export async function logIn(person: BrowserContext, front: Front): Promise<void> {
+export async function logIn(
+  person: BrowserContext,
+  front: Front,
+  login: { readonly email: string; readonly password: string } = ownerLogin,
+): Promise<void> {
   const answer = await fromOwnPage(person, front, {
     method: "POST",
     path: "/v1/auth/login",
-    body: JSON.stringify(ownerLogin),
+    body: JSON.stringify(login),
   });
   if (answer.status !== 200) throw new Error(`signing in: ${answer.status} ${answer.text}`);
 }

@@ -25,7 +25,7 @@ import { hostOf } from "./http1/host.ts";
 import { serializeResponseHead } from "./http1/serialize.ts";
 import { ProxyMetrics } from "./metrics.ts";
 import { OpenConnections } from "./open-connections.ts";
-import { Slab } from "./outbox.ts";
+import { Outboxes } from "./outboxes.ts";
 import { Pool } from "./pool.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
 import { Route } from "./route.ts";
@@ -66,7 +66,7 @@ export interface ProxyListener {
 export async function startProxy(options: ProxyOptions): Promise<ProxyListener> {
   const timeouts = Object.freeze({ ...defaultTimeouts, ...options.timeouts });
   const deadlines = new Deadlines(timeouts);
-  const slab = new Slab();
+  const outboxes = new Outboxes();
   const open = new OpenConnections({ ...options, now: () => options.clock.now() });
   const context: ProxyContext = {
     authenticator: new Authenticator(options),
@@ -75,13 +75,13 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
     caps: new ConnectionCaps(options.connections),
     metrics: new ProxyMetrics(options.metrics),
     snapshots: options.snapshots,
-    pool: new Pool(options.outbound, deadlines, timeouts, slab),
+    pool: new Pool(options.outbound, deadlines, timeouts, outboxes),
     journal: options.journal,
     log: options.log,
     clock: options.clock,
     deadlines,
     timeouts,
-    slab,
+    outboxes,
     baseUrl: options.baseUrl,
     maxRequestBytes: options.maxRequestBytes,
     maxResponseBytes: options.maxResponseBytes,
@@ -177,7 +177,7 @@ class Door {
       socket.destroy();
       return;
     }
-    const { caps, deadlines, timeouts, slab } = this.#context;
+    const { caps, deadlines, timeouts, outboxes } = this.#context;
     try {
       caps.enter(clientIp);
     } catch (error) {
@@ -197,7 +197,7 @@ class Door {
         server: new PlainServer(this.#context, this.#authority, this),
         deadlines,
         timeouts,
-        slab,
+        outboxes,
       }),
     );
   }

@@ -16,6 +16,7 @@ const testNames = ["api.upstream.test", "git.upstream.test", "other.upstream.tes
 /** Debian packages that the tests use, each with a check for whether it is there. */
 const testPackages = {
   "ca-certificates": () => existsSync("/etc/ssl/certs/ca-certificates.crt"),
+  chromium: () => isOnPath("chromium"),
   curl: () => isOnPath("curl"),
   git: () => isOnPath("git"),
   microsocks: () => isOnPath("microsocks"),

@@ -3,6 +3,8 @@
 export interface AnswerInit {
   readonly status?: number;
   readonly headers?: Readonly<Record<string, string>>;
+  /** `Set-Cookie` values. */
+  readonly cookies?: readonly string[];
 }
 
 const unsafeInHtml = /[<>&\u2028\u2029]/g;
@@ -36,7 +38,7 @@ export function wireTime(timestamp: string): string {
 }
 
 function textual(body: string, contentType: string, init: AnswerInit): Response {
-  return new Response(body, {
+  const response = new Response(body, {
     status: init.status ?? 200,
     headers: {
       "content-type": contentType,
@@ -44,4 +46,6 @@ function textual(body: string, contentType: string, init: AnswerInit): Response 
       ...init.headers,
     },
   });
+  for (const cookie of init.cookies ?? []) response.headers.append("set-cookie", cookie);
+  return response;
 }

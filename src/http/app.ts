@@ -14,7 +14,7 @@ import { limitKeyOf } from "../net/address.ts";
 import { CounterSet } from "../runtime/metrics.ts";
 import type { Soon, Verdict } from "../storage/ephemeral.ts";
 import { text } from "./answer.ts";
-import { type Presented, presentedToken } from "./authenticate.ts";
+import type { Presented, SessionCookie } from "./authenticate.ts";
 import { ClientAddress, checkOrigin, securityHeaders } from "./guard.ts";
 import type { HostCheck } from "./host-check.ts";
 import { readJson } from "./json-body.ts";
@@ -38,6 +38,7 @@ export interface AppOptions {
   readonly baseUrl: string;
   readonly trustedProxies: readonly string[];
   readonly hostCheck: HostCheck;
+  readonly cookie: SessionCookie;
   readonly log: Logger;
 }
 
@@ -121,12 +122,13 @@ export class ApiApp {
     query: string,
   ): Promise<Response> {
     const { contract } = route;
-    const presented = presentedToken(incoming.headers);
+    const presented = this.#options.cookie.presented(incoming.headers);
     checkOrigin({
       method: incoming.method,
       headers: incoming.headers,
       usesCookie: presented?.from === "cookie",
       always: contract.checksOrigin ?? false,
+      isForSession: contract.access === "session",
       baseUrl: this.#options.baseUrl,
     });
     if ((contract.initGate ?? true) && !(await this.#options.accounts.isInitialized())) throw notInitialized();
@@ -240,7 +242,9 @@ function notInitialized(): Unavailable {
 }
 
 function redirect(path: string, query: string): Response {
-  const location = query === "" ? path : `${path}?${query}`;
+  // Browsers take a backslash for a slash, so that `/\\host` would name another host.
+  const inside = path.replaceAll("\\", "%5C");
+  const location = query === "" ? inside : `${inside}?${query}`;
   return text("Temporary Redirect", { status: 307, headers: { location } });
 }
 

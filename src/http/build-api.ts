@@ -82,10 +82,10 @@ export function buildApi({
   registerVaultMemberRoutes(router, domain);
   registerServiceRoutes(router, domain);
   registerCredentialRoutes(router, domain);
-  registerOAuthRoutes(router, { ...domain, baseUrl });
+  registerOAuthRoutes(router, { ...domain, baseUrl, cookie });
   registerCredentialStoreRoutes(router, domain);
   registerDiscoveryRoutes(router, { ...domain, catalog });
-  registerProposalPageRoutes(router, domain);
+  registerProposalPageRoutes(router, { ...domain, cookie });
   registerProposalRoutes(router, domain);
   registerProposalWebhookRoutes(router, domain);
   registerJournalRoutes(router, domain);
@@ -99,6 +99,7 @@ export function buildApi({
     baseUrl,
     trustedProxies: config.trustedProxies,
     hostCheck: new HostCheck({ boundHost: config.host, baseUrl, trustedProxies: config.trustedProxies }),
+    cookie,
     log,
   });
   metrics.add("counter", "agent_vault_api_requests_total", "Requests to the API.", () => app.answered.samples());

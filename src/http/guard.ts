@@ -36,23 +36,32 @@ export interface OriginCheck {
   readonly usesCookie: boolean;
   /** The route is judged without a cookie too. */
   readonly always: boolean;
+  /** The route is for whoever is signed in. No page of another origin has a reason to read there, or to open it. */
+  readonly isForSession: boolean;
   readonly baseUrl: string;
 }
 
 /**
  * Refuses what another site made a browser send. `SameSite=Strict` stops other sites, but neither sibling subdomains
  * nor other ports of the same host. Clients that send neither `Sec-Fetch-Site` nor `Origin` are not browsers.
+ *
+ * Reads are judged as well: some leave an entry in the audit log in the name of the person (a value that was revealed),
+ * and how long one takes tells another site what there is.
  * @throws {Forbidden} `cross_origin`.
  */
 export function checkOrigin(check: OriginCheck): void {
-  if (safeMethods.has(check.method) || !(check.usesCookie || check.always)) return;
+  if (!(check.usesCookie || check.always)) return;
+  const isRead = safeMethods.has(check.method);
+  if (isRead && !check.isForSession) return;
   const { headers } = check;
   const site = headers.get("sec-fetch-site");
   const origin = headers.get("origin");
   const isForeign =
     site !== null ? site !== "same-origin" && site !== "none" : origin !== null && !isOwnOrigin(origin, check);
-  if (isForeign) throw new Forbidden("cross_origin", "Requests from another origin may not change anything here");
-  if (check.usesCookie && formTypes.test(headers.get("content-type") ?? "")) {
+  if (isForeign) {
+    throw new Forbidden("cross_origin", "Requests that a page of another origin made are not answered here");
+  }
+  if (!isRead && check.usesCookie && formTypes.test(headers.get("content-type") ?? "")) {
     throw new Forbidden("cross_origin", "Send the body as application/json");
   }
 }

@@ -137,6 +137,12 @@ export interface Schema {
     status: string;
     created_at: Timestamp;
     expires_at: Timestamp;
+    /** Of the registration that a code answers; all five or none. */
+    password_hash: Uint8Array | null;
+    password_salt: Uint8Array | null;
+    kdf_time: number | null;
+    kdf_memory: number | null;
+    kdf_threads: number | null;
   };
   /** Failure counters that must survive a restart: brute force on codes and passwords. */
   failure_counters: { key: string; failures: number; window_started_at: Timestamp; expires_at: Timestamp };

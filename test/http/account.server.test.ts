@@ -87,6 +87,24 @@ describeOnEachEngine("accounts over the API", (openScratch) => {
     expect(rows).not.toContain(owner);
   });
 
+  it("have the password of whoever read the mail, not of a stranger who registered the address before", async () => {
+    const email = "early@example.com";
+    const register = (secret: string) => api.call("POST", "/v1/auth/register", { body: { email, password: secret } });
+    await register("strangers-password");
+    await register("my-own-password");
+    const code = api.codeFor(email);
+    await register("strangers-password-2");
+    await api.expect(200, "POST", "/v1/auth/verify", { body: { email, code } });
+    const login = async (secret: string) =>
+      (await api.call("POST", "/v1/auth/login", { body: { email, password: secret } })).status;
+    expect(await login("my-own-password")).toBe(200);
+    expect([await login("strangers-password"), await login("strangers-password-2")]).toEqual([401, 401]);
+    // Nor does a code that is left over bring the stranger's password back.
+    const left = await api.call("POST", "/v1/auth/verify", { body: { email, code: api.codeFor(email) } });
+    expect(left.status).toBe(400);
+    expect(await login("my-own-password")).toBe(200);
+  });
+
   it("end every session and every minted token when the password is reset", async () => {
     const email = "reset@example.com";
     const session = await api.addUser(email);

@@ -4,6 +4,7 @@ import { type LimitEnvironment, Limits } from "../../src/domain/limits/tiers.ts"
 import { Conflict, Unauthenticated, Unavailable } from "../../src/errors.ts";
 import { json } from "../../src/http/answer.ts";
 import { ApiApp } from "../../src/http/app.ts";
+import { SessionCookie } from "../../src/http/authenticate.ts";
 import { HostCheck } from "../../src/http/host-check.ts";
 import { body, string } from "../../src/http/openapi/body.ts";
 import { ApiRouter } from "../../src/http/router.ts";
@@ -84,6 +85,7 @@ function startApp(
     baseUrl: "http://127.0.0.1:14321",
     trustedProxies: [],
     hostCheck: new HostCheck({ boundHost: "127.0.0.1", baseUrl: "http://127.0.0.1:14321", trustedProxies: [] }),
+    cookie: new SessionCookie({ baseUrl: "http://127.0.0.1:14321" }),
     log: createLogger({
       level: "debug",
       format: "json",

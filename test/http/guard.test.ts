@@ -1,18 +1,22 @@
 import { describe, expect, it } from "vitest";
 import { Forbidden } from "../../src/errors.ts";
-import { presentedToken, SessionCookie } from "../../src/http/authenticate.ts";
+import { SessionCookie } from "../../src/http/authenticate.ts";
 import { ClientAddress, checkOrigin, securityHeaders } from "../../src/http/guard.ts";
 import { limitKeyOf } from "../../src/net/address.ts";
 
 const baseUrl = "https://vault.example.com";
 
-function judge(headers: Record<string, string>, options: { cookie?: boolean; always?: boolean; method?: string } = {}) {
+function judge(
+  headers: Record<string, string>,
+  options: { cookie?: boolean; always?: boolean; method?: string; session?: boolean } = {},
+) {
   return () =>
     checkOrigin({
       method: options.method ?? "POST",
       headers: new Headers({ host: "10.0.0.7:14321", ...headers }),
       usesCookie: options.cookie ?? true,
       always: options.always ?? false,
+      isForSession: options.session ?? false,
       baseUrl,
     });
 }
@@ -38,11 +42,25 @@ describe("the origin check", () => {
     [{ origin: "https://vault.example.com" }, {}, "our base URL"],
     [{ origin: "http://10.0.0.7:14321" }, {}, "the address the browser reached us at"],
     [{ "sec-fetch-site": "cross-site" }, { cookie: false }, "a bearer token, which no site can add"],
-    [{ "sec-fetch-site": "cross-site" }, { method: "GET" }, "a read"],
+    [{ "sec-fetch-site": "cross-site" }, { method: "GET" }, "a page that anybody may open"],
+    [{ "sec-fetch-site": "same-origin" }, { method: "GET", session: true }, "a read of our own page"],
+    [{ "sec-fetch-site": "none" }, { method: "GET", session: true }, "an address that the person typed"],
+    [{ "content-type": "text/plain" }, { method: "GET", session: true }, "a read, whose body nobody looks at"],
     [{ "content-type": "application/json" }, {}, "JSON declared as JSON"],
   ])("lets %j %j through: %s", (headers, options, _because) => {
     expect(judge(headers as Record<string, string>, options)).not.toThrow();
   });
+
+  it.each(["GET", "HEAD"])(
+    "refuses a %s of what is for the person alone, which may leave traces in their name",
+    (method) => {
+      const options = { method, session: true };
+      expect(judge({ "sec-fetch-site": "same-site" }, options)).toThrow(Forbidden);
+      expect(judge({ "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate" }, options)).toThrow(Forbidden);
+      expect(judge({ origin: "https://evil.example.com" }, options)).toThrow(Forbidden);
+      expect(judge({ "sec-fetch-site": "same-site" }, { ...options, cookie: false })).not.toThrow();
+    },
+  );
 
   it("judges login and logout without a cookie too", () => {
     expect(judge({ "sec-fetch-site": "cross-site" }, { cookie: false, always: true })).toThrow(Forbidden);
@@ -88,17 +106,33 @@ describe("the presented token", () => {
     [{ cookie: "av_session=" }, undefined, "an empty cookie"],
     [{ cookie: "xav_session=c" }, undefined, "another cookie"],
     [{}, undefined, "nothing"],
+    [{ cookie: "av_session=c; a=b; av_session=planted" }, undefined, "two sessions, one of them planted"],
+    [{ cookie: "av_session=c; av_session=c" }, { token: "c", from: "cookie" }, "the same one twice"],
   ])("of %j is %j: %s", (headers, expected, _because) => {
-    expect(presentedToken(new Headers(headers as Record<string, string>))).toEqual(expected);
+    const cookie = new SessionCookie({ baseUrl: "http://127.0.0.1:14321" });
+    expect(cookie.presented(new Headers(headers as Record<string, string>))).toEqual(expected);
+  });
+
+  it.each([
+    [{ cookie: "__Host-av_session=own" }, "own", "the name that no other host can set"],
+    [{ cookie: "av_session=planted; __Host-av_session=own" }, "own", "beside one that a sibling subdomain planted"],
+    [{ cookie: "av_session=planted", "sec-fetch-site": "same-origin" }, undefined, "a planted one alone in a browser"],
+    [{ cookie: "av_session=written" }, "written", "a client that writes the known name by hand"],
+  ])("behind TLS, of %j, is %j: %s", (headers, token, _because) => {
+    const cookie = new SessionCookie({ baseUrl });
+    expect(cookie.presented(new Headers(headers as Record<string, string>))?.token).toBe(token);
   });
 
   it("is set in a cookie that scripts cannot read and other sites do not send", () => {
-    expect(new SessionCookie({ baseUrl }).set("t")["set-cookie"]).toBe(
-      "av_session=t; Max-Age=31536000; Path=/; HttpOnly; SameSite=Strict; Secure",
-    );
-    expect(new SessionCookie({ baseUrl: "http://x" }).clear()["set-cookie"]).toBe(
-      "av_session=; Max-Age=0; Path=/; HttpOnly; SameSite=Strict",
-    );
+    const attributes = "Max-Age=31536000; Path=/; HttpOnly; SameSite=Strict; Secure";
+    const gone = "Max-Age=0; Path=/; HttpOnly; SameSite=Strict";
+    const program = new Headers();
+    const browser = new Headers({ "sec-fetch-site": "same-origin" });
+    const [plain, secure] = [new SessionCookie({ baseUrl: "http://x" }), new SessionCookie({ baseUrl })];
+    expect(secure.set("t", program)).toEqual([`av_session=t; ${attributes}`]);
+    expect(secure.set("t", browser)).toEqual([`av_session=t; ${attributes}`, `__Host-av_session=t; ${attributes}`]);
+    expect(plain.clear(browser)).toEqual([`av_session=; ${gone}`]);
+    expect(secure.clear(browser)).toEqual([`av_session=; ${gone}; Secure`, `__Host-av_session=; ${gone}; Secure`]);
   });
 });
 

@@ -100,12 +100,129 @@ describe("a server with mail", () => {
     expect((await api.expect(200, "GET", "/v1/admin/settings", { token: owner })).smtp_configured).toBe(true);
   });
 
+  describe("of every kind, with hostile words in it,", () => {
+    const hostile = "Needs it\r\nBcc: eve@evil.example\r\n\r\n.\r\nMAIL FROM:<eve@evil.example>\r\n<script>x</script>";
+    const known = [
+      "from",
+      "to",
+      "subject",
+      "message-id",
+      "date",
+      "mime-version",
+      "content-type",
+      "auto-submitted",
+      "x-auto-response-suppress",
+    ];
+
+    /** One message per recipient, who sees no other, with the head that we wrote. */
+    const isOurs = (mail: Awaited<ReturnType<SmtpServer["mailTo"]>>, recipient: string) => {
+      const [head = ""] = mail.raw.split("\r\n\r\n");
+      const names = [...head.matchAll(/^([^\s:]+):/gm)].map(([, name]) => name?.toLowerCase() ?? "");
+      expect(names.filter((name) => !known.includes(name))).toEqual([]);
+      expect(mail).toMatchObject({ from: "vault@example.com", to: [recipient] });
+      expect(headerOf(mail, "to")).toBe(recipient);
+      expect(headerOf(mail, "subject")).toMatch(/^[\x20-\x7e]{1,200}$/);
+      const { text, html } = partsOf(mail);
+      expect(text.split("\n").filter((line) => /^(Bcc:|MAIL FROM)/.test(line))).toEqual([]);
+      expect(html).not.toMatch(/<script/i);
+    };
+
+    it("goes to the one it is for and says what we wrote", async () => {
+      const count = smtp.received.length;
+      const inviter = "o'hara+x=%0d%0abcc@example.com";
+      const token = await api.addUser(inviter, "owner");
+      const invited = "invited&x@example.com";
+      const invite = { token, body: { email: invited } };
+      await api.expect(201, "POST", "/v1/users/invites", invite);
+      isOurs(await smtp.mailTo(invited), invited);
+      expect(partsOf(await smtp.mailTo(invited)).text).toContain(inviter);
+      expect(partsOf(await smtp.mailTo(invited)).html).toContain("o&#39;hara+x=%0d%0abcc@example.com");
+
+      const fresh = "x%0d%0abcc%3aeve@example.com";
+      await post("/v1/auth/register", { email: fresh, password });
+      isOurs(await smtp.mailTo(fresh), fresh);
+      await api.call("POST", "/v1/auth/verify", {
+        body: { email: fresh, code: codeIn(partsOf(await smtp.mailTo(fresh)).text) },
+      });
+      const before = smtp.received.length;
+      await post("/v1/auth/forgot-password", { email: fresh });
+      await expect.poll(() => smtp.received.length).toBeGreaterThan(before);
+      isOurs(await smtp.mailTo(fresh), fresh);
+
+      const scoped = await api.mint(owner, "default");
+      const proposal = { services: [], credentials: [{ action: "set", key: "NEEDED", description: hostile }] };
+      await api.expect(201, "POST", "/v1/proposals", {
+        token: scoped,
+        body: { ...proposal, message: hostile, user_message: hostile },
+      });
+      await expect
+        .poll(() => smtp.received.filter((mail) => /proposal/i.test(headerOf(mail, "subject") ?? "")).length)
+        .toBeGreaterThan(0);
+      const notice = smtp.received.findLast((mail) => /proposal/i.test(headerOf(mail, "subject") ?? ""));
+      if (notice === undefined) throw new Error("no notice");
+      isOurs(notice, "owner@example.com");
+
+      await api.expect(200, "POST", "/v1/admin/email/test", { token, body: { to: "other@example.com" } });
+      isOurs(await smtp.mailTo("other@example.com"), "other@example.com");
+      expect(smtp.received.slice(count).flatMap(({ to }) => to)).not.toContain("eve@evil.example");
+    });
+
+    it.each([
+      "a@example.com\r\nBcc: eve@evil.example",
+      "a@example.com\nBcc: eve@evil.example",
+      "a@example.com, eve@evil.example",
+      "a@example.com;eve@evil.example",
+      "<eve@evil.example> a@example.com",
+      "eve@evil.example>a@example.com",
+      "a@example.com\u2028Bcc: eve@evil.example",
+      '"a\\r\\nBcc: eve"@example.com',
+    ])("is not sent to an address that is more than one: %j", async (email) => {
+      const count = smtp.received.length;
+      await post("/v1/auth/register", { email, password });
+      await post("/v1/auth/forgot-password", { email });
+      await post("/v1/auth/resend-verification", { email });
+      expect((await api.call("POST", "/v1/users/invites", { token: owner, body: { email } })).status).toBe(400);
+      expect((await api.call("POST", "/v1/admin/email/test", { token: owner, body: { to: email } })).status).toBe(400);
+      // Whatever was to be sent would be on its way before this one.
+      await api.expect(200, "POST", "/v1/admin/email/test", { token: owner, body: { to: "last@example.com" } });
+      expect(smtp.received.slice(count).flatMap(({ to }) => to)).toEqual(["last@example.com"]);
+    });
+  });
+
   it("lets what is on its way arrive before it stops", async () => {
     const email = "last-minute@example.com";
     await post("/v1/auth/register", { email, password });
     await api.domain.mail.close();
     expect(smtp.received.some(({ to }) => to.includes(email))).toBe(true);
   });
+});
+
+it("answers before it mails: a mail server that takes its time tells nobody whether there is an account", async () => {
+  await using database = await openScratchDatabase();
+  await using smtp = await SmtpServer.start({ isMute: true });
+  // Whoever waited for it would wait longer than this test does.
+  const mailTransport = smtpTransport(smtp, { timeoutMs: 120_000 });
+  await using api = await ApiServer.start(database, { mailTransport });
+  await api.registerOwner();
+  const ask = async (path: string, email: string) => {
+    const { status, text } = await api.call("POST", `/v1/auth/${path}`, { body: { email, password } });
+    return [status, text.replaceAll(email, "*")];
+  };
+  for (const [path, known] of [
+    ["register", "new@example.com"],
+    ["resend-verification", "new@example.com"],
+    ["forgot-password", "owner@example.com"],
+  ] as const) {
+    const connections = smtp.connections;
+    const answer = await ask(path, known);
+    await expect.poll(() => smtp.connections).toBeGreaterThan(connections);
+    expect([path, await ask(path, path === "register" ? "owner@example.com" : "nobody@example.com")]).toEqual([
+      path,
+      answer,
+    ]);
+  }
+  expect(smtp.received).toEqual([]);
+  await smtp[Symbol.asyncDispose]();
 });
 
 describe("a server without mail", () => {

@@ -3,6 +3,7 @@ import { connect } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { Limits } from "../../src/domain/limits/tiers.ts";
 import { ApiApp, type ApiListener, startApi } from "../../src/http/app.ts";
+import { SessionCookie } from "../../src/http/authenticate.ts";
 import { HostCheck } from "../../src/http/host-check.ts";
 import { ApiRouter } from "../../src/http/router.ts";
 import { type TextSource, textStream } from "../../src/http/text-stream.ts";
@@ -33,6 +34,7 @@ async function serve(source: () => TextSource): Promise<number> {
     baseUrl: "http://127.0.0.1",
     hostCheck: new HostCheck({ boundHost: "0.0.0.0", baseUrl: "http://127.0.0.1", trustedProxies: [] }),
     trustedProxies: [],
+    cookie: new SessionCookie({ baseUrl: "http://127.0.0.1" }),
     log: silentLogger,
   });
   listener = await startApi(app, { host: "127.0.0.1", port: 0 });

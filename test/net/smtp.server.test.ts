@@ -126,6 +126,21 @@ describe("mail over SMTP", () => {
     expect(server.received).toEqual([]);
   });
 
+  it("reads nothing inside of TLS that came before it: whoever is on the way answers no command", async () => {
+    // CVE-2011-0411, from the side of the client. Taken for the answer to a command, it would end or confuse the talk.
+    const tls = { certificate, mode: "starttls" } as const;
+    await using server = await SmtpServer.start({ tls, login: accounts, slipsIn: "554 5.7.1 slipped in" });
+    const outcome = await transport(server, { security: "required", login })
+      .send(mail)
+      .then(
+        () => "sent",
+        (error: Error) => error.message,
+      );
+    expect(outcome).not.toContain("slipped in");
+    expect(server.received.every(({ isEncrypted }) => isEncrypted)).toBe(true);
+    expect(server.clearLines.filter((line) => /^(AUTH|MAIL|RCPT)/i.test(line))).toEqual([]);
+  });
+
   it("says what the server had against it, and never the password", async () => {
     const refuses = (recipient: string) => recipient === "ada@example.com";
     await using server = await SmtpServer.start({ refuses });

@@ -21,6 +21,8 @@ export interface SmtpServerOptions {
   readonly login?: { readonly user: string; readonly password: string };
   /** Mailboxes that there are not. */
   readonly refuses?: (recipient: string) => boolean;
+  /** What somebody on the way adds in clear behind the answer to STARTTLS, for the client to read inside of TLS. */
+  readonly slipsIn?: string;
   /** Accepts connections and says nothing. */
   readonly isMute?: boolean;
 }
@@ -105,7 +107,7 @@ export class SmtpServer implements AsyncDisposable {
         const verb = line.slice(0, 4).toUpperCase();
         if (verb === "EHLO") for (const part of this.#greeting(isEncrypted)) say(part);
         else if (verb === "STAR" && this.#options.tls?.mode === "starttls") {
-          say("220 go");
+          say(`220 go${this.#options.slipsIn === undefined ? "" : `\r\n${this.#options.slipsIn}`}`);
           socket.off("data", onData);
           return this.#secure(socket);
         } else if (verb === "AUTH") {
@@ -162,7 +164,7 @@ export class SmtpServer implements AsyncDisposable {
 }
 
 /** The product's own transport to a server of a test, in clear. */
-export function smtpTransport(server: SmtpServer): SmtpTransport {
+export function smtpTransport(server: SmtpServer, options: { readonly timeoutMs?: number } = {}): SmtpTransport {
   return new SmtpTransport({
     host: "127.0.0.1",
     port: server.port,
@@ -171,6 +173,7 @@ export function smtpTransport(server: SmtpServer): SmtpTransport {
     login: undefined,
     from: { name: "Agent Vault", address: "vault@example.com" },
     trust: createSecureContext(),
+    ...options,
   });
 }
 

@@ -1,7 +1,7 @@
 /** People's own accounts: register, verify, sign in, change or reset the password, delete. */
 import type { Transaction } from "kysely";
 import { uuidv7 } from "../../crypto/token.ts";
-import { Conflict, Forbidden, NotFound, Unauthenticated } from "../../errors.ts";
+import { Conflict, Forbidden, NotFound } from "../../errors.ts";
 import type { Changes } from "../../storage/changes.ts";
 import type { Database } from "../../storage/database.ts";
 import type { Schema } from "../../storage/schema.ts";
@@ -11,7 +11,7 @@ import { anonymous, person as authorOfPerson, type By } from "../audit/author.ts
 import type { Clock } from "../clock.ts";
 import type { Mail } from "../mail.ts";
 import type { Settings } from "../settings.ts";
-import { findUser, hasUsers, type Named } from "./account-rows.ts";
+import { findUser, hasUsers, holdWithPassword, type Named, storePassword } from "./account-rows.ts";
 import { type Codes, requireAccepted, wrongCode } from "./codes.ts";
 import { domainOf, findEmail, normalizeEmail, parseEmail } from "./email.ts";
 import { grantDefaultVault } from "./first-owner.ts";
@@ -22,8 +22,10 @@ import {
   checkNewPassword,
   checkPasswordLength,
   hashForStorage,
+  invalidLogin,
   isPasswordOf,
   type PasswordColumns,
+  wrongPassword,
 } from "./password.ts";
 import type { PasswordGuard } from "./password-guard.ts";
 import type { UserPrincipal } from "./principal.ts";
@@ -166,7 +168,7 @@ export class Accounts {
     const after = { role: "member", is_active: isVerified };
     const action = isNew ? "account.register" : "account.register_again";
     this.#note(tx, anonymous(registration.caller), { action, user, after });
-    return this.#codes.create(tx, { purpose: "verify", email, isForSomebody: isNew || !isVerified });
+    return this.#codes.create(tx, { purpose: "verify", email, isForSomebody: isNew || !isVerified, password });
   }
 
   async #requireOpenRegistration(email: string): Promise<void> {
@@ -197,7 +199,7 @@ export class Accounts {
   }): Promise<{ readonly email: string; readonly session: IssuedSession }> {
     const email = normalizeEmail(attempt.email);
     const result = await this.#changes.transaction(async (tx, announce) => {
-      const outcome = await this.#codes.redeem(tx, { purpose: "verify", email, code: attempt.code });
+      const { outcome, password } = await this.#codes.redeem(tx, { purpose: "verify", email, code: attempt.code });
       const user = await findUser(tx, email);
       if (outcome !== "accepted" || user === undefined || user.is_active === 1) {
         const after = { code: outcome };
@@ -206,9 +208,10 @@ export class Accounts {
       }
       await tx
         .updateTable("users")
-        .set({ is_active: 1, updated_at: new Date(this.#clock.now()).toISOString() })
+        .set({ ...password, is_active: 1, updated_at: new Date(this.#clock.now()).toISOString() })
         .where("id", "=", user.id)
         .execute();
+      await this.#codes.end(tx, "verify", email);
       announce({ kind: "actor", actorId: user.id });
       const session = await this.#sessions.issueLogin(tx, { userId: user.id, ...attempt });
       const verified = authorOfPerson(user, { sessionId: session.id, ip: attempt.caller.ip });
@@ -266,7 +269,7 @@ export class Accounts {
     const email = normalizeEmail(attempt.email);
     const password = await hashForStorage(attempt.newPassword);
     const result = await this.#changes.transaction(async (tx, announce) => {
-      const outcome = await this.#codes.redeem(tx, { purpose: "reset", email, code: attempt.code });
+      const { outcome } = await this.#codes.redeem(tx, { purpose: "reset", email, code: attempt.code });
       const user = await findUser(tx, email);
       if (outcome !== "accepted" || user?.is_active !== 1) {
         const after = { code: outcome };
@@ -291,11 +294,7 @@ export class Accounts {
     password: PasswordColumns,
     login: { readonly deviceLabel: string | undefined; readonly caller: Caller },
   ): Promise<IssuedSession> {
-    await tx
-      .updateTable("users")
-      .set({ ...password, updated_at: new Date(this.#clock.now()).toISOString() })
-      .where("id", "=", userId)
-      .execute();
+    await storePassword(tx, userId, password, this.#clock.now());
     await this.#sessions.endAll(tx, userId);
     return this.#sessions.issueLogin(tx, { userId, deviceLabel: login.deviceLabel, caller: login.caller });
   }
@@ -316,10 +315,11 @@ export class Accounts {
       await this.#changes.transaction(async (tx) => {
         this.#note(tx, anonymous(caller), { action: "account.login_failed", user });
       });
-      throw new Unauthenticated("invalid_login", "Invalid email or password");
+      throw invalidLogin();
     }
     await accept();
     return this.#changes.transaction(async (tx) => {
+      if (!(await holdWithPassword(tx, user))) throw invalidLogin();
       const session = await this.#sessions.issueLogin(tx, { userId: user.id, deviceLabel, caller });
       const author = authorOfPerson(user, { sessionId: session.id, ip: caller.ip });
       this.#note(tx, author, { action: "account.login", user });
@@ -340,16 +340,17 @@ export class Accounts {
     checkPasswordLength(change.currentPassword);
     const accept = await this.#passwordGuard.enterConfirmation(person);
     const user = await this.#database.db.selectFrom("users").selectAll().where("id", "=", person.id).executeTakeFirst();
-    if (!(await isPasswordOf(user, change.currentPassword))) {
+    if (user === undefined || !(await isPasswordOf(user, change.currentPassword))) {
       await this.#changes.transaction(async (tx) => {
         this.#note(tx, person, { action: "account.change_password_failed", user: person });
       });
-      throw new Unauthenticated("wrong_password", "The current password is wrong");
+      throw wrongPassword();
     }
     await accept();
     const password = await hashForStorage(change.newPassword);
     const deviceLabel = await this.#sessions.deviceLabelOf(person.sessionId);
     return this.#changes.transaction(async (tx, announce) => {
+      if (!(await holdWithPassword(tx, user))) throw wrongPassword();
       announce({ kind: "actor", actorId: person.id });
       this.#note(tx, person, { action: "account.change_password", user: person });
       return this.#replacePassword(tx, person.id, password, { deviceLabel, caller: change.caller });

@@ -57,12 +57,13 @@ export async function replaceAgentToken(
   agentId: string,
   token: { readonly nowMs: number; readonly ttlSeconds?: number | undefined },
 ): Promise<string> {
-  await tx.deleteFrom("sessions").where("agent_id", "=", agentId).execute();
+  // The row first: of several at once, each waits here for the one before, and then sees the token that it has to end.
   await tx
     .updateTable("agents")
     .set({ status: "active", revoked_at: null, updated_at: new Date(token.nowMs).toISOString() })
     .where("id", "=", agentId)
     .execute();
+  await tx.deleteFrom("sessions").where("agent_id", "=", agentId).execute();
   return issueAgentToken(tx, agentId, token);
 }
 

@@ -134,12 +134,13 @@ export class Agents {
       const agent = await this.findManaged(tx, actor, name);
       if (agent.status !== "active") throw new Conflict("agent_revoked", `Agent "${name}" is already revoked`);
       if (agent.role === "owner") await requireAnotherOwner(this.#database, tx);
-      const revoked = await endTokens(tx, agent.id);
+      // Before the tokens, as a new token does it: whichever of the two comes second sees what the other did.
       await tx
         .updateTable("agents")
         .set({ status: "revoked", revoked_at: this.#now(), updated_at: this.#now() })
         .where("id", "=", agent.id)
         .execute();
+      const revoked = await endTokens(tx, agent.id);
       announce({ kind: "actor", actorId: agent.id });
       this.#audit.record(tx, actor, {
         action: "agent.revoke",
@@ -156,6 +157,8 @@ export class Agents {
       await lockOwners(this.#database, tx);
       const agent = await this.findManaged(tx, actor, name);
       if (agent.role === "owner" && agent.status === "active") await requireAnotherOwner(this.#database, tx);
+      // The row before the tokens, as everybody takes them who ends tokens: or two would wait for each other.
+      await tx.updateTable("agents").set({ status: "revoked" }).where("id", "=", agent.id).execute();
       const revoked = await endTokens(tx, agent.id);
       const grantee = { type: "agent", id: agent.id, name } as const;
       await recordLostGrants({ audit: this.#audit, tx, by: actor, grantee });

@@ -9,6 +9,7 @@ import type { Schema } from "../../storage/schema.ts";
 import type { Clock } from "../clock.ts";
 import type { Limits } from "../limits/tiers.ts";
 import type { FailureCounters, FailureKey } from "./failures.ts";
+import type { PasswordColumns } from "./password.ts";
 
 export type CodePurpose = "verify" | "reset";
 
@@ -17,6 +18,12 @@ const maxLive = 3;
 
 /** `blocked` after too many wrong codes: the live ones are burned, and for 15 minutes no code is looked at. */
 export type CodeOutcome = "accepted" | "wrong" | "blocked";
+
+export interface Redeemed {
+  readonly outcome: CodeOutcome;
+  /** The one that the code was made with. */
+  readonly password?: PasswordColumns | undefined;
+}
 
 export class Codes {
   readonly #database: Database;
@@ -47,9 +54,18 @@ export class Codes {
    */
   async create(
     tx: Transaction<Schema>,
-    wanted: { readonly purpose: CodePurpose; readonly email: string; readonly isForSomebody: boolean },
+    wanted: {
+      readonly purpose: CodePurpose;
+      readonly email: string;
+      readonly isForSomebody: boolean;
+      /**
+       * What `redeem` gives back with this code. Anybody can register somebody else's address before they do: the
+       * password that counts is the one of the registration whose code was read from the mailbox.
+       */
+      readonly password?: PasswordColumns;
+    },
   ): Promise<string | undefined> {
-    const { purpose, email, isForSomebody } = wanted;
+    const { purpose, email, isForSomebody, password } = wanted;
     const status = isForSomebody ? "pending" : "decoy";
     const now = this.#clock.now();
     // Requests at the same time must not each find room for one more code: every live one is another lucky number.
@@ -74,6 +90,7 @@ export class Codes {
         status,
         created_at: new Date(now).toISOString(),
         expires_at: new Date(now + lifetimeMs).toISOString(),
+        ...password,
       })
       .execute();
     return isForSomebody ? code : undefined;
@@ -86,12 +103,12 @@ export class Codes {
   async redeem(
     tx: Transaction<Schema>,
     attempt: { readonly purpose: CodePurpose; readonly email: string; readonly code: string },
-  ): Promise<CodeOutcome> {
+  ): Promise<Redeemed> {
     const { purpose, email, code } = attempt;
     const now = new Date(this.#clock.now()).toISOString();
     const key: FailureKey = { kind: `code-${purpose}`, subject: email };
     const { attempts } = await this.#failures.count(tx, key, lifetimeMs);
-    if (attempts > this.#limits.maxCodeFailures) return "blocked";
+    if (attempts > this.#limits.maxCodeFailures) return { outcome: "blocked" };
     const used = await tx
       .updateTable("one_time_codes")
       .set({ status: "used" })
@@ -100,16 +117,18 @@ export class Codes {
       .where("code_mac", "=", await this.#mac(purpose, email, code))
       .where("status", "=", "pending")
       .where("expires_at", ">", now)
+      .returning(["password_hash", "password_salt", "kdf_time", "kdf_memory", "kdf_threads"])
       .executeTakeFirst();
-    if (used.numUpdatedRows > 0n) {
+    if (used !== undefined) {
       await this.#failures.forget(tx, key);
-      return "accepted";
+      return { outcome: "accepted", password: passwordIn(used) };
     }
-    if (attempts >= this.#limits.maxCodeFailures) await this.#burn(tx, purpose, email);
-    return "wrong";
+    if (attempts >= this.#limits.maxCodeFailures) await this.end(tx, purpose, email);
+    return { outcome: "wrong" };
   }
 
-  async #burn(tx: Transaction<Schema>, purpose: CodePurpose, email: string): Promise<void> {
+  /** Ends every live code of an address. */
+  async end(tx: Transaction<Schema>, purpose: CodePurpose, email: string): Promise<void> {
     await tx
       .updateTable("one_time_codes")
       .set({ status: "expired" })
@@ -123,6 +142,13 @@ export class Codes {
   #mac(purpose: CodePurpose, email: string, code: string): Promise<string> {
     return this.#keyring.mac("one-time-code", `${purpose}\n${email}\n${code}`);
   }
+}
+
+function passwordIn(row: { readonly [Name in keyof PasswordColumns]: PasswordColumns[Name] | null }) {
+  const { password_hash, password_salt, kdf_time, kdf_memory, kdf_threads } = row;
+  if (password_hash === null || password_salt === null) return undefined;
+  if (kdf_time === null || kdf_memory === null || kdf_threads === null) return undefined;
+  return { password_hash, password_salt, kdf_time, kdf_memory, kdf_threads };
 }
 
 export function wrongCode(what: string): InvalidInput {

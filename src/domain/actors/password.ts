@@ -7,7 +7,7 @@ import {
   saltBytes,
   verifyPassword,
 } from "../../crypto/argon2.ts";
-import { InvalidInput } from "../../errors.ts";
+import { InvalidInput, Unauthenticated } from "../../errors.ts";
 
 const minBytes = 8;
 
@@ -65,4 +65,13 @@ export async function isPasswordOf(columns: PasswordColumns | undefined, passwor
     memoryKib: columns.kdf_memory,
     threads: columns.kdf_threads,
   });
+}
+
+/** One sentence, whatever was wrong. */
+export function invalidLogin(): Unauthenticated {
+  return new Unauthenticated("invalid_login", "Invalid email or password");
+}
+
+export function wrongPassword(): Unauthenticated {
+  return new Unauthenticated("wrong_password", "The current password is wrong");
 }

@@ -75,7 +75,7 @@ function registerRegistration(router: ApiRouter, { accounts, mail, cookie, setup
         token,
         expires_at: wireTime(expiresAt),
       },
-      { status: 201, headers: cookie.set(token) },
+      { status: 201, cookies: cookie.set(token, request.headers) },
     );
   });
 
@@ -97,7 +97,7 @@ function registerRegistration(router: ApiRouter, { accounts, mail, cookie, setup
         token,
         expires_at: wireTime(expiresAt),
       },
-      { headers: cookie.set(token) },
+      { cookies: cookie.set(token, request.headers) },
     );
   });
 
@@ -133,7 +133,7 @@ function registerPasswordReset(router: ApiRouter, { accounts, mail, cookie }: Ac
     });
     return secretJson(
       { message: "Password reset.", authenticated: true, expires_at: wireTime(expiresAt) },
-      { headers: cookie.set(token) },
+      { cookies: cookie.set(token, request.headers) },
     );
   });
 }
@@ -151,12 +151,12 @@ function registerLogin(router: ApiRouter, { accounts, sessions, limits, cookie }
       deviceLabel: body.device_label,
       caller: callerOf(request),
     });
-    return secretJson({ token, expires_at: wireTime(expiresAt) }, { headers: cookie.set(token) });
+    return secretJson({ token, expires_at: wireTime(expiresAt) }, { cookies: cookie.set(token, request.headers) });
   });
 
   router.on(logout, async (request) => {
     if (request.token !== undefined) await sessions.logout(request.token, callerOf(request));
-    return json({ status: "ok" }, { headers: cookie.clear() });
+    return json({ status: "ok" }, { cookies: cookie.clear(request.headers) });
   });
 }
 
@@ -195,13 +195,13 @@ function registerOwnAccount(router: ApiRouter, { access, accounts, cookie }: Acc
       newPassword,
       caller: callerOf(request),
     });
-    return secretJson({ token, expires_at: wireTime(expiresAt) }, { headers: cookie.set(token) });
+    return secretJson({ token, expires_at: wireTime(expiresAt) }, { cookies: cookie.set(token, request.headers) });
   });
 
   router.on(deleteAccount, async (request) => {
     const person = access.userSession(request.principal);
     await accounts.deleteOwn(person);
-    return json({ status: "deleted", email: person.email }, { headers: cookie.clear() });
+    return json({ status: "deleted", email: person.email }, { cookies: cookie.clear(request.headers) });
   });
 }
 
@@ -230,7 +230,7 @@ function registerLoginSessions(router: ApiRouter, { access, sessions, cookie }: 
     const id = request.params.id;
     await sessions.revoke(person, id);
     const isCurrent = id === person.sessionId;
-    return json({ status: "revoked", current: isCurrent }, isCurrent ? { headers: cookie.clear() } : {});
+    return json({ status: "revoked", current: isCurrent }, isCurrent ? { cookies: cookie.clear(request.headers) } : {});
   });
 }
 

@@ -17,7 +17,7 @@ import type { SecretChange } from "../../domain/credentials/oauth-store.ts";
 import type { UploadedToken } from "../../domain/credentials/oauth-upload.ts";
 import { AppError, Conflict, InvalidInput } from "../../errors.ts";
 import { json, wireTime } from "../answer.ts";
-import { cookieValue, presentedToken } from "../authenticate.ts";
+import { cookieValue, type SessionCookie } from "../authenticate.ts";
 import {
   callback,
   complete,
@@ -36,6 +36,7 @@ export interface OAuthDependencies {
   readonly access: Access;
   readonly oauth: OAuthConnections;
   readonly baseUrl: string;
+  readonly cookie: SessionCookie;
 }
 
 export function registerOAuthRoutes(router: ApiRouter, dependencies: OAuthDependencies): void {
@@ -44,7 +45,7 @@ export function registerOAuthRoutes(router: ApiRouter, dependencies: OAuthDepend
   registerTokens(router, dependencies);
 }
 
-function registerConnect(router: ApiRouter, { access, oauth, baseUrl }: OAuthDependencies): void {
+function registerConnect(router: ApiRouter, { access, oauth, baseUrl, cookie }: OAuthDependencies): void {
   const browsers = new BrowserCookie(baseUrl);
 
   router.on(listProviders, () =>
@@ -67,7 +68,7 @@ function registerConnect(router: ApiRouter, { access, oauth, baseUrl }: OAuthDep
     const key = requireKey(body.key);
     const settings = readSettings(body);
     const { vault } = await vaultOf(access, request, body.vault, "member");
-    const browserToken = browsers.forConnect(request);
+    const browserToken = browsers.forConnect(request, cookie);
     const url = await oauth.connect(request.principal, {
       vaultId: vault.id,
       key,
@@ -264,8 +265,8 @@ class BrowserCookie {
    * The value for a connection that a browser begins; undefined for programs, which bring a token.
    * @throws {Conflict} `oauth_wrong_origin` where the cookie would not be there when the browser comes back.
    */
-  forConnect({ headers }: ApiRequest): string | undefined {
-    if (presentedToken(headers)?.from !== "cookie") return undefined;
+  forConnect({ headers }: ApiRequest, cookie: SessionCookie): string | undefined {
+    if (cookie.presented(headers)?.from !== "cookie") return undefined;
     const origin = headers.get("origin");
     if (origin !== null && URL.canParse(origin) && new URL(origin).hostname !== this.#baseUrl.hostname) {
       throw new Conflict(

@@ -5,7 +5,7 @@ import type { Sessions } from "../../domain/actors/session.ts";
 import type { Proposals } from "../../domain/proposals/proposals.ts";
 import { Unauthenticated } from "../../errors.ts";
 import { json } from "../answer.ts";
-import { presentedToken } from "../authenticate.ts";
+import type { SessionCookie } from "../authenticate.ts";
 import { showApproval } from "../contracts/proposals.ts";
 import { formatForPage, formatForReviewerOfPage } from "../proposal-form.ts";
 import type { ApiRequest, ApiRouter } from "../router.ts";
@@ -14,11 +14,12 @@ export interface ProposalPageDependencies {
   readonly access: Access;
   readonly sessions: Pick<Sessions, "authenticate">;
   readonly proposals: Proposals;
+  readonly cookie: SessionCookie;
 }
 
 export function registerProposalPageRoutes(
   router: ApiRouter,
-  { access, sessions, proposals }: ProposalPageDependencies,
+  { access, sessions, proposals, cookie }: ProposalPageDependencies,
 ): void {
   router.on(showApproval, async (request) => {
     const number = normalNumber(request.query("id") ?? "");
@@ -33,7 +34,7 @@ export function registerProposalPageRoutes(
             : `This request was replaced by proposal ${proposal.supersededBy}.`,
       });
     }
-    const person = await personOfCookie(sessions, request);
+    const person = await personOfCookie(sessions, request, cookie);
     const role = person && (await access.roleIn(person, vault.id));
     const canApprove = role !== undefined && hasVaultRole(role, "member");
     return json({
@@ -51,8 +52,9 @@ export function registerProposalPageRoutes(
 async function personOfCookie(
   sessions: Pick<Sessions, "authenticate">,
   { headers, clientIp }: ApiRequest,
+  cookie: SessionCookie,
 ): Promise<UserPrincipal | undefined> {
-  const presented = presentedToken(new Headers({ cookie: headers.get("cookie") ?? "" }));
+  const presented = cookie.inCookie(headers);
   if (presented === undefined) return undefined;
   let principal: Principal;
   try {

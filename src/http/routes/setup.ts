@@ -19,7 +19,7 @@ export function registerSetupRoutes(router: ApiRouter, { accounts, setup, setupC
     if (!(await setup.accepts(secret))) {
       throw new Forbidden("setup_secret_wrong", "This is not the setup link of this server");
     }
-    return seeOther("/register", setupCookie.set(secret));
+    return seeOther("/register", { "set-cookie": setupCookie.set(secret) });
   });
 }
 

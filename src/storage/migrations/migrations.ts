@@ -8,6 +8,7 @@ import { audit } from "./0005-audit.ts";
 import { journalIndex } from "./0006-journal.ts";
 import { journalContexts } from "./0007-journal-contexts.ts";
 import { journalProtocol } from "./0008-journal-protocol.ts";
+import { pendingPasswords } from "./0011-pending-passwords.ts";
 
 /** What one step may differ in between the engines; everything else is written once. */
 export interface Words {
@@ -47,6 +48,7 @@ export const migrations: readonly Migration[] = [
   journalIndex,
   journalContexts,
   journalProtocol,
+  pendingPasswords,
 ];
 
 export const product = "agent-vault";

@@ -15,6 +15,8 @@ export const families: Readonly<Record<string, string>> = {
   tenants: "Tokens and vaults of others",
   revocation: "Outliving a revocation",
   exhaustion: "Using up what is shared",
+  browsers: "Pages of other sites, in a person's browser",
+  guessing: "Guessing",
   traces: "Credentials in what the broker writes",
 };
 

@@ -118,6 +118,52 @@ describeEachDatabase("two instances of one database", (open, engine) => {
     expect(logins).toHaveLength(1);
   });
 
+  it("leave an agent that gets a new token many times at once with one, and a revoked one with none", async () => {
+    const [first, , database] = await start();
+    const owner = await first.registerOwner();
+    await first.addAgent(owner, "robot");
+    const rotate = (api: ApiServer) => api.call("POST", "/v1/agents/robot/rotate", { token: owner });
+    const tokens = () => database.db.selectFrom("sessions").select("digest").where("kind", "=", "agent").execute();
+    expect(statuses(await everywhere(rotate))).toEqual([200, 200, 200, 200, 200, 200]);
+    expect(await tokens()).toHaveLength(1);
+    for (let round = 0; round < 5; round++) {
+      const revoke = first.call("DELETE", "/v1/agents/robot", { token: owner });
+      const answers = await Promise.all([...servers.map(rotate), revoke, ...servers.map(rotate)]);
+      expect(answers.filter(({ status }) => status >= 500)).toEqual([]);
+      const { status } = await database.db.selectFrom("agents").select("status").executeTakeFirstOrThrow();
+      expect(await tokens()).toHaveLength(status === "active" ? 1 : 0);
+    }
+  });
+
+  it("open no session with a password that is changed while it is checked", async () => {
+    const [first, second, database] = await start();
+    const email = "owner@example.com";
+    let [current, token] = [password, await first.registerOwner(email)];
+    for (let round = 0; round < 4; round++) {
+      const body = { current_password: current, new_password: `brand-new-pass-${round}` };
+      // Checking takes its time; all of these begin with the old password, and end before or after the change.
+      const login = (api: ApiServer) => api.call("POST", "/v1/auth/login", { body: { email, password: current } });
+      const [changed, ...logins] = await Promise.all([
+        first.call("POST", "/v1/auth/change-password", { token, body }),
+        ...[first, second, first, second, first, second].map(login),
+      ]);
+      expect(changed?.status).toBe(200);
+      expect(logins.filter(({ status }) => status !== 200 && status !== 401)).toEqual([]);
+      const live = await database.db.selectFrom("sessions").select("digest").where("kind", "=", "user").execute();
+      expect([round, live.length]).toEqual([round, 1]);
+      [current, token] = [body.new_password, String(changed?.body.token)];
+    }
+    // Of several who change it at once with the same old one, one does.
+    const change = (name: string) => (api: ApiServer) =>
+      api.call("POST", "/v1/auth/change-password", {
+        token,
+        body: { current_password: current, new_password: `${name}-password` },
+      });
+    const answers = await Promise.all([change("one")(first), change("other")(second), change("third")(first)]);
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
+    expect(answers.filter(({ status }) => status === 401)).toHaveLength(2);
+  });
+
   it("end a person everywhere at once, with the tokens that came from them", async () => {
     const [first, second] = await start();
     const owner = await first.registerOwner();

@@ -9,7 +9,6 @@ import type { DatabaseConfig, ServerConfig } from "./config.ts";
 import type { Keyring } from "./crypto/keyring.ts";
 import { Secret } from "./crypto/secret.ts";
 import { setupSecretOf } from "./domain/actors/setup.ts";
-import { Authority } from "./domain/authority.ts";
 import { type Clock, systemClock } from "./domain/clock.ts";
 import { Domain } from "./domain/domain.ts";
 import { startHousekeeping } from "./domain/housekeeping.ts";
@@ -22,7 +21,7 @@ import { AppError, Conflict, InvalidInput, messageOf } from "./errors.ts";
 import { startApi } from "./http/app.ts";
 import { buildApi } from "./http/build-api.ts";
 import type { Logger } from "./log.ts";
-import { formatAuthority, limitKeyOf } from "./net/address.ts";
+import { formatAuthority } from "./net/address.ts";
 import { resolveWithServers, resolveWithSystem } from "./net/dns.ts";
 import { DnsCache } from "./net/dns-cache.ts";
 import { Outbound } from "./net/outbound.ts";
@@ -30,15 +29,13 @@ import { NetworkPolicy } from "./net/policy.ts";
 import { SmtpTransport } from "./net/smtp.ts";
 import { UpstreamTrust } from "./net/trust.ts";
 import type { VaultNetwork } from "./net/vault-network.ts";
-import type { AuthFailures } from "./proxy/authenticate.ts";
-import type { ConnectionLimits } from "./proxy/connection-caps.ts";
-import { type ProxyListener, startProxy } from "./proxy/listener.ts";
+import type { ProxyListener } from "./proxy/listener.ts";
 import { listAssets, readAssetText } from "./runtime/assets.ts";
 import { buildInfo } from "./runtime/build-info.ts";
 import { openDataDirectory } from "./runtime/files.ts";
 import { Metrics } from "./runtime/metrics.ts";
-import { openFileLimit } from "./runtime/process.ts";
 import { Spool } from "./runtime/spool.ts";
+import { openHopFiles, startProxyDoor } from "./server/proxy-door.ts";
 import { type Change, Changes } from "./storage/changes.ts";
 import { type Database, openDatabase } from "./storage/database.ts";
 
@@ -55,7 +52,7 @@ export interface ServerOptions {
 
 export interface RunningServer {
   readonly apiPort: number;
-  /** Undefined when the proxy is switched off or its port could not be had. */
+  /** Undefined when the proxy is switched off or its port could not be had; 0 when it is on its socket alone. */
   readonly proxyPort: number | undefined;
   /** Does this instance have an owner yet? */
   isInitialized(): Promise<boolean>;
@@ -88,6 +85,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
   try {
     await requireFreePort(config);
+    const hopFiles = await openHopFiles(config, log);
+    stops.push(() => hopFiles?.stop());
     const policy = new NetworkPolicy(config.network);
     const trust = new UpstreamTrust(config.upstreamTrust);
     const { dnsServers, proxy: egress } = config.egress;
@@ -153,7 +152,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         catalog: loadCatalog(readCatalogFiles()),
         metrics,
         skill: readAssetText("skills/agent-vault-cli/SKILL.md"),
-        proxyAuthority: () => (proxy === undefined ? undefined : { pem: rootPem, port: proxy.port }),
+        proxyAuthority: () =>
+          proxy === undefined
+            ? undefined
+            : { pem: rootPem, port: proxy.port, hasTls: config.agentHop.tls !== undefined },
       }),
       { host: config.host, port: config.port },
     ).catch((error: unknown) => {
@@ -165,30 +167,21 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     // Before the listener closes, which waits for answers under way.
     stops.push(() => domain.proposalWaiting.close());
     policy.protect({ host: config.host, port: api.port });
-    if (config.proxyPort !== 0) {
+    if (config.proxyPort !== 0 || config.agentHop.socket !== undefined) {
       try {
-        const authority = await openAuthority({ database, keyring, clock, config });
-        rootPem = authority.rootPem;
-        metrics.add("counter", "agent_vault_leaf_mints_total", "Certificates made.", () => authority.minted);
-        proxy = await startProxy({
-          host: config.host,
-          port: config.proxyPort,
-          scopes: domain.scopes,
-          snapshots: domain.snapshots,
-          budgets: domain.limits.proxy,
-          onChange: (listener) => changes.watch(listener),
-          connections: connectionLimits(config, log),
-          authority,
-          journal: domain.journal,
+        const started = await startProxyDoor({
+          config,
+          database,
+          keyring,
+          clock,
+          log,
+          domain,
+          changes,
           outbound,
           metrics,
-          log,
-          clock,
-          baseUrl: config.baseUrl,
-          maxRequestBytes: config.maxRequestBytes,
-          maxResponseBytes: config.maxResponseBytes,
-          authFailures: authFailuresOf(domain),
+          hopFiles,
         });
+        ({ proxy, rootPem } = started);
         const running = proxy;
         stops.push(() => running.close({ graceMs: drainMs }));
       } catch (error) {
@@ -284,30 +277,6 @@ function observe(metrics: Metrics, { limits, journal }: Domain): void {
   metrics.add("gauge", "agent_vault_journal_waiting", "Entries not written yet.", () => journal.waiting);
 }
 
-/** Descriptors for the database, the API, logs, and whatever a library opens for a moment. */
-const reservedDescriptors = 128;
-
-/** Each connection may need a second descriptor, for its upstream: more of them than that would only fail later. */
-function connectionLimits({ connections }: ServerConfig, log: Logger): ConnectionLimits {
-  const descriptors = openFileLimit();
-  if (descriptors === undefined) return connections;
-  const max = Math.max(16, Math.floor((descriptors - reservedDescriptors) / 2));
-  if (connections.max > 0 && connections.max <= max) return connections;
-  log.info("the limit on open files limits the proxy's connections", { descriptors, maxConnections: max });
-  return { ...connections, max };
-}
-
-/** Wrong tokens at the proxy, with the settings of the window for wrong passwords at the API (spec of the proxy, section 9.1). */
-function authFailuresOf({ limits }: Domain): AuthFailures {
-  return {
-    check: (ip) => {
-      const verdict = limits.peekAuth(`mitm:${limitKeyOf(ip)}`);
-      return verdict.isAllowed ? undefined : verdict.retryAfterSeconds;
-    },
-    record: (ip) => void limits.recordAuth(`mitm:${limitKeyOf(ip)}`),
-  };
-}
-
 /** At once where the vault's picture is in memory, as it is after a request was decided. */
 function networkOf(
   snapshots: SnapshotSource,
@@ -339,17 +308,6 @@ function openMailTransport({ config, smtpPassword, log }: ServerOptions, trust: 
   }
   const login = user === undefined ? undefined : { user, password: () => smtpPassword?.reveal() ?? "" };
   return new SmtpTransport({ ...smtp, login, trust });
-}
-
-interface AuthorityOptions {
-  readonly database: Database;
-  readonly keyring: Keyring;
-  readonly clock: Clock;
-  readonly config: ServerConfig;
-}
-
-function openAuthority({ database, keyring, clock, config }: AuthorityOptions): Promise<Authority> {
-  return Authority.open(database, keyring, clock, { ownHost: new URL(config.baseUrl).hostname });
 }
 
 function databaseOptions(database: DatabaseConfig) {

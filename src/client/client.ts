@@ -4,10 +4,12 @@ import { readEvents } from "./event-stream.ts";
 import { path, Transport, type TransportOptions } from "./transport.ts";
 import type * as wire from "./wire.ts";
 
-/** The proxy's root certificate (PEM) and port. */
+/** The proxy's root certificate (PEM), and how it is reached. */
 export interface ProxyAuthority {
   readonly pem: string;
   readonly port: number;
+  /** `unix`: on a socket of the server's machine alone, and the port says nothing. */
+  readonly scheme: "http" | "https" | "unix";
 }
 
 /** Items that a list is asked for at once. */
@@ -46,7 +48,12 @@ export class Client {
   async proxyAuthority(): Promise<ProxyAuthority | undefined> {
     try {
       const { text, headers } = await this.#transport.send("GET", "/v1/mitm/ca.pem", { headers: { accept: "*/*" } });
-      return { pem: text, port: Number(headers.get("x-mitm-port")) || 14322 };
+      const scheme = headers.get("x-mitm-scheme");
+      return {
+        pem: text,
+        port: Number(headers.get("x-mitm-port")) || 14322,
+        scheme: scheme === "https" || scheme === "unix" ? scheme : "http",
+      };
     } catch (error) {
       if (error instanceof NotFound) return undefined;
       throw error;

@@ -17,7 +17,7 @@ import { registerCatalogRoutes } from "./routes/catalog.ts";
 import { registerCredentialStoreRoutes } from "./routes/credential-stores.ts";
 import { registerCredentialRoutes } from "./routes/credentials.ts";
 import { registerDiscoveryRoutes } from "./routes/discovery.ts";
-import { registerHealthRoutes } from "./routes/health.ts";
+import { type HealthDependencies, registerHealthRoutes } from "./routes/health.ts";
 import { registerInviteRoutes } from "./routes/invites.ts";
 import { registerJournalRoutes } from "./routes/journal.ts";
 import { registerMetricsRoute } from "./routes/metrics.ts";
@@ -42,8 +42,7 @@ export interface ApiOptions {
   readonly catalog: readonly CatalogTemplate[];
   /** The instructions for agents, as Markdown. */
   readonly skill: string | undefined;
-  /** The running proxy's root certificate and port; undefined while there is no proxy. */
-  readonly proxyAuthority: () => { readonly pem: string; readonly port: number } | undefined;
+  readonly proxyAuthority: HealthDependencies["proxyAuthority"];
 }
 
 export function buildApi({

@@ -1,4 +1,4 @@
-import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { uuidv7 } from "../crypto/token.ts";
 import type { ScopeLease, ScopeResolver } from "../domain/actors/scope.ts";
 import type { Authority } from "../domain/authority.ts";
@@ -6,11 +6,11 @@ import type { Clock } from "../domain/clock.ts";
 import type { JournalSink } from "../domain/journal-entry.ts";
 import type { ProxyBudgets } from "../domain/limits/proxy-budget.ts";
 import type { SnapshotSource } from "../domain/vaults/snapshot.ts";
-import { Conflict, messageOf } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { type Authority as Address, parseAuthority } from "../net/address.ts";
 import type { Outbound } from "../net/outbound.ts";
 import type { Metrics } from "../runtime/metrics.ts";
+import type { SecureContext } from "../runtime/tls.ts";
 import { Admissions } from "./admission.ts";
 import { AgentConnection, type RequestHandler, type RequestServer } from "./agent-connection.ts";
 import { Authenticator, type AuthFailures } from "./authenticate.ts";
@@ -23,18 +23,25 @@ import { type Framing, keepsAlive } from "./http1/framing.ts";
 import type { RequestHead } from "./http1/head.ts";
 import { hostOf } from "./http1/host.ts";
 import { serializeResponseHead } from "./http1/serialize.ts";
+import { type Listening, openListeners } from "./listening.ts";
 import { ProxyMetrics } from "./metrics.ts";
 import { OpenConnections } from "./open-connections.ts";
 import { Slab } from "./outbox.ts";
+import { socketPeer } from "./peer.ts";
 import { Pool } from "./pool.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
 import { Route } from "./route.ts";
+import { SecureHop } from "./secure-hop.ts";
 import { Tunnel } from "./tunnel.ts";
 
 export interface ProxyOptions {
   readonly host: string;
-  /** 0 lets the system choose. */
-  readonly port: number;
+  /** 0 lets the system choose; undefined: there is only the socket. */
+  readonly port: number | undefined;
+  /** Ends TLS on the port; asked for each connection, because certificates are renewed. */
+  readonly tls?: { readonly context: SecureContext } | undefined;
+  /** A Unix socket, besides the port or instead of it. Plain: whoever may open it is on this machine. */
+  readonly socket?: { readonly path: string; readonly mode: number } | undefined;
   readonly scopes: ScopeResolver;
   readonly snapshots: SnapshotSource;
   readonly budgets: ProxyBudgets;
@@ -57,12 +64,13 @@ export interface ProxyOptions {
 }
 
 export interface ProxyListener {
+  /** 0 where there is only the socket. */
   readonly port: number;
   /** Stops accepting, lets requests end for `graceMs`, then cuts what is left. */
   close(options: { readonly graceMs: number }): Promise<void>;
 }
 
-/** @throws {Conflict} `port_in_use`, or whatever else the system has against listening there. */
+/** @throws what `openListeners` throws. */
 export async function startProxy(options: ProxyOptions): Promise<ProxyListener> {
   const timeouts = Object.freeze({ ...defaultTimeouts, ...options.timeouts });
   const deadlines = new Deadlines(timeouts);
@@ -87,32 +95,31 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
     maxResponseBytes: options.maxResponseBytes,
   };
   const door = new Door(context, options.authority);
-  const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 }, (socket) =>
-    door.accept(socket),
-  );
+  let listening: Listening;
   try {
-    await listen(server, options);
+    listening = await openListeners(options, {
+      onPort: (socket) => door.accept(socket, socket.remoteAddress, options.tls?.context),
+      onSocket: (socket) => door.accept(socket, socketPeer),
+    });
   } catch (error) {
     deadlines.stop();
     open.stop();
     throw error;
   }
-  // A connection that could not be accepted (no descriptors left) is no reason to end.
-  server.on("error", (error) => options.log.warn("the proxy's listener failed", { error: messageOf(error) }));
-  const { port } = server.address() as AddressInfo;
+  const { port } = listening;
   observe(options.metrics, context);
   const unwatch = options.onChange(() => open.lookSoon());
-  const expose = options.outbound.policy.protect({ host: options.host, port });
+  const expose = port === 0 ? undefined : options.outbound.policy.protect({ host: options.host, port });
   return {
     port,
     close: async ({ graceMs }) => {
-      server.close();
+      await listening.stop();
       await door.close(graceMs);
       context.pool.close();
       deadlines.stop();
       unwatch();
       open.stop();
-      expose();
+      expose?.();
     },
   };
 }
@@ -139,19 +146,6 @@ function observe(metrics: Metrics, { caps, open, pool }: ProxyContext): void {
   metrics.add("gauge", "agent_vault_proxy_upstream_idle", "Connections to upstreams kept for later.", () => pool.idle);
 }
 
-function listen(server: Server, { host, port }: ProxyOptions): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", (cause: NodeJS.ErrnoException) => {
-      reject(
-        cause.code === "EADDRINUSE"
-          ? new Conflict("port_in_use", `Port ${port} on ${host} is in use: choose another with --mitm-port`, { cause })
-          : cause,
-      );
-    });
-    server.listen({ host, port, backlog: 1024 }, () => resolve());
-  });
-}
-
 /** Connections that are told why they cannot stay, at most at a time and at longest. */
 const maxTurnedAway = 64;
 const turnAwayMs = 1_000;
@@ -170,18 +164,20 @@ class Door {
     this.#authority = authority;
   }
 
-  accept(socket: Socket): void {
-    const clientIp = socket.remoteAddress;
+  /** @param tls what the connection is wrapped in before anything is read. */
+  accept(socket: Socket, clientIp: string | undefined, tls?: SecureContext): void {
     // A peer that is gone already has no address, and nobody to answer to.
     if (clientIp === undefined || this.#isClosing) {
       socket.destroy();
       return;
     }
-    const { caps, deadlines, timeouts, slab } = this.#context;
+    const { caps } = this.#context;
     try {
       caps.enter(clientIp);
     } catch (error) {
-      this.#turnAway(socket, error);
+      // Without a handshake there is no way to tell them why.
+      if (tls) socket.destroy();
+      else this.#turnAway(socket, error);
       return;
     }
     socket.setNoDelay(true);
@@ -190,6 +186,12 @@ class Door {
       this.#sockets.delete(socket);
       caps.leave(clientIp);
     });
+    if (tls === undefined) this.#serve(socket, clientIp);
+    else SecureHop.open({ socket, tls, context: this.#context, onSecure: (inside) => this.#serve(inside, clientIp) });
+  }
+
+  #serve(socket: Socket, clientIp: string): void {
+    const { deadlines, timeouts, slab } = this.#context;
     this.track(
       new AgentConnection({
         socket,

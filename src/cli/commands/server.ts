@@ -47,6 +47,8 @@ export const serverCommand = command({
       AGENT_VAULT_LOG_LEVEL: "Log level when --log-level is absent",
       AGENT_VAULT_MAX_REQUEST_BYTES: "Limit when --max-request-bytes is absent",
       AGENT_VAULT_MAX_RESPONSE_BYTES: "Limit when --max-response-bytes is absent",
+      AGENT_VAULT_PROXY_TLS: "on: the proxy's port takes TLS, with a certificate of its own root",
+      AGENT_VAULT_PROXY_SOCKET: "A Unix socket for agents, besides the proxy's port",
       AGENT_VAULT_OPEN_SETUP: "The first account needs no setup secret, wherever the server listens",
       AGENT_VAULT_SMTP_HOST: "Mail server; the page on configuration has the other variables for mail",
       LOG_FORMAT: "text or json",
@@ -66,7 +68,7 @@ export const serverCommand = command({
       type: "string",
       valueHint: "int",
       shownDefault: "14322",
-      description: "Port of the proxy; 0 switches it off",
+      description: "Port of the proxy; 0 for none",
     },
     detach: { type: "boolean", alias: "d", description: "Run in the background" },
     "password-stdin": {

@@ -140,7 +140,7 @@ function checkServices(vault: string, count: number): Check {
 /** The root certificate, and with a token a connection through the proxy. */
 export async function checkProxy(
   authority: ProxyAuthority | undefined,
-  target: Omit<ProxyTarget, "port" | "rootPem">,
+  target: Omit<ProxyTarget, "port" | "rootPem" | "hasTls">,
 ): Promise<readonly Check[]> {
   if (!authority) {
     return [
@@ -151,7 +151,10 @@ export async function checkProxy(
   }
   const root = checkRoot(authority.pem);
   if (root.verdict === "failed") return [root];
-  const full = { ...target, port: authority.port, rootPem: authority.pem };
+  if (authority.scheme === "unix") {
+    return [root, check("proxy", "proxy_port", "skipped", "The proxy listens on a Unix socket alone")];
+  }
+  const full = { ...target, port: authority.port, rootPem: authority.pem, hasTls: authority.scheme === "https" };
   return [root, ...(await probeProxy(full))];
 }
 

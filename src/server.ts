@@ -132,7 +132,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     stops.push(() => changes.stop());
     stops.push(await followStoredLimits({ settings: domain.settings, limits: domain.limits, changes, log }));
     const expireProposals = () => domain.reviews.expireOverdue();
-    stops.push(startHousekeeping({ database, clock, log, reminders: domain.reminders, expireProposals }));
+    const advanceRotation = () => domain.authorityRotation.advance();
+    const { reminders } = domain;
+    stops.push(startHousekeeping({ database, clock, log, reminders, expireProposals, advanceRotation }));
     await domain.checkpoints.publicKey();
     stops.push(domain.checkpoints.start());
     const retention = new JournalRetention({ database, clock, log, config: config.logRetention });
@@ -142,7 +144,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const metrics = new Metrics();
     observe(metrics, domain);
     let proxy: ProxyListener | undefined;
-    let rootPem = "";
+    let rootsPem = () => "";
     const api = await startApi(
       buildApi({
         database,
@@ -155,7 +157,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         proxyAuthority: () =>
           proxy === undefined
             ? undefined
-            : { pem: rootPem, port: proxy.port, hasTls: config.agentHop.tls !== undefined },
+            : { pem: rootsPem(), port: proxy.port, hasTls: config.agentHop.tls !== undefined },
       }),
       { host: config.host, port: config.port },
     ).catch((error: unknown) => {
@@ -181,7 +183,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           metrics,
           hopFiles,
         });
-        ({ proxy, rootPem } = started);
+        ({ proxy, rootsPem } = started);
         const running = proxy;
         stops.push(() => running.close({ graceMs: drainMs }));
       } catch (error) {

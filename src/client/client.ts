@@ -48,17 +48,21 @@ export class Client {
   async proxyAuthority(): Promise<ProxyAuthority | undefined> {
     try {
       const { text, headers } = await this.#transport.send("GET", "/v1/mitm/ca.pem", { headers: { accept: "*/*" } });
-      const scheme = headers.get("x-mitm-scheme");
-      return {
-        pem: text,
-        port: Number(headers.get("x-mitm-port")) || 14322,
-        scheme: scheme === "https" || scheme === "unix" ? scheme : "http",
-      };
+      const named = headers.get("x-mitm-scheme");
+      const scheme = named === "https" || named === "unix" ? named : "http";
+      return { pem: text, port: Number(headers.get("x-mitm-port")) || 14322, scheme };
     } catch (error) {
       if (error instanceof NotFound) return undefined;
       throw error;
     }
   }
+
+  roots = () => this.#get<wire.Roots>("/v1/admin/ca");
+  /** @param overlapSeconds 0: nothing goes on by itself. */
+  startRotation = (overlapSeconds: number) =>
+    this.#post<wire.Roots>("/v1/admin/ca/rotation", { overlap_seconds: overlapSeconds });
+  goOnRotating = (step: "activate" | "finish") => this.#post<wire.Roots>(path`/v1/admin/ca/rotation/${step}`);
+  cancelRotation = () => this.#delete<wire.Roots>("/v1/admin/ca/rotation");
 
   register = (body: { email: string; password: string; device_label?: string; setup_secret?: string }) =>
     this.#post<wire.Registered>("/v1/auth/register", body);

@@ -22,6 +22,7 @@ import { Audit } from "./audit/audit.ts";
 import { Checkpoints } from "./audit/checkpoints.ts";
 import { AuditExport } from "./audit/export.ts";
 import { AuditLog } from "./audit/query.ts";
+import { AuthorityRotation } from "./authority-rotation.ts";
 import type { Clock } from "./clock.ts";
 import { Credentials } from "./credentials/credential.ts";
 import { OAuthConnections } from "./credentials/oauth-connections.ts";
@@ -81,6 +82,7 @@ export class Domain {
   readonly agents: Agents;
   readonly auditExport: AuditExport;
   readonly auditLog: AuditLog;
+  readonly authorityRotation: AuthorityRotation;
   readonly checkpoints: Checkpoints;
   readonly credentials: Credentials;
   readonly discovery: Discovery;
@@ -118,6 +120,7 @@ export class Domain {
     this.auditLog = new AuditLog({ database });
     this.checkpoints = new Checkpoints({ database, keyring, clock, log });
     this.auditExport = new AuditExport({ database, changes, audit, checkpoints: this.checkpoints });
+    this.authorityRotation = new AuthorityRotation({ database, changes, keyring, clock, audit });
     this.limits = new Limits({ clock, environment: options.limits });
     this.settings = new Settings({ database, changes, clock, audit });
     this.mail = new Mail({ transport: options.mailTransport, output: options.output, log });

@@ -13,6 +13,7 @@ import { registerAccountRoutes } from "./routes/account.ts";
 import { registerAgentInviteRoutes } from "./routes/agent-invites.ts";
 import { registerAgentRoutes } from "./routes/agents.ts";
 import { registerAuditRoutes } from "./routes/audit.ts";
+import { registerAuthorityRoutes } from "./routes/authority.ts";
 import { registerCatalogRoutes } from "./routes/catalog.ts";
 import { registerCredentialStoreRoutes } from "./routes/credential-stores.ts";
 import { registerCredentialRoutes } from "./routes/credentials.ts";
@@ -66,6 +67,7 @@ export function buildApi({
     explicitBaseUrl: config.isBaseUrlExplicit ? baseUrl : undefined,
     proxyAuthority,
   });
+  registerAuthorityRoutes(router, domain);
   registerMetricsRoute(router, { ...domain, metrics, metricsToken: config.metricsToken?.reveal() });
   registerAccountRoutes(router, { ...domain, cookie, setupCookie });
   registerSetupRoutes(router, { ...domain, setupCookie });

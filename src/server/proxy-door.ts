@@ -34,7 +34,8 @@ export interface ProxyDoorOptions {
 
 export interface ProxyDoor {
   readonly proxy: ProxyListener;
-  readonly rootPem: string;
+  /** What agents must trust, at this moment. */
+  readonly rootsPem: () => string;
 }
 
 /** @throws what `startProxy` and `Authority.open` throw. */
@@ -43,6 +44,10 @@ export async function startProxyDoor(options: ProxyDoorOptions): Promise<ProxyDo
   const ownHost = hostOf(config.baseUrl);
   const authority = await Authority.open(database, keyring, clock, { ownHost });
   metrics.add("counter", "agent_vault_leaf_mints_total", "Certificates made.", () => authority.minted);
+  metrics.add("gauge", "agent_vault_root_expiry_timestamp_seconds", "Of the root certificate that signs.", () =>
+    Math.round(authority.expiresAtMs / 1000),
+  );
+  warnOfExpiry(authority, clock, log);
   const proxy = await startProxy({
     host: config.host,
     port: config.proxyPort === 0 ? undefined : config.proxyPort,
@@ -67,7 +72,20 @@ export async function startProxyDoor(options: ProxyDoorOptions): Promise<ProxyDo
     maxResponseBytes: config.maxResponseBytes,
     authFailures: authFailuresOf(domain),
   });
-  return { proxy, rootPem: authority.rootPem };
+  const unfollow = authority.follow(changes, log);
+  // What changed between reading the roots and following them.
+  await authority.refresh();
+  const close: ProxyListener["close"] = async (how) => {
+    await proxy.close(how);
+    unfollow();
+  };
+  return { proxy: { port: proxy.port, close }, rootsPem: () => authority.bundlePem };
+}
+
+/** A start is a moment at which somebody reads the log. */
+function warnOfExpiry({ expiresAtMs }: Authority, clock: Clock, log: Logger): void {
+  const days = Math.floor((expiresAtMs - clock.now()) / (24 * 3600_000));
+  if (days < 90) log.warn("the root certificate ends soon", { days, try: "agent-vault ca rotate" });
 }
 
 /** A URL writes IPv6 in brackets, a certificate does not. */

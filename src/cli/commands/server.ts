@@ -1,6 +1,6 @@
 import { UsageError } from "../../errors.ts";
 import { command, jsonFlag } from "../command.ts";
-import { printFacts, printJson } from "../output.ts";
+import { formatTime, printFacts, printJson } from "../output.ts";
 
 const stop = command({
   meta: { name: "stop", description: "Stop the server of this home" },
@@ -23,11 +23,21 @@ const status = command({
         ...(found.pid === undefined ? [] : [["PID", String(found.pid)] as const]),
         ...(found.address === undefined ? [] : [["Address", found.address] as const]),
         ...(found.healthy === undefined ? [] : [["Healthy", found.healthy ? "yes" : "no"] as const]),
+        ...(found.root_expires_at === undefined
+          ? []
+          : [["Root certificate", rootUntil(found.root_expires_at)] as const]),
       ]);
     }
     return found.running ? 0 : 1;
   },
 });
+
+const soonMs = 90 * 24 * 3600_000;
+
+function rootUntil(expiresAt: string): string {
+  const until = `valid until ${formatTime(expiresAt)}`;
+  return Date.parse(expiresAt) - Date.now() < soonMs ? `${until}: agent-vault ca rotate` : until;
+}
 
 export const serverCommand = command({
   meta: {

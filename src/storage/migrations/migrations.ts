@@ -7,6 +7,7 @@ import { oauth } from "./0004-oauth.ts";
 import { audit } from "./0005-audit.ts";
 import { journalIndex } from "./0006-journal.ts";
 import { journalContexts } from "./0007-journal-contexts.ts";
+import { authorityRotation } from "./0012-authority-rotation.ts";
 
 /** What one step may differ in between the engines; everything else is written once. */
 export interface Words {
@@ -45,6 +46,7 @@ export const migrations: readonly Migration[] = [
   audit,
   journalIndex,
   journalContexts,
+  authorityRotation,
 ];
 
 export const product = "agent-vault";

@@ -2,6 +2,7 @@ import type { Clock } from "../domain/clock.ts";
 import type { JournalSink } from "../domain/journal-entry.ts";
 import type { SnapshotSource } from "../domain/vaults/snapshot.ts";
 import type { Logger } from "../log.ts";
+import type { Outbound } from "../net/outbound.ts";
 import type { Admissions } from "./admission.ts";
 import type { Authenticator } from "./authenticate.ts";
 import type { ConnectionCaps } from "./connection-caps.ts";
@@ -20,6 +21,8 @@ export interface ProxyContext {
   readonly metrics: ProxyMetrics;
   readonly snapshots: SnapshotSource;
   readonly pool: Pool;
+  /** For what is never used again, and so goes past the pool. */
+  readonly outbound: Outbound;
   readonly journal: JournalSink;
   readonly log: Logger;
   readonly clock: Clock;

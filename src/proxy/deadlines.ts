@@ -10,6 +10,8 @@ export interface ProxyTimeouts {
   /** A body that stands still in both directions. */
   readonly bodyIdleMs: number;
   readonly websocketIdleMs: number;
+  /** A tunnel whose TLS is not ended here, without a byte in either direction. */
+  readonly rawIdleMs: number;
   /** After an early answer, how long the rest of a request body is read and dropped. */
   readonly lingerMs: number;
   /** An unused upstream connection. */
@@ -23,6 +25,7 @@ export const defaultTimeouts: ProxyTimeouts = Object.freeze({
   responseHeadMs: 300_000,
   bodyIdleMs: 300_000,
   websocketIdleMs: 600_000,
+  rawIdleMs: 600_000,
   lingerMs: 5_000,
   poolIdleMs: 90_000,
 });

@@ -28,7 +28,9 @@ import { ProxyMetrics } from "./metrics.ts";
 import { OpenConnections } from "./open-connections.ts";
 import { Slab } from "./outbox.ts";
 import { socketPeer } from "./peer.ts";
+import { PendingConnect } from "./pending-connect.ts";
 import { Pool } from "./pool.ts";
+import { RawTunnel, type RawTunnelOptions } from "./raw-tunnel.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
 import { Route } from "./route.ts";
 import { SecureHop } from "./secure-hop.ts";
@@ -83,6 +85,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
     caps: new ConnectionCaps(options.connections),
     metrics: new ProxyMetrics(options.metrics),
     snapshots: options.snapshots,
+    outbound: options.outbound,
     pool: new Pool(options.outbound, deadlines, timeouts, slab),
     journal: options.journal,
     log: options.log,
@@ -239,6 +242,7 @@ class Door {
       this.#context.open.leave();
       await new Promise((resolve) => setTimeout(resolve, Math.min(50, graceMs)));
     }
+    this.#context.open.cut();
     for (const connection of this.#connections) connection.destroy();
     for (const socket of [...this.#sockets, ...this.#turnedAway]) socket.destroy();
   }
@@ -295,15 +299,38 @@ class PlainServer implements RequestServer {
     const context = this.#context;
     const credentials = head.fields.valueOf(Field.proxyAuthorization);
     const lease = await context.authenticator.authenticate(credentials, connection.clientIp);
+    const { vaultId, sessionId } = lease.scope;
+    const snapshot = context.snapshots.current(vaultId) ?? (await context.snapshots.load(vaultId));
+    const service = snapshot.rawServiceFor(authority.host, authority.port);
+    if (service !== undefined) {
+      await this.#openRawTunnel(
+        { authority, service, lease, clientIp: connection.clientIp, context },
+        connection,
+        pending,
+      );
+      return;
+    }
     const leaf = await this.#authority.leafFor(authority.host);
     if (pending.isGone) return;
     const { socket, clientIp } = connection;
-    const { sessionId } = lease.scope;
     context.caps.openTunnel(sessionId);
     socket.once("close", () => context.caps.closeTunnel(sessionId));
     const early = connection.takeOver();
     const onOpen = (inside: AgentConnection) => this.#door.track(inside);
     Tunnel.open({ socket, clientIp, early, leaf, authority, lease, context, onOpen });
+  }
+
+  async #openRawTunnel(options: RawTunnelOptions, connection: AgentConnection, pending: PendingConnect): Promise<void> {
+    const { caps } = this.#context;
+    const { sessionId } = options.lease.scope;
+    caps.openTunnel(sessionId);
+    connection.socket.once("close", () => caps.closeTunnel(sessionId));
+    const tunnel = await RawTunnel.dial(options);
+    if (pending.isGone) tunnel.abandon();
+    else {
+      const early = connection.takeOver();
+      tunnel.begin(connection.socket, early);
+    }
   }
 
   /** Says that the proxy takes connections, for load balancers; it knows nothing of the vault, and asks nobody. */
@@ -347,27 +374,6 @@ class PlainServer implements RequestServer {
     connection.out.text(refusal.text);
     connection.done(closes);
   }
-}
-
-const ignore = (): void => undefined;
-
-/** A CONNECT whose scope or leaf is being looked up. */
-class PendingConnect implements RequestHandler {
-  readonly acceptsBody = false;
-  isGone = false;
-
-  onAgentGone(): void {
-    this.isGone = true;
-  }
-
-  // A CONNECT has no body, what comes behind it waits for the tunnel, and looking up a scope ends by itself.
-  readonly onBody = ignore;
-  readonly onTrailers = ignore;
-  readonly onRequestEnd = ignore;
-  readonly onRequestBatch = ignore;
-  readonly onAgentDrain = ignore;
-  readonly onBadBody = ignore;
-  readonly onDeadline = ignore;
 }
 
 const probeBody = '{"status":"ok"}\n';

@@ -297,6 +297,7 @@ export class TestVault implements ScopeResolver, SnapshotSource {
       version: 1,
       unmatchedHostPolicy: this.policy,
       match: (target) => matcher.match(target),
+      rawServiceFor: (host, port) => matcher.rawServiceFor(host, port),
       canRenew: () => false,
       renewedInjection: async () => undefined,
       scrubMode: this.scrubMode,

@@ -90,13 +90,31 @@ const add = command({
       description: "What happens to credentials in answers",
       shownDefault: "the vault's setting",
     },
+    scheme: {
+      type: "string",
+      repeatable: true,
+      description: "Where requests may go: https, http",
+      shownDefault: "https",
+    },
+    method: { type: "string", repeatable: true, description: "A method that requests may have", shownDefault: "any" },
+    "strip-header": { type: "string", repeatable: true, description: "A header to remove from requests" },
+    "set-cookie": {
+      type: "string",
+      options: ["strip", "pass"],
+      description: "What happens to cookies in answers",
+      shownDefault: "strip where something is injected",
+    },
+    raw: {
+      type: "boolean",
+      description: "Leave tunnels to the host alone, for clients that pin its certificate: no credential, nothing seen",
+    },
     disabled: { type: "boolean", description: "Add it switched off" },
     description: { type: "string", description: "Accepted for compatibility; not stored" },
     json: jsonFlag,
   },
   async run({ args, given, context }) {
     const vault = await resolveVault(context, (args as VaultArgs).vault);
-    const flags = ["name", "host", "auth-type", "disabled", "substitute", "scrub"].filter((name) => given.has(name));
+    const flags = singleFlags.filter((name) => given.has(name));
     if (args.file !== undefined && flags.length > 0) {
       throw new UsageError("file_and_flags", `--file and --${flags[0]} exclude each other`);
     }
@@ -121,12 +139,23 @@ const add = command({
   },
 });
 
+/** They describe one service, so they do not go with a file of several. */
+const singleFlags = [
+  ...["name", "host", "auth-type", "disabled", "substitute", "scrub"],
+  ...["scheme", "method", "strip-header", "set-cookie", "raw"],
+];
+
 interface AddFlags extends AuthFlags {
   readonly name: string | undefined;
   readonly host: string | undefined;
   readonly disabled: boolean;
   readonly substitute: readonly string[];
   readonly scrub: string | undefined;
+  readonly scheme: readonly string[];
+  readonly method: readonly string[];
+  readonly "strip-header": readonly string[];
+  readonly "set-cookie": string | undefined;
+  readonly raw: boolean;
 }
 
 function serviceFromFlags(flags: AddFlags, given: ReadonlySet<string>): Record<string, unknown> {
@@ -134,8 +163,13 @@ function serviceFromFlags(flags: AddFlags, given: ReadonlySet<string>): Record<s
     ...(flags.name === undefined ? {} : { name: flags.name }),
     host: flags.host,
     ...(flags.disabled ? { enabled: false } : {}),
-    auth: authFromFlags(flags, given),
+    auth: flags.raw && !given.has("auth-type") ? { type: "passthrough" } : authFromFlags(flags, given),
     ...(flags.scrub === undefined ? {} : { scrub: flags.scrub }),
+    ...(flags.scheme.length > 0 ? { schemes: flags.scheme } : {}),
+    ...(flags.method.length > 0 ? { methods: flags.method } : {}),
+    ...(flags["strip-header"].length > 0 ? { strip_headers: flags["strip-header"] } : {}),
+    ...(flags["set-cookie"] === undefined ? {} : { set_cookie: flags["set-cookie"] }),
+    ...(flags.raw ? { raw: true } : {}),
     ...(flags.substitute.length > 0 ? { substitutions: flags.substitute.map(parseSubstitution) } : {}),
   };
 }

@@ -140,6 +140,7 @@ export class Snapshots implements SnapshotSource {
       ...settings,
       network: readVaultNetwork(settingOf),
       match: (target) => matcher.match(target),
+      rawServiceFor: (host, port) => matcher.rawServiceFor(host, port),
       injectionFor: (service) => renderer.injectionFor(service),
       canRenew: (service) => renderer.canRenew(service),
       renewedInjection: (service, refused) => renderer.renewedInjection(service, refused),

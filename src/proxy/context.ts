@@ -10,6 +10,7 @@ import type { Deadlines, ProxyTimeouts } from "./deadlines.ts";
 import type { ProxyMetrics } from "./metrics.ts";
 import type { OpenConnections } from "./open-connections.ts";
 import type { Slab } from "./outbox.ts";
+import type { Paces } from "./pace.ts";
 import type { Pool } from "./pool.ts";
 
 /** What every exchange of a proxy works with. */
@@ -28,6 +29,7 @@ export interface ProxyContext {
   readonly clock: Clock;
   readonly deadlines: Deadlines;
   readonly timeouts: ProxyTimeouts;
+  readonly paces: Paces;
   readonly slab: Slab;
   /** Where the API is, for the `help` of refusals. */
   readonly baseUrl: string | undefined;

@@ -9,6 +9,8 @@ export interface ProxyTimeouts {
   readonly responseHeadMs: number;
   /** A body that stands still in both directions. */
   readonly bodyIdleMs: number;
+  /** Within this a body with a length has to move at the least rate. */
+  readonly paceWindowMs: number;
   readonly websocketIdleMs: number;
   /** A tunnel whose TLS is not ended here, without a byte in either direction. */
   readonly rawIdleMs: number;
@@ -24,6 +26,7 @@ export const defaultTimeouts: ProxyTimeouts = Object.freeze({
   idleMs: 120_000,
   responseHeadMs: 300_000,
   bodyIdleMs: 300_000,
+  paceWindowMs: 60_000,
   websocketIdleMs: 600_000,
   rawIdleMs: 600_000,
   lingerMs: 5_000,

@@ -27,6 +27,7 @@ import { type Listening, openListeners } from "./listening.ts";
 import { ProxyMetrics } from "./metrics.ts";
 import { OpenConnections } from "./open-connections.ts";
 import { Slab } from "./outbox.ts";
+import { Paces } from "./pace.ts";
 import { socketPeer } from "./peer.ts";
 import { PendingConnect } from "./pending-connect.ts";
 import { Pool } from "./pool.ts";
@@ -62,6 +63,8 @@ export interface ProxyOptions {
   /** 0 is unlimited. */
   readonly maxResponseBytes: number;
   readonly timeouts?: Partial<ProxyTimeouts>;
+  /** How slowly bodies may move at least, in bytes per second; 0 is without a limit. */
+  readonly minBodyRate: number;
   readonly authFailures?: AuthFailures | undefined;
 }
 
@@ -92,6 +95,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
     clock: options.clock,
     deadlines,
     timeouts,
+    paces: new Paces(options.minBodyRate, timeouts),
     slab,
     baseUrl: options.baseUrl,
     maxRequestBytes: options.maxRequestBytes,

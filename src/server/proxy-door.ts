@@ -70,6 +70,7 @@ export async function startProxyDoor(options: ProxyDoorOptions): Promise<ProxyDo
     baseUrl: config.baseUrl,
     maxRequestBytes: config.maxRequestBytes,
     maxResponseBytes: config.maxResponseBytes,
+    minBodyRate: config.connections.minBodyRate,
     authFailures: authFailuresOf(domain),
   });
   const unfollow = authority.follow(changes, log);

@@ -87,6 +87,7 @@ export class TestProxy implements AsyncDisposable {
       clock: systemClock,
       maxRequestBytes: 1024 ** 3,
       maxResponseBytes: 0,
+      minBodyRate: 0,
       ...setup.options,
     });
     return new TestProxy({ vault, rootPem: authority.rootPem, listener, journal, metrics });

@@ -1,5 +1,6 @@
 /** Runs the command line and sets the exit code. The version is answered without loading the rest. */
 import { homedir } from "node:os";
+import { keepFreedMemory } from "./runtime/allocator.ts";
 import { buildInfo } from "./runtime/build-info.ts";
 
 async function main(words: readonly string[]): Promise<number> {
@@ -7,6 +8,7 @@ async function main(words: readonly string[]): Promise<number> {
     process.stdout.write(`agent-vault version ${buildInfo.version}\n`);
     return 0;
   }
+  if (words[0] === "server" && words[1] !== "stop" && words[1] !== "status") keepFreedMemory(words);
   const [{ runCommandLine }, { reportError }, { openTerminal }] = await Promise.all([
     import("./cli/root.ts"),
     import("./cli/output.ts"),

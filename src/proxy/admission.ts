@@ -55,7 +55,7 @@ export class Admission {
     this.#waiting = new AbortController();
     const isTaken = await budget.wait(this.#waiting.signal);
     // `leave` may have come since, even in between being let in and hearing of it.
-    if (this.#isOver) {
+    if (this.isOver) {
       if (isTaken) budget.leave();
     } else if (isTaken) this.#state = "request";
   }
@@ -69,7 +69,8 @@ export class Admission {
     return this.#state === "stream";
   }
 
-  get #isOver(): boolean {
+  /** The exchange has ended. */
+  get isOver(): boolean {
     return this.#state === "over";
   }
 

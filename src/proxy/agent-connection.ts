@@ -7,7 +7,8 @@ import { type Framing, requestFraming } from "./http1/framing.ts";
 import { FramingError } from "./http1/framing-error.ts";
 import { RequestHead } from "./http1/head.ts";
 import { HeadReader } from "./http1/head-reader.ts";
-import { Outbox, type Slab } from "./outbox.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Outboxes } from "./outboxes.ts";
 import { RefusedRequest } from "./refusal.ts";
 
 /** One request while it is served. It ends itself with `AgentConnection.done`. */
@@ -72,12 +73,12 @@ export class AgentConnection implements Expiring {
     readonly server: RequestServer;
     readonly deadlines: Deadlines;
     readonly timeouts: ProxyTimeouts;
-    readonly slab: Slab;
+    readonly outboxes: Outboxes;
   }) {
     const { socket } = options;
     this.socket = socket;
     this.clientIp = options.clientIp;
-    this.out = new Outbox(socket, options.slab);
+    this.out = options.outboxes.for(socket);
     this.#body = new BodyReader({
       data: (data) => this.#handler?.onBody(data),
       trailers: (trailers) => this.#handler?.onTrailers(trailers),
@@ -256,7 +257,7 @@ export class AgentConnection implements Expiring {
     try {
       this.#readOrRefuse(chunk);
       this.#handler?.onRequestBatch();
-      this.out.flush();
+      this.out.flushSoon();
     } catch (error) {
       this.crash(error);
     }

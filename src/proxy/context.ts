@@ -9,7 +9,7 @@ import type { ConnectionCaps } from "./connection-caps.ts";
 import type { Deadlines, ProxyTimeouts } from "./deadlines.ts";
 import type { ProxyMetrics } from "./metrics.ts";
 import type { OpenConnections } from "./open-connections.ts";
-import type { Slab } from "./outbox.ts";
+import type { Outboxes } from "./outboxes.ts";
 import type { Paces } from "./pace.ts";
 import type { Pool } from "./pool.ts";
 
@@ -30,7 +30,7 @@ export interface ProxyContext {
   readonly deadlines: Deadlines;
   readonly timeouts: ProxyTimeouts;
   readonly paces: Paces;
-  readonly slab: Slab;
+  readonly outboxes: Outboxes;
   /** Where the API is, for the `help` of refusals. */
   readonly baseUrl: string | undefined;
   readonly maxRequestBytes: number;

@@ -38,8 +38,8 @@ export function journalCodeOf(code: string): string {
 /** What was found in an answer, and in the messages behind it; undefined when there is nothing to tell. */
 export function findingOf(
   { plan, found: inAnswer, isBlind }: AnswerScrubbing,
-  messages: { readonly found: () => ReadonlySet<CredentialKey> } | undefined,
+  messages: { readonly found: ReadonlySet<CredentialKey> | undefined } | undefined,
 ): ScrubFinding | undefined {
-  const found = messages === undefined ? inAnswer : new Set([...inAnswer, ...messages.found()]);
+  const found = messages?.found === undefined ? inAnswer : new Set([...inAnswer, ...messages.found]);
   return found.size === 0 && !isBlind ? undefined : { mode: plan.mode, found: [...found], isBlind };
 }

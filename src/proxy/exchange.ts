@@ -1,58 +1,40 @@
 import { uuidv7 } from "../crypto/token.ts";
 import type { ScopeLease } from "../domain/actors/scope.ts";
+import type { JournalEntry } from "../domain/journal-entry.ts";
 import { ProxyLimited } from "../domain/limits/proxy-budget.ts";
-import type { Injection, VaultSnapshot } from "../domain/vaults/snapshot.ts";
-import { AppError, Forbidden, TooLarge, UpstreamFailed } from "../errors.ts";
-import { Admission } from "./admission.ts";
+import type { VaultSnapshot } from "../domain/vaults/snapshot.ts";
+import { AppError, TooLarge, UpstreamFailed } from "../errors.ts";
 import type { AgentConnection, RequestHandler } from "./agent-connection.ts";
 import { AnswerScrubbing, type ScrubbedAnswerTarget } from "./answer-scrubbing.ts";
 import type { ProxyContext } from "./context.ts";
+import { Decision } from "./decision.ts";
 import { findingOf, journalCodeOf, recordExchange } from "./exchange-record.ts";
 import { outgoingTrailers, sniffAuthentication } from "./headers.ts";
+import { HeldAnswer, type HeldAnswerTarget } from "./held-answer.ts";
 import { Field } from "./http1/field-names.ts";
 import type { HeaderList } from "./http1/fields.ts";
 import { type Framing, keepsAlive } from "./http1/framing.ts";
 import { FramingError } from "./http1/framing-error.ts";
-import type { RequestHead, ResponseHead } from "./http1/head.ts";
+import type { ResponseHead } from "./http1/head.ts";
+import type { Inbound } from "./inbound.ts";
 import type { Leased, OpenKind } from "./open-connections.ts";
 import { OutgoingRequest } from "./outgoing.ts";
 import type { Pace } from "./pace.ts";
-import { type Plan, planFor } from "./plan.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
 import { logRefusal } from "./refusal-log.ts";
 import { AnswerRelay } from "./relay.ts";
 import { RequestSubstitution } from "./request-substitution.ts";
-import type { Route, RouteOrigin } from "./route.ts";
-import { type Treatment, untouched } from "./treatment.ts";
+import { Upgrade } from "./upgrade.ts";
 import type { UpstreamConnection, UpstreamUser } from "./upstream.ts";
 import { MessageInspection, type MessageRewriters } from "./websocket/negotiate.ts";
-import {
-  acceptsUpgrade,
-  goingAway,
-  type OpenWebSocket,
-  relayUpgraded,
-  type UpgradeEnd,
-  wantsWebSocket,
-} from "./websocket.ts";
+import { acceptsUpgrade, wantsWebSocket } from "./websocket.ts";
 
-/** A request as it was read, and where it is to go. */
-export interface Inbound {
-  readonly head: RequestHead;
-  readonly framing: Framing;
-  readonly route: Route;
-  /** Origin form, byte for byte as the agent sent it. */
-  readonly target: string;
-  /** Of the tunnel; undefined where the request brings its own credentials. */
-  readonly lease: ScopeLease | undefined;
-  /** Hears of a lease that was found for this connection. */
-  readonly onLease?: (lease: ScopeLease) => void;
-}
-
-const noInjection: Injection = { headers: [], values: new Map() };
 const noTrailers: HeaderList = [];
+/** A provider may take half a minute to hand out another credential. */
+const renewalMs = 35_000;
 
 /** One request, from its head to its journal line. */
-export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTarget, Leased {
+export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTarget, HeldAnswerTarget, Leased {
   readonly #context: ProxyContext;
   readonly #connection: AgentConnection;
   readonly #inbound: Inbound;
@@ -60,15 +42,8 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   readonly #startedAtMs: number;
   readonly #startedAt = performance.now();
   readonly #upgrades: boolean;
-  readonly #path: string;
+  readonly #decision: Decision;
   #requestId = "";
-  readonly #admission = new Admission();
-  #lease: ScopeLease | undefined;
-  /** What the plan was decided from, or would be decided from just the same. */
-  #snapshot: VaultSnapshot | undefined;
-  #plan: Plan | undefined;
-  #treatment = untouched;
-  #origin: RouteOrigin | undefined;
   /** Undefined for most services. */
   #substitution: RequestSubstitution | undefined;
   /** The body is taken, but goes upstream only when it is complete. */
@@ -81,6 +56,9 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   /** Undefined where answers pass as they are. */
   #scrubbing: AnswerScrubbing | undefined;
   #hasReplayed = false;
+  /** Asked once for another credential. */
+  #hasRenewed = false;
+  #held: HeldAnswer | undefined;
   #isOver = false;
   #sentAt = 0;
   #pace: Pace | undefined;
@@ -88,22 +66,17 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   #paceEndMs = Number.POSITIVE_INFINITY;
   #idleAtMs = 0;
   #upstreamMs: number | null = null;
-  #rewriters: MessageRewriters | undefined;
-  #extraBytesIn = 0;
-  #extraBytesOut = 0;
-  #webSocket: OpenWebSocket | undefined;
-  /** Why a WebSocket was ended from here. */
-  #endCode = "";
+  /** Once the answer was 101. */
+  #upgrade: Upgrade | undefined;
 
   private constructor(context: ProxyContext, connection: AgentConnection, inbound: Inbound) {
     this.#context = context;
     this.#connection = connection;
     this.#inbound = inbound;
-    this.#lease = inbound.lease;
     this.#startedAtMs = context.clock.now();
     this.#answer = new AnswerRelay(connection, inbound.head, context.maxResponseBytes);
     this.#upgrades = inbound.framing.kind === "none" && wantsWebSocket(inbound.head);
-    this.#path = withoutQuery(inbound.target);
+    this.#decision = new Decision(context, inbound, { nowMs: this.#startedAtMs, isStream: this.#upgrades });
   }
 
   /** Serves a request. Undefined when it was answered at once. */
@@ -111,6 +84,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     const exchange = new Exchange(context, connection, inbound);
     connection.deadlineMs = context.deadlines.now + context.timeouts.responseHeadMs;
     context.open.add(exchange);
+    context.outboxes.enter();
     try {
       exchange.#checkRequest();
       if (!exchange.#tryWarm()) void exchange.#runCold();
@@ -132,25 +106,16 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     if (framing.kind === "length" && framing.length > this.#context.maxRequestBytes) throw this.#requestTooLarge();
   }
 
-  /** The whole decision from memory, without a promise; false when something has to be looked up or dialled. */
+  /** The whole way from memory, without a promise; false when something has to be looked up or dialled. */
   #tryWarm(): boolean {
-    const lease = this.#lease;
-    if (!lease?.isCurrent(this.#startedAtMs) || !this.#enter(lease)) return false;
-    const snapshot = this.#context.snapshots.current(lease.scope.vaultId);
-    if (!snapshot) return false;
-    const plan = this.#decide(snapshot);
-    const injection = plan.service ? snapshot.injectionFor(plan.service) : noInjection;
-    if (injection instanceof Promise) {
-      // It is asked again on the slow path; a failure is reported there.
-      injection.catch(() => undefined);
-      return false;
-    }
-    this.#compose(lease, this.#inbound.route.treatmentFor(plan, injection, snapshot.scrubMode));
+    if (!this.#decision.fromMemory()) return false;
+    this.#compose();
     if (this.#substitution?.collects) {
       this.#collect();
       return true;
     }
-    const upstream = this.#origin && this.#context.pool.take(this.#origin.key);
+    const { origin } = this.#decision;
+    const upstream = origin && this.#context.pool.take(origin.key);
     if (!upstream) return false;
     this.#send(upstream);
     return true;
@@ -159,23 +124,11 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   async #runCold(): Promise<void> {
     try {
       // The warm way has just decided everything, and only found no connection.
-      if (this.#request !== undefined) return await this.#dialAndSend(false);
-      const { snapshots, authenticator, clock } = this.#context;
-      if (!this.#lease) {
-        const credentials = this.#inbound.head.fields.valueOf(Field.proxyAuthorization);
-        this.#lease = await authenticator.authenticate(credentials, this.#connection.clientIp);
-        this.#inbound.onLease?.(this.#lease);
+      if (this.#request === undefined) {
+        await this.#decision.lookUp(this.#connection.clientIp);
+        if (this.#isOver) return;
+        this.#compose();
       }
-      const lease = this.#lease;
-      if (!lease.isCurrent(clock.now())) await lease.renew();
-      if (!this.#enter(lease)) await this.#admission.wait();
-      if (this.#isOver) return;
-      const { vaultId } = lease.scope;
-      const snapshot = snapshots.current(vaultId) ?? (await snapshots.load(vaultId));
-      const plan = this.#decide(snapshot);
-      const injection = plan.service ? await snapshot.injectionFor(plan.service) : noInjection;
-      if (this.#isOver) return;
-      this.#compose(lease, this.#inbound.route.treatmentFor(plan, injection, snapshot.scrubMode));
       if (this.#substitution?.collects) this.#collect();
       else await this.#dialAndSend(false);
     } catch (error) {
@@ -183,30 +136,11 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     }
   }
 
-  /** False when there is no place for it yet. @throws {ProxyLimited} */
-  #enter(lease: ScopeLease): boolean {
-    const nowMs = this.#startedAtMs;
-    return this.#admission.enter(this.#context.admissions.budgetOf(lease, nowMs), { nowMs, isStream: this.#upgrades });
-  }
-
-  #decide(snapshot: VaultSnapshot): Plan {
-    this.#plan = this.#planFrom(snapshot);
-    this.#snapshot = snapshot;
-    return this.#plan;
-  }
-
-  #planFrom(snapshot: VaultSnapshot): Plan {
-    const { route, head } = this.#inbound;
-    const { scheme, host, port } = route;
-    return planFor(snapshot, { scheme, host, port, path: this.#path, method: head.method }, head.fields);
-  }
-
-  /** What goes upstream, and where; the head itself is written when there is a connection. */
-  #compose(lease: ScopeLease, treatment: Treatment): void {
+  /** What goes upstream; the head itself is written when there is a connection. */
+  #compose(): void {
     const { framing, route } = this.#inbound;
+    const { treatment, canRenew } = this.#decision;
     const { substitutions, rules, scrub } = treatment;
-    this.#treatment = treatment;
-    this.#origin = route.originFor(lease.scope.vaultId);
     let { head, target } = this.#inbound;
     if (substitutions !== undefined) {
       const { maxRequestBytes } = this.#context;
@@ -224,6 +158,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       rules,
       isChunked: framing.kind === "chunked",
       upgrades: this.#upgrades,
+      keepsBody: canRenew,
     });
   }
 
@@ -250,7 +185,8 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     this.#collected = body;
     this.#request = new OutgoingRequest(this.#substitution.headFor(body), options);
     this.#touch(this.#context.timeouts.responseHeadMs);
-    const upstream = this.#origin && this.#context.pool.take(this.#origin.key);
+    const { origin } = this.#decision;
+    const upstream = origin && this.#context.pool.take(origin.key);
     if (upstream) this.#send(upstream);
     else this.#dialAndSend(false).catch((cause: unknown) => this.#refuse(cause));
   }
@@ -259,7 +195,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
 
   async #dialAndSend(isReplay: boolean): Promise<void> {
     const { pool } = this.#context;
-    const origin = this.#origin;
+    const { origin } = this.#decision;
     if (!origin) return;
     const { key } = origin;
     const upstream = (isReplay ? undefined : pool.take(key)) ?? (await pool.dial(key, origin.origin));
@@ -314,7 +250,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   onTrailers(trailers: HeaderList): void {
     try {
       const passed = this.#substitution === undefined ? trailers : this.#substitution.trailers(trailers);
-      this.#trailers = outgoingTrailers(passed, this.#treatment.rules);
+      this.#trailers = outgoingTrailers(passed, this.#decision.treatment.rules);
     } catch (error) {
       this.#refuse(error);
     }
@@ -336,7 +272,8 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   }
 
   onRequestBatch(): void {
-    if (this.#upstream && !this.#upstream.out.flush() && !this.#connection.isRequestComplete) this.#connection.pause();
+    if (this.#upstream && !this.#upstream.out.flushSoon() && !this.#connection.isRequestComplete)
+      this.#connection.pause();
   }
 
   onUpstreamDrain(): void {
@@ -357,8 +294,18 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
 
   onAnswer(head: ResponseHead, framing: Framing): void {
     this.#upstreamMs = performance.now() - this.#sentAt;
+    this.#touch(this.#context.timeouts.bodyIdleMs);
+    if (head.status === 401 && this.#mayRenew(framing)) {
+      this.#hasRenewed = true;
+      this.#held = new HeldAnswer(head, framing, this);
+      this.#held.waitFor(this.#decision.renew());
+      this.#touch(renewalMs);
+    } else this.#answerWith(head, framing);
+  }
+
+  #answerWith(head: ResponseHead, framing: Framing): void {
     const isStream = isEventStream(head, framing);
-    if (isStream) this.#admission.becomeStream();
+    if (isStream) this.#decision.admission.becomeStream();
     this.#measure(isStream ? undefined : framing);
     try {
       this.#answer.checkLength(framing);
@@ -372,6 +319,10 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
 
   onAnswerBody(chunk: Buffer): void {
     if (this.#isOver) return;
+    if (this.#held !== undefined) {
+      this.#held.push(chunk);
+      return;
+    }
     if (this.#scrubbing === undefined) this.relayBody(chunk);
     else if (!this.#scrubbing.push(chunk)) this.#upstream?.socket.pause();
     this.#moved(chunk.length);
@@ -379,6 +330,10 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
 
   onAnswerTrailers(trailers: HeaderList): void {
     if (this.#isOver) return;
+    if (this.#held !== undefined) {
+      this.#held.trailers = trailers;
+      return;
+    }
     try {
       this.#answer.trailers(this.#scrubbing?.trailers(trailers) ?? trailers);
     } catch (error) {
@@ -388,7 +343,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
 
   onAnswerBatch(): void {
     // A slow agent holds back the upstream, once it has been given something.
-    if (!this.#connection.out.flush() && !this.#isOver) this.#upstream?.socket.pause();
+    if (!this.#connection.out.flushSoon() && !this.#isOver) this.#upstream?.socket.pause();
   }
 
   onAgentDrain(): void {
@@ -400,12 +355,49 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     if (this.#isOver) return;
     const upstream = this.#upstream;
     this.#upstream = undefined;
-    if (upstream?.isReusable && this.#origin && this.#connection.isRequestComplete) {
+    const { origin } = this.#decision;
+    if (upstream?.isReusable && origin && this.#connection.isRequestComplete) {
       if (upstream.socket.isPaused()) upstream.socket.resume();
-      this.#context.pool.release(this.#origin.key, upstream);
+      this.#context.pool.release(origin.key, upstream);
     } else upstream?.destroy();
+    if (this.#held !== undefined) this.#held.end();
+    else this.#endAnswer();
+  }
+
+  #endAnswer(): void {
     if (this.#scrubbing === undefined) this.relayEnd();
     else this.#scrubbing.end();
+  }
+
+  // --- another credential -----------------------------------------------------------------------------------------
+
+  /** Once, and only a request that can be said again in the same words. */
+  #mayRenew(framing: Framing): boolean {
+    return (
+      this.#decision.canRenew &&
+      !this.#hasRenewed &&
+      !HeldAnswer.isTooLong(framing) &&
+      this.#substitution === undefined &&
+      this.#connection.isRequestComplete &&
+      this.#request?.isKept === true
+    );
+  }
+
+  sayAgain(): void {
+    const { rules, scrub } = this.#decision.treatment;
+    this.#held = undefined;
+    this.#request = this.#request?.withRules(rules);
+    if (scrub !== undefined) this.#scrubbing = new AnswerScrubbing(scrub, this);
+    this.#dialAndSend(false).catch((cause: unknown) => this.#refuse(cause));
+  }
+
+  passOn({ head, framing, chunks, trailers, isComplete }: HeldAnswer): void {
+    this.#held = undefined;
+    this.#answerWith(head, framing);
+    for (const chunk of chunks) this.onAnswerBody(chunk);
+    if (trailers !== undefined) this.onAnswerTrailers(trailers);
+    if (isComplete && !this.#isOver) this.#endAnswer();
+    this.onAnswerBatch();
   }
 
   // --- relaying, after scrubbing where that is done ---------------------------------------------------------------
@@ -414,7 +406,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     const { head: request } = this.#inbound;
     const isKept = keepsAlive(request) && this.#connection.isRequestComplete;
     this.#answer.start(head, framing, {
-      stripsCookies: this.#plan?.stripsCookies ?? true,
+      stripsCookies: this.#decision.plan?.stripsCookies ?? true,
       closes: !isKept || this.#connection.isDraining,
       keepsOldAgent: isKept && request.minor === 0,
     });
@@ -453,58 +445,52 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       return;
     }
     this.#upstreamMs = performance.now() - this.#sentAt;
+    let rewriters: MessageRewriters | undefined;
     let shown = head;
     try {
-      this.#rewriters = this.#inspection?.rewriters(head);
+      rewriters = this.#inspection?.rewriters(head);
       shown = this.#scrubbing?.informational(head) ?? head;
     } catch (error) {
       this.#refuse(error);
       return;
     }
     this.#answer.status = 101;
-    this.#webSocket = relayUpgraded({
+    this.#upgrade = new Upgrade({
       connection: this.#connection,
       upstream,
       head: shown,
       early,
-      rewriters: this.#rewriters,
-      stripsCookies: this.#plan?.stripsCookies ?? true,
+      rewriters,
+      stripsCookies: this.#decision.plan?.stripsCookies ?? true,
       deadlines: this.#context.deadlines,
       idleMs: this.#context.timeouts.websocketIdleMs,
-      onEnd: (end) => this.#onUpgradeEnd(end),
+      onEnd: (upgrade, failure) => this.#onUpgradeEnd(upgrade, failure),
     });
   }
 
-  #onUpgradeEnd({ bytesIn, bytesOut, failure }: UpgradeEnd): void {
-    this.#extraBytesIn = bytesIn;
-    this.#extraBytesOut = bytesOut;
+  #onUpgradeEnd(upgrade: Upgrade, failure: Error | undefined): void {
+    this.#upgrade = upgrade;
     if (failure !== undefined && !(failure instanceof AppError)) {
       this.#context.log.error("proxy_failure", { requestId: this.requestId, error: failure });
     }
     const code = failure === undefined ? "" : failure instanceof AppError ? failure.code : "internal";
-    this.#finish(101, this.#endCode || code);
+    this.#finish(101, upgrade.endCode || code);
   }
 
   get kind(): OpenKind {
-    if (this.#webSocket) return "websocket";
-    return this.#admission.isStream ? "event_stream" : "request";
+    if (this.#upgrade) return "websocket";
+    return this.#decision.admission.isStream ? "event_stream" : "request";
   }
 
   // --- staying allowed --------------------------------------------------------------------------------------------
 
   get lease(): ScopeLease | undefined {
-    return this.#lease;
+    return this.#decision.lease;
   }
 
   recheck(snapshot: VaultSnapshot): void {
-    if (this.#plan === undefined || snapshot === this.#snapshot) return;
     try {
-      const plan = this.#planFrom(snapshot);
-      // Another service, or none: what let the credential out is not there any more.
-      if (this.#plan.service !== undefined && plan.service?.name !== this.#plan.service.name) {
-        throw new Forbidden("service_removed", `Service "${this.#plan.service.name}" does not cover this any more`);
-      }
-      this.#snapshot = snapshot;
+      this.#decision.recheck(snapshot);
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       this.#end(error, error.code);
@@ -516,16 +502,13 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   }
 
   leave(): void {
-    if (!this.#webSocket?.isBetweenFrames) return;
-    this.#endCode = "server_stopped";
-    this.#webSocket.close(goingAway);
+    this.#upgrade?.leave();
   }
 
   /** @param code for the journal, where the answer cannot say it any more. */
   #end(error: AppError, code: string): void {
     if (this.#isOver) return;
-    this.#endCode = code;
-    if (this.#webSocket) this.#webSocket.close(policyViolation);
+    if (this.#upgrade) this.#upgrade.revoke(code);
     else if (this.#answer.hasStarted) this.#abort(code);
     else this.#refuse(error);
   }
@@ -667,21 +650,16 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   #finish(status: number, code: string): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    this.#held?.drop();
     this.#scrubbing?.stop();
-    this.#admission.leave();
+    const { admission, lease, plan, path } = this.#decision;
+    admission.leave();
     this.#context.open.remove(this);
-    const scope = this.#lease?.scope;
+    this.#context.outboxes.leave();
+    const scope = lease?.scope;
     const { head, route } = this.#inbound;
-    const latencyMs = Math.round(performance.now() - this.#startedAt);
-    const errorCode = journalCodeOf(code);
-    this.#context.metrics.request(scope, this.#plan, {
-      status,
-      code: errorCode,
-      latencyMs,
-      upstreamMs: this.#upstreamMs,
-    });
     const authentication = sniffAuthentication(head.fields);
-    recordExchange(this.#context, scope, {
+    const entry: JournalEntry = {
       requestId: this.requestId,
       vaultId: scope?.vaultId ?? "",
       actorType: scope?.actorType ?? "",
@@ -690,33 +668,28 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       method: head.method,
       scheme: route.scheme,
       host: route.authority,
-      path: this.#path,
-      matchedService: this.#plan?.service?.name ?? "",
-      credentialKeys: this.#plan?.credentialKeys ?? noKeys,
+      path,
+      matchedService: plan?.service?.name ?? "",
+      credentialKeys: plan?.credentialKeys ?? noKeys,
       status,
-      errorCode,
+      errorCode: journalCodeOf(code),
       authScheme: authentication.scheme,
       authHeader: authentication.header,
       clientIp: this.#connection.clientIp,
-      bytesIn: this.#receivedBytes + this.#extraBytesIn,
-      bytesOut: this.#answer.bytes + this.#extraBytesOut,
+      bytesIn: this.#receivedBytes + (this.#upgrade?.bytesIn ?? 0),
+      bytesOut: this.#answer.bytes + (this.#upgrade?.bytesOut ?? 0),
       startedAtMs: this.#startedAtMs,
-      latencyMs,
+      latencyMs: Math.round(performance.now() - this.#startedAt),
       upstreamMs: this.#upstreamMs === null ? null : Math.round(this.#upstreamMs),
-      scrubbed: this.#scrubbing && findingOf(this.#scrubbing, this.#rewriters),
-    });
+      scrubbed: this.#scrubbing && findingOf(this.#scrubbing, this.#upgrade),
+    };
+    this.#context.metrics.request(scope, plan, entry, this.#upstreamMs);
+    recordExchange(this.#context, scope, entry);
   }
 }
 
 const noKeys: readonly string[] = [];
-/** The code of a WebSocket's Close frame (RFC 6455, section 7.4.1). */
-const policyViolation = 1008;
 const ordinaryMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
-
-function withoutQuery(target: string): string {
-  const query = target.indexOf("?");
-  return query === -1 ? target : target.slice(0, query);
-}
 
 /** Only what has no length can go on and on. */
 function isEventStream({ fields }: ResponseHead, framing: Framing): boolean {

@@ -26,7 +26,7 @@ import { serializeResponseHead } from "./http1/serialize.ts";
 import { type Listening, openListeners } from "./listening.ts";
 import { ProxyMetrics } from "./metrics.ts";
 import { OpenConnections } from "./open-connections.ts";
-import { Slab } from "./outbox.ts";
+import { Outboxes } from "./outboxes.ts";
 import { Paces } from "./pace.ts";
 import { socketPeer } from "./peer.ts";
 import { PendingConnect } from "./pending-connect.ts";
@@ -79,7 +79,7 @@ export interface ProxyListener {
 export async function startProxy(options: ProxyOptions): Promise<ProxyListener> {
   const timeouts = Object.freeze({ ...defaultTimeouts, ...options.timeouts });
   const deadlines = new Deadlines(timeouts);
-  const slab = new Slab();
+  const outboxes = new Outboxes();
   const open = new OpenConnections({ ...options, now: () => options.clock.now() });
   const context: ProxyContext = {
     authenticator: new Authenticator(options),
@@ -89,14 +89,14 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
     metrics: new ProxyMetrics(options.metrics),
     snapshots: options.snapshots,
     outbound: options.outbound,
-    pool: new Pool(options.outbound, deadlines, timeouts, slab),
+    pool: new Pool(options.outbound, deadlines, timeouts, outboxes),
     journal: options.journal,
     log: options.log,
     clock: options.clock,
     deadlines,
     timeouts,
     paces: new Paces(options.minBodyRate, timeouts),
-    slab,
+    outboxes,
     baseUrl: options.baseUrl,
     maxRequestBytes: options.maxRequestBytes,
     maxResponseBytes: options.maxResponseBytes,
@@ -198,7 +198,7 @@ class Door {
   }
 
   #serve(socket: Socket, clientIp: string): void {
-    const { deadlines, timeouts, slab } = this.#context;
+    const { deadlines, timeouts, outboxes } = this.#context;
     this.track(
       new AgentConnection({
         socket,
@@ -206,7 +206,7 @@ class Door {
         server: new PlainServer(this.#context, this.#authority, this),
         deadlines,
         timeouts,
-        slab,
+        outboxes,
       }),
     );
   }

@@ -22,9 +22,9 @@ class Series {
     this.labels = labels;
   }
 
-  record({ status, code, latencyMs, upstreamMs }: Outcome): void {
+  record({ status, errorCode, latencyMs }: Outcome, upstreamMs: number | null): void {
     const kind = status >= 100 && status < 600 ? Math.trunc(status / 100) : 0;
-    const counter = code === "" ? this.#plain[kind] : this.#counterOf(kinds[kind] ?? "none", code);
+    const counter = errorCode === "" ? this.#plain[kind] : this.#counterOf(kinds[kind] ?? "none", errorCode);
     if (counter) counter.value++;
     this.duration.observe(latencyMs / 1000);
     if (upstreamMs !== null) this.firstByte.observe(upstreamMs / 1000);
@@ -54,10 +54,8 @@ class Series {
 export interface Outcome {
   readonly status: number;
   /** Empty when nothing went wrong; else one of ours, never what somebody sent. */
-  readonly code: string;
+  readonly errorCode: string;
   readonly latencyMs: number;
-  /** From the last byte of the request to the first of the answer; null when none came. */
-  readonly upstreamMs: number | null;
 }
 
 export class ProxyMetrics {
@@ -85,10 +83,13 @@ export class ProxyMetrics {
     );
   }
 
-  /** @param plan undefined when none was made. */
-  request(scope: Scope | undefined, plan: Plan | undefined, outcome: Outcome): void {
+  /**
+   * @param plan undefined when none was made.
+   * @param upstreamMs from the last byte of the request to the first of the answer; null when none came.
+   */
+  request(scope: Scope | undefined, plan: Plan | undefined, outcome: Outcome, upstreamMs: number | null): void {
     const series = (plan?.service && this.#byPlan.get(plan)) ?? this.#find(scope, plan);
-    series.record(outcome);
+    series.record(outcome, upstreamMs);
   }
 
   /** A CONNECT, or a head that could not be read. */

@@ -1,4 +1,4 @@
-import { type RequestOptions, writeRequestHead } from "./headers.ts";
+import { type RequestOptions, type RequestRules, writeRequestHead } from "./headers.ts";
 import type { RequestHead } from "./http1/head.ts";
 import { chunkEnd, chunkPrefix, lastChunk } from "./http1/serialize.ts";
 import type { UpstreamConnection } from "./upstream.ts";
@@ -12,17 +12,22 @@ const idempotent: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "PUT"
 /** Shared by all that have sent no body: never written to. */
 const nothingYet: (Buffer | string)[] = [];
 
+export interface OutgoingOptions extends RequestOptions {
+  /** Keep the body as far as it is small, for a second try with another credential. */
+  readonly keepsBody: boolean;
+}
+
 /** A request on its way upstream: its head, and as much of its body as may have to be sent again. */
 export class OutgoingRequest {
   readonly head: RequestHead;
-  readonly options: RequestOptions;
+  readonly options: OutgoingOptions;
   /** Body bytes sent, without framing. */
   bytes = 0;
   /** Undefined when the body grew too large to be repeated, or is not worth keeping. */
   #retained: (Buffer | string)[] | undefined = nothingYet;
   #connection: UpstreamConnection | undefined;
 
-  constructor(head: RequestHead, options: RequestOptions) {
+  constructor(head: RequestHead, options: OutgoingOptions) {
     this.head = head;
     this.options = options;
   }
@@ -33,6 +38,19 @@ export class OutgoingRequest {
    */
   get isReplayable(): boolean {
     return this.#retained !== undefined && idempotent.has(this.head.method);
+  }
+
+  /** Is everything that was sent of it still here? */
+  get isKept(): boolean {
+    return this.#retained !== undefined;
+  }
+
+  /** The same request, with other headers put in. Its body is what was kept. */
+  withRules(rules: RequestRules): OutgoingRequest {
+    const other = new OutgoingRequest(this.head, { ...this.options, rules });
+    other.bytes = this.bytes;
+    other.#retained = this.#retained;
+    return other;
   }
 
   /**
@@ -50,7 +68,7 @@ export class OutgoingRequest {
       }
     }
     // A new connection that dies has no excuse: nothing is kept for a second try.
-    if (!connection.isReused) this.#retained = undefined;
+    if (!connection.isReused && !this.options.keepsBody) this.#retained = undefined;
   }
 
   body(chunk: Buffer): void {
@@ -72,7 +90,8 @@ export class OutgoingRequest {
 
   #retain(part: Buffer | string): void {
     if (!this.#retained) return;
-    if (this.bytes > maxRetainedBytes || !this.isReplayable) this.#retained = undefined;
+    const isWorthIt = this.isReplayable || this.options.keepsBody;
+    if (this.bytes > maxRetainedBytes || !isWorthIt) this.#retained = undefined;
     else if (this.#retained === nothingYet) this.#retained = [part];
     else this.#retained.push(part);
   }

@@ -1,7 +1,7 @@
 import type { Authority } from "../net/address.ts";
 import type { Outbound, SessionStore } from "../net/outbound.ts";
 import type { Deadlines, ProxyTimeouts } from "./deadlines.ts";
-import type { Slab } from "./outbox.ts";
+import type { Outboxes } from "./outboxes.ts";
 import { UpstreamConnection } from "./upstream.ts";
 
 /** Where a connection may be used again: never by another vault, because some servers tie state to it. */
@@ -29,15 +29,15 @@ export class Pool {
   readonly #outbound: Outbound;
   readonly #deadlines: Deadlines;
   readonly #idleMs: number;
-  readonly #slab: Slab;
+  readonly #outboxes: Outboxes;
   readonly #origins = new Map<string, OriginPool>();
   #isClosed = false;
   /** Connections used again, and made, since the start. */
   hits = 0;
   dials = 0;
 
-  constructor(outbound: Outbound, deadlines: Deadlines, timeouts: ProxyTimeouts, slab: Slab) {
-    this.#slab = slab;
+  constructor(outbound: Outbound, deadlines: Deadlines, timeouts: ProxyTimeouts, outboxes: Outboxes) {
+    this.#outboxes = outboxes;
     this.#outbound = outbound;
     this.#deadlines = deadlines;
     this.#idleMs = timeouts.poolIdleMs;
@@ -64,7 +64,7 @@ export class Pool {
       origin.scheme === "https"
         ? await this.#outbound.connectTls(origin, this.#originFor(key))
         : await this.#outbound.connect(origin);
-    const connection = new UpstreamConnection(socket, this.#slab);
+    const connection = new UpstreamConnection(socket, this.#outboxes);
     this.#deadlines.watch(connection);
     socket.once("close", () => this.#drop(key, connection));
     return connection;

@@ -173,7 +173,7 @@ export class Tunnel implements RequestServer, Expiring, Leased {
       server: this,
       deadlines: context.deadlines,
       timeouts: context.timeouts,
-      slab: context.slab,
+      outboxes: context.outboxes,
     });
     connection.deadlineMs = context.deadlines.now + context.timeouts.idleMs;
     this.#inside = connection;

@@ -8,7 +8,8 @@ import { type Framing, keepsAlive, responseFraming } from "./http1/framing.ts";
 import { FramingError } from "./http1/framing-error.ts";
 import { ResponseHead } from "./http1/head.ts";
 import { HeadReader } from "./http1/head-reader.ts";
-import { Outbox, type Slab } from "./outbox.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Outboxes } from "./outboxes.ts";
 
 /** Whoever waits for an answer. A head is good until the call returns: it is used again for the next answer. Calls come in this order; after `onAnswerEnd` or `onFailure` there are none. */
 export interface UpstreamUser {
@@ -52,9 +53,9 @@ export class UpstreamConnection implements Expiring {
   #isReusable = false;
   #isDetached = false;
 
-  constructor(socket: Socket, slab: Slab) {
+  constructor(socket: Socket, outboxes: Outboxes) {
     this.socket = socket;
-    this.out = new Outbox(socket, slab);
+    this.out = outboxes.for(socket);
     this.#body = new BodyReader({
       data: (data) => this.#user?.onAnswerBody(data),
       trailers: (trailers) => this.#user?.onAnswerTrailers(trailers),

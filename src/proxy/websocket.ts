@@ -62,6 +62,7 @@ export interface OpenWebSocket {
 
 /** RFC 6455, section 7.4.1. */
 export const goingAway = 1001;
+export const policyViolation = 1008;
 
 /** Answers 101 and connects the two sockets. */
 export function relayUpgraded(upgraded: Upgraded): OpenWebSocket {

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { AgentConnection, type RequestHandler, type RequestServer } from "../../src/proxy/agent-connection.ts";
 import { Deadlines, defaultTimeouts } from "../../src/proxy/deadlines.ts";
-import { Slab } from "../../src/proxy/outbox.ts";
+import { Outboxes } from "../../src/proxy/outboxes.ts";
 
 const close: (() => void)[] = [];
 afterEach(() => {
@@ -18,7 +18,7 @@ async function startAgent(
   const deadlines = new Deadlines(defaultTimeouts);
   const server = createServer((socket) => {
     const refuse: RequestServer["refuse"] = (_, connection) => connection.end();
-    const options = { socket, clientIp: "127.0.0.1", deadlines, timeouts: defaultTimeouts, slab: new Slab() };
+    const options = { socket, clientIp: "127.0.0.1", deadlines, timeouts: defaultTimeouts, outboxes: new Outboxes() };
     new AgentConnection({ ...options, server: { serve, refuse, crashed } });
   });
   server.listen(0, "127.0.0.1");

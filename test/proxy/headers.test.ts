@@ -11,13 +11,14 @@ import {
 } from "../../src/proxy/headers.ts";
 import { parseRequestHead, parseResponseHead } from "../../src/proxy/http1/head.ts";
 import { UnwritableHead } from "../../src/proxy/http1/serialize.ts";
-import { Outbox, Slab } from "../../src/proxy/outbox.ts";
+import type { Outbox } from "../../src/proxy/outbox.ts";
+import { Outboxes } from "../../src/proxy/outboxes.ts";
 
 /** What is written to an outbox, as latin1. */
 function written(write: (out: Outbox) => void): string {
   const parts: Buffer[] = [];
   const socket = { writable: true, writableLength: 0, write: (part: Buffer) => parts.push(part) };
-  const out = new Outbox(socket as unknown as Socket, new Slab());
+  const out = new Outboxes().for(socket as unknown as Socket);
   write(out);
   out.flush();
   return Buffer.concat(parts).toString("latin1");

@@ -5,7 +5,7 @@ import { expect, it } from "vitest";
 import { Outbound } from "../../src/net/outbound.ts";
 import { NetworkPolicy } from "../../src/net/policy.ts";
 import { Deadlines, defaultTimeouts } from "../../src/proxy/deadlines.ts";
-import { Slab } from "../../src/proxy/outbox.ts";
+import { Outboxes } from "../../src/proxy/outboxes.ts";
 import { Pool } from "../../src/proxy/pool.ts";
 
 it("keeps no connection that was still being dialled when it was closed", async () => {
@@ -16,7 +16,7 @@ it("keeps no connection that was still being dialled when it was closed", async 
   const policy = new NetworkPolicy({ allowPrivateRanges: true, allowlist: [] });
   const outbound = new Outbound({ policy, trust: createSecureContext() });
   const deadlines = new Deadlines(defaultTimeouts);
-  const pool = new Pool(outbound, deadlines, defaultTimeouts, new Slab());
+  const pool = new Pool(outbound, deadlines, defaultTimeouts, new Outboxes());
   const accepted = once(server, "connection");
 
   const dialling = pool.dial("o", { vaultId: "v", scheme: "http", host: "127.0.0.1", port });

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { expect, it } from "vitest";
-import { Slab } from "../../src/proxy/outbox.ts";
+import { Outboxes } from "../../src/proxy/outboxes.ts";
 import { UpstreamConnection, type UpstreamUser } from "../../src/proxy/upstream.ts";
 
 /** Sends a request to an upstream that answers with `answer`, and says whether its connection may be used again. */
@@ -11,7 +11,7 @@ async function isReusableAfter(answer: string): Promise<boolean> {
   await once(server, "listening");
   const socket = connect((server.address() as AddressInfo).port, "127.0.0.1");
   await once(socket, "connect");
-  const upstream = new UpstreamConnection(socket, new Slab());
+  const upstream = new UpstreamConnection(socket, new Outboxes());
   try {
     return await new Promise((resolve, reject) => {
       const ignore = (): void => undefined;
@@ -78,7 +78,7 @@ it.each([
   await once(server, "listening");
   const socket = connect((server.address() as AddressInfo).port, "127.0.0.1");
   await once(socket, "connect");
-  const upstream = new UpstreamConnection(socket, new Slab());
+  const upstream = new UpstreamConnection(socket, new Outboxes());
   try {
     const crash = new Promise<unknown>((onCrash, onFailure) => {
       const user: UpstreamUser = {

@@ -16,6 +16,7 @@ const testNames = ["api.upstream.test", "git.upstream.test", "other.upstream.tes
 /** Debian packages that the tests use, each with a check for whether it is there. */
 const testPackages = {
   "ca-certificates": () => existsSync("/etc/ssl/certs/ca-certificates.crt"),
+  bubblewrap: () => isOnPath("bwrap"),
   chromium: () => isOnPath("chromium"),
   curl: () => isOnPath("curl"),
   git: () => isOnPath("git"),
@@ -31,6 +32,7 @@ const testPackages = {
   "python3-httpx": () => hasPythonModule("httpx"),
   "python3-requests": () => hasPythonModule("requests"),
   fish: () => isOnPath("fish"),
+  socat: () => isOnPath("socat"),
   tinyproxy: () => isOnPath("tinyproxy"),
   wget: () => isOnPath("wget"),
   zsh: () => isOnPath("zsh"),

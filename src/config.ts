@@ -5,6 +5,7 @@
 import { isIP } from "node:net";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { type AgentHopConfig, parseAgentHop } from "./config/agent-hop.ts";
 import { type ConnectionConfig, parseConnections, parseMetricsToken } from "./config/connections.ts";
 import { type EgressConfig, type NetworkConfig, parseEgress, parseNetwork } from "./config/network.ts";
 import { parseSmtp, type SmtpConfig } from "./config/smtp.ts";
@@ -56,7 +57,7 @@ export interface RateLimitKnobs {
 export interface ServerConfig {
   readonly host: string;
   readonly port: number;
-  /** 0 switches the proxy off. */
+  /** 0 for no port: then the proxy is off, or on its Unix socket alone. */
   readonly proxyPort: number;
   /** `~/.agent-vault`: database, pid file, log of a detached server. */
   readonly dataDirectory: string;
@@ -72,6 +73,7 @@ export interface ServerConfig {
   /** CIDRs or addresses whose X-Forwarded-For is believed. */
   readonly trustedProxies: readonly string[];
   readonly network: NetworkConfig;
+  readonly agentHop: AgentHopConfig;
   readonly connections: ConnectionConfig;
   /** Who presents it may read the metrics. */
   readonly metricsToken: Secret | undefined;
@@ -144,6 +146,7 @@ export function parseServerConfig(flags: ServerFlags, environment: Environment):
         : env.integer("AGENT_VAULT_MAX_RESPONSE_BYTES", 0, 0),
     trustedProxies: env.networks("AGENT_VAULT_TRUSTED_PROXIES"),
     network: parseNetwork(env),
+    agentHop: parseAgentHop(env),
     connections: parseConnections(env),
     metricsToken: parseMetricsToken(env),
     artifactsDirectory: env.path("AGENT_VAULT_ARTIFACTS_DIR"),

@@ -9,7 +9,6 @@ import type { DatabaseConfig, ServerConfig } from "./config.ts";
 import type { Keyring } from "./crypto/keyring.ts";
 import { Secret } from "./crypto/secret.ts";
 import { setupSecretOf } from "./domain/actors/setup.ts";
-import { Authority } from "./domain/authority.ts";
 import { type Clock, systemClock } from "./domain/clock.ts";
 import { Domain } from "./domain/domain.ts";
 import { startHousekeeping } from "./domain/housekeeping.ts";
@@ -22,7 +21,7 @@ import { AppError, Conflict, InvalidInput, messageOf } from "./errors.ts";
 import { startApi } from "./http/app.ts";
 import { buildApi } from "./http/build-api.ts";
 import type { Logger } from "./log.ts";
-import { formatAuthority, limitKeyOf } from "./net/address.ts";
+import { formatAuthority } from "./net/address.ts";
 import { resolveWithServers, resolveWithSystem } from "./net/dns.ts";
 import { DnsCache } from "./net/dns-cache.ts";
 import { Outbound } from "./net/outbound.ts";
@@ -30,16 +29,14 @@ import { NetworkPolicy } from "./net/policy.ts";
 import { SmtpTransport } from "./net/smtp.ts";
 import { UpstreamTrust } from "./net/trust.ts";
 import type { VaultNetwork } from "./net/vault-network.ts";
-import type { AuthFailures } from "./proxy/authenticate.ts";
-import type { ConnectionLimits } from "./proxy/connection-caps.ts";
-import { type ProxyListener, startProxy } from "./proxy/listener.ts";
+import type { ProxyListener } from "./proxy/listener.ts";
 import { listAssets, readAssetText } from "./runtime/assets.ts";
 import { openDataDirectory } from "./runtime/files.ts";
 import { Metrics } from "./runtime/metrics.ts";
-import { openFileLimit } from "./runtime/process.ts";
 import { Spool } from "./runtime/spool.ts";
 import { Stops } from "./runtime/stops.ts";
-import { observeAuthority, observeDns, observeDomain, observeProcess, startedAtMs } from "./server/metrics.ts";
+import { observeDns, observeDomain, observeProcess, startedAtMs } from "./server/metrics.ts";
+import { openHopFiles, startProxyDoor } from "./server/proxy-door.ts";
 import { Artifacts } from "./storage/artifacts.ts";
 import { type Change, Changes } from "./storage/changes.ts";
 import { type Database, openDatabase } from "./storage/database.ts";
@@ -59,7 +56,7 @@ export interface ServerOptions {
 
 export interface RunningServer {
   readonly apiPort: number;
-  /** Undefined when the proxy is switched off or its port could not be had. */
+  /** Undefined when the proxy is switched off or its port could not be had; 0 when it is on its socket alone. */
   readonly proxyPort: number | undefined;
   /** Does this instance have an owner yet? */
   isInitialized(): Promise<boolean>;
@@ -83,6 +80,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const stops = new Stops(log);
   try {
     await requireFreePort(config);
+    const hopFiles = await openHopFiles(config, log);
+    stops.push(() => hopFiles?.stop());
     const policy = new NetworkPolicy(config.network);
     const trust = new UpstreamTrust(config.upstreamTrust);
     const { dnsServers, proxy: egress } = config.egress;
@@ -131,7 +130,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     stops.push(() => changes.stop(), { withinMs: quitWithinMs });
     stops.push(await followStoredLimits({ settings: domain.settings, limits: domain.limits, changes, log }));
     const expireProposals = () => domain.reviews.expireOverdue();
-    const stopHousekeeping = startHousekeeping({ database, clock, log, reminders: domain.reminders, expireProposals });
+    const advanceRotation = () => domain.authorityRotation.advance();
+    const { reminders } = domain;
+    const stopHousekeeping = startHousekeeping({ database, clock, log, reminders, expireProposals, advanceRotation });
     stops.push(stopHousekeeping, { withinMs: quitWithinMs });
     await domain.checkpoints.publicKey();
     stops.push(domain.checkpoints.start(), { withinMs: signWithinMs });
@@ -146,7 +147,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const telemetry = startTelemetry(options, metrics);
     stops.push(() => telemetry?.close());
     let proxy: ProxyListener | undefined;
-    let rootPem = "";
+    let rootsPem = () => "";
     const api = await startApi(
       buildApi({
         database,
@@ -156,7 +157,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         catalog: loadCatalog(readCatalogFiles()),
         metrics,
         skill: readAssetText("skills/agent-vault-cli/SKILL.md"),
-        proxyAuthority: () => (proxy === undefined ? undefined : { pem: rootPem, port: proxy.port }),
+        proxyAuthority: () =>
+          proxy === undefined
+            ? undefined
+            : { pem: rootsPem(), port: proxy.port, hasTls: config.agentHop.tls !== undefined },
       }),
       { host: config.host, port: config.port },
     ).catch((error: unknown) => {
@@ -168,31 +172,22 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     // Before the listener closes, which waits for answers under way.
     stops.push(() => domain.proposalWaiting.close());
     policy.protect({ host: config.host, port: api.port });
-    if (config.proxyPort !== 0) {
+    if (config.proxyPort !== 0 || config.agentHop.socket !== undefined) {
       try {
-        const authority = await openAuthority({ database, keyring, clock, config });
-        rootPem = authority.rootPem;
-        observeAuthority(metrics, authority);
-        proxy = await startProxy({
-          host: config.host,
-          port: config.proxyPort,
-          scopes: domain.scopes,
-          snapshots: domain.snapshots,
-          budgets: domain.limits.proxy,
-          onChange: (listener) => changes.watch(listener),
-          connections: connectionLimits(config, log),
-          authority,
-          journal: domain.journal,
+        const started = await startProxyDoor({
+          config,
+          database,
+          keyring,
+          clock,
+          log,
+          domain,
+          changes,
           tracing: telemetry?.tracing,
           outbound,
           metrics,
-          log,
-          clock,
-          baseUrl: config.baseUrl,
-          maxRequestBytes: config.maxRequestBytes,
-          maxResponseBytes: config.maxResponseBytes,
-          authFailures: authFailuresOf(domain),
+          hopFiles,
         });
+        ({ proxy, rootsPem } = started);
         const running = proxy;
         stops.push(() => running.close({ graceMs: drainMs }));
       } catch (error) {
@@ -287,30 +282,6 @@ function startTelemetry({ config, log }: ServerOptions, metrics: Metrics): Telem
   return new Telemetry({ config: config.telemetry, metrics, log, startMs: startedAtMs() });
 }
 
-/** Descriptors for the database, the API, logs, and whatever a library opens for a moment. */
-const reservedDescriptors = 128;
-
-/** Each connection may need a second descriptor, for its upstream: more of them than that would only fail later. */
-function connectionLimits({ connections }: ServerConfig, log: Logger): ConnectionLimits {
-  const descriptors = openFileLimit();
-  if (descriptors === undefined) return connections;
-  const max = Math.max(16, Math.floor((descriptors - reservedDescriptors) / 2));
-  if (connections.max > 0 && connections.max <= max) return connections;
-  log.info("the limit on open files limits the proxy's connections", { descriptors, maxConnections: max });
-  return { ...connections, max };
-}
-
-/** Wrong tokens at the proxy, with the settings of the window for wrong passwords at the API (spec of the proxy, section 9.1). */
-function authFailuresOf({ limits }: Domain): AuthFailures {
-  return {
-    check: async (ip) => {
-      const verdict = await limits.peekAuth(`mitm:${limitKeyOf(ip)}`);
-      return verdict.isAllowed ? undefined : verdict.retryAfterSeconds;
-    },
-    record: async (ip) => void (await limits.recordAuth(`mitm:${limitKeyOf(ip)}`)),
-  };
-}
-
 /** At once where the vault's picture is in memory, as it is after a request was decided. */
 function networkOf(
   snapshots: SnapshotSource,
@@ -342,17 +313,6 @@ function openMailTransport({ config, smtpPassword, log }: ServerOptions, trust: 
   }
   const login = user === undefined ? undefined : { user, password: () => smtpPassword?.reveal() ?? "" };
   return new SmtpTransport({ ...smtp, login, trust });
-}
-
-interface AuthorityOptions {
-  readonly database: Database;
-  readonly keyring: Keyring;
-  readonly clock: Clock;
-  readonly config: ServerConfig;
-}
-
-function openAuthority({ database, keyring, clock, config }: AuthorityOptions): Promise<Authority> {
-  return Authority.open(database, keyring, clock, { ownHost: new URL(config.baseUrl).hostname });
 }
 
 function databaseOptions(database: DatabaseConfig) {

@@ -16,6 +16,25 @@ describe("parseServerConfig", () => {
     expect(config.isBaseUrlExplicit).toBe(false);
   });
 
+  it("reads how agents reach the proxy", () => {
+    const hopOf = (env: Record<string, string>) => parseServerConfig({}, { ...home, ...env }).agentHop;
+    expect(hopOf({})).toEqual({ tls: undefined, socket: undefined });
+    expect(hopOf({ AGENT_VAULT_PROXY_TLS: "on" }).tls).toEqual({ kind: "own" });
+    const files = { AGENT_VAULT_PROXY_TLS_CERT_FILE: "/a.crt", AGENT_VAULT_PROXY_TLS_KEY_FILE: "/a.key" };
+    expect(hopOf(files).tls).toEqual({ kind: "files", certificateFile: "/a.crt", keyFile: "/a.key" });
+    expect(hopOf({ AGENT_VAULT_PROXY_SOCKET: "/run/p.sock" }).socket).toEqual({ path: "/run/p.sock", mode: 0o600 });
+    const mode = { AGENT_VAULT_PROXY_SOCKET: "/run/p.sock", AGENT_VAULT_PROXY_SOCKET_MODE: "660" };
+    expect(hopOf(mode).socket?.mode).toBe(0o660);
+  });
+
+  it.each([
+    [{ AGENT_VAULT_PROXY_TLS_CERT_FILE: "/a.crt" }, "AGENT_VAULT_PROXY_TLS_KEY_FILE"],
+    [{ AGENT_VAULT_PROXY_TLS_KEY_FILE: "/a.key", AGENT_VAULT_PROXY_TLS: "on" }, "AGENT_VAULT_PROXY_TLS_CERT_FILE"],
+    [{ AGENT_VAULT_PROXY_SOCKET: "/a", AGENT_VAULT_PROXY_SOCKET_MODE: "rw" }, "AGENT_VAULT_PROXY_SOCKET_MODE"],
+  ])("refuses %o rather than listening in another way", (env, name) => {
+    expect(() => parseServerConfig({}, { ...home, ...env })).toThrow(name);
+  });
+
   it("lets a flag beat its variable", () => {
     const config = parseServerConfig(
       { port: "9000", logLevel: "DEBUG", maxRequestBytes: "10" },

@@ -1,9 +1,10 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { createServer, type Server } from "node:net";
+import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { parseServerConfig } from "../src/config.ts";
+import { Keyring } from "../src/crypto/keyring.ts";
 import { type LogFields, type Logger, silentLogger } from "../src/log.ts";
 import { startServer } from "../src/server.ts";
 import { openDatabase } from "../src/storage/database.ts";
@@ -84,6 +85,36 @@ describe("a server", () => {
     expect(await after.db.selectFrom("proposals").select("status").execute()).toEqual([{ status: "expired" }]);
     expect(await after.db.selectFrom("proposal_credentials").selectAll().execute()).toEqual([]);
     await after.close();
+  });
+
+  it("wipes its keys last: after both doors are shut and all is written, before the database goes", async () => {
+    const { port: proxyPort, blocker } = await occupy();
+    await new Promise((resolve) => blocker.close(resolve));
+    const order: string[] = [];
+    const refused = (port: number) =>
+      new Promise<boolean>((resolve) => {
+        const probe = connect(port, "127.0.0.1", () => resolve(false));
+        probe.once("error", () => resolve(true));
+      });
+    const server = await start(proxyPort);
+    const { apiPort, domain } = server;
+    const closeDomain = domain.close.bind(domain);
+    domain.close = async () => {
+      order.push(`proxy shut: ${await refused(proxyPort)}`, `api shut: ${await refused(apiPort)}`);
+      await closeDomain();
+      order.push("domain closed");
+    };
+    const wipe = Keyring.prototype.destroy;
+    const wiping = vi.spyOn(Keyring.prototype, "destroy").mockImplementation(function (this: Keyring) {
+      order.push("keys wiped");
+      wipe.call(this);
+    });
+    try {
+      await server.close();
+      expect(order).toEqual(["proxy shut: true", "api shut: true", "domain closed", "keys wiped"]);
+    } finally {
+      wiping.mockRestore();
+    }
   });
 
   it("takes every other step of its stop when one fails", async () => {

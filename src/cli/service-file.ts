@@ -6,7 +6,7 @@ import { type Located, parseLocatedYaml } from "./located-yaml.ts";
 /** Fields that a service may have. Another one is a mistake that the server would drop without a word. */
 export const serviceFields: readonly string[] = [
   ...["name", "host", "path", "port", "enabled", "auth", "substitutions", "description"],
-  ...["schemes", "methods", "scrub", "strip_headers", "set_cookie"],
+  ...["schemes", "methods", "scrub", "strip_headers", "set_cookie", "raw"],
 ];
 
 /** Fields of any auth type; which go together is checked where the types are known. */

@@ -5,10 +5,12 @@ import { statusOf } from "./failures.ts";
 import { path, Transport, type TransportOptions } from "./transport.ts";
 import type * as wire from "./wire.ts";
 
-/** The proxy's root certificate (PEM) and port. */
+/** The proxy's root certificate (PEM), and how it is reached. */
 export interface ProxyAuthority {
   readonly pem: string;
   readonly port: number;
+  /** `unix`: on a socket of the server's machine alone, and the port says nothing. */
+  readonly scheme: "http" | "https" | "unix";
 }
 
 /** Undefined: the one that the token is for, else `default`. */
@@ -48,12 +50,21 @@ export class Client {
   async proxyAuthority(): Promise<ProxyAuthority | undefined> {
     try {
       const { text, headers } = await this.#transport.send("GET", "/v1/mitm/ca.pem", { headers: { accept: "*/*" } });
-      return { pem: text, port: Number(headers.get("x-mitm-port")) || 14322 };
+      const named = headers.get("x-mitm-scheme");
+      const scheme = named === "https" || named === "unix" ? named : "http";
+      return { pem: text, port: Number(headers.get("x-mitm-port")) || 14322, scheme };
     } catch (error) {
       if (statusOf(error) === 404) return undefined;
       throw error;
     }
   }
+
+  roots = () => this.#get<wire.Roots>("/v1/admin/ca");
+  /** @param overlapSeconds 0: nothing goes on by itself. */
+  startRotation = (overlapSeconds: number) =>
+    this.#post<wire.Roots>("/v1/admin/ca/rotation", { overlap_seconds: overlapSeconds });
+  goOnRotating = (step: "activate" | "finish") => this.#post<wire.Roots>(path`/v1/admin/ca/rotation/${step}`);
+  cancelRotation = () => this.#delete<wire.Roots>("/v1/admin/ca/rotation");
 
   register = (body: { email: string; password: string; device_label?: string; setup_secret?: string }) =>
     this.#post<wire.Registered>("/v1/auth/register", body);

@@ -41,17 +41,20 @@ export function buildProxyEnv(config: ContainerConfig, certPath: string): Record
 
 /** `http://token:vault@host:port`, with the user information percent-encoded and an IPv6 literal in brackets. */
 export function proxyUrl({
+  scheme = "http",
   token,
   vault,
   host,
   port,
 }: {
+  /** That of the hop to the proxy. */
+  readonly scheme?: "http" | "https" | undefined;
   readonly token: string;
   readonly vault: string;
   readonly host: string;
   readonly port: number;
 }): string {
-  return `http://${encode(token)}:${encode(vault)}@${bracket(host)}:${port}`;
+  return `${scheme}://${encode(token)}:${encode(vault)}@${bracket(host)}:${port}`;
 }
 
 /** Host of the proxy, from the address of the API; `127.0.0.1` when it has none. Without brackets. */

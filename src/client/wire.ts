@@ -6,6 +6,18 @@ export interface Status {
   readonly base_url?: string;
 }
 
+/** The root certificates of the proxy; the one that signs comes first. */
+export interface Roots {
+  readonly roots: readonly {
+    readonly state: "active" | "next" | "retired";
+    readonly fingerprint_sha256: string;
+    readonly expires_at: string;
+    readonly created_at: string;
+    /** When it goes on by itself. */
+    readonly due_at?: string;
+  }[];
+}
+
 export interface Registered {
   readonly email: string;
   readonly requires_verification: boolean;

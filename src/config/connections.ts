@@ -16,6 +16,8 @@ export interface ConnectionConfig {
   readonly maxPerAddress: number;
   /** That one token was shown on, tunnels and others; 0 is unlimited. */
   readonly maxPerToken: number;
+  /** Bytes per second that bodies have to move at least; 0 is without a limit. */
+  readonly minBodyRate: number;
   /** How long requests under way may take to end when the server is told to stop. */
   readonly drainMs: number;
 }
@@ -26,6 +28,7 @@ export function parseConnections(env: Variables): ConnectionConfig {
     max: env.integer("AGENT_VAULT_MAX_CONNECTIONS", 16_384, 0),
     maxPerAddress: env.integer("AGENT_VAULT_MAX_CONNECTIONS_PER_ADDRESS", 4_096, 0),
     maxPerToken: env.integer("AGENT_VAULT_MAX_TUNNELS_PER_TOKEN", 4_096, 0),
+    minBodyRate: env.integer("AGENT_VAULT_MIN_BODY_RATE", 16, 0),
     drainMs: env.duration("AGENT_VAULT_DRAIN_TIMEOUT") ?? 5_000,
   };
 }

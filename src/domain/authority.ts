@@ -1,21 +1,18 @@
 import {
-  createRoot,
-  exportPrivateKey,
   generateKeyPair,
   issueLeaf,
   type KeyPair,
   leafLifetimeMs,
-  loadRoot,
   privateKeyPem,
   type Root,
 } from "../crypto/certificate.ts";
-import type { Keyring, RecordKey } from "../crypto/keyring.ts";
-import { uuidv7 } from "../crypto/token.ts";
-import { Corrupt } from "../errors.ts";
+import type { Keyring } from "../crypto/keyring.ts";
+import { Corrupt, messageOf } from "../errors.ts";
+import type { Logger } from "../log.ts";
 import { createServerContext, type SecureContext } from "../runtime/tls.ts";
+import type { Changes } from "../storage/changes.ts";
 import type { Database } from "../storage/database.ts";
-import { appendEntries, signed } from "./audit/append.ts";
-import { server } from "./audit/author.ts";
+import { establishRoots, listRoots, type RootRow, unsealRoot } from "./authority-rows.ts";
 import type { Clock } from "./clock.ts";
 
 /** What a TLS server needs to speak for a name. */
@@ -31,29 +28,45 @@ interface Leaf {
   readonly renewAtMs: number;
 }
 
+interface Signer {
+  readonly id: string;
+  readonly root: Root;
+}
+
+interface AuthorityParts {
+  readonly database: Database;
+  readonly keyring: Keyring;
+  readonly clock: Clock;
+  readonly signer: Signer;
+  readonly bundle: string;
+  readonly keys: KeyPair;
+  readonly keyPem: string;
+  readonly ownHost: string | undefined;
+}
+
 const maxLeaves = 1024;
 const renewEarlyMs = 5 * 60_000;
+/** A rotation that could not be read is read again. */
+const retryMs = 1_000;
 
 /**
  * The certificate authority: a root whose key is sealed in the database, and leaves made once per name. All leaves
- * share one key pair, which lives as long as the process.
+ * share one key pair, which lives as long as the process. During a rotation a second root is trusted beside the one
+ * that signs; `follow` keeps this process in step with the others.
  */
 export class Authority {
-  readonly #root: Root;
-  readonly #keys: KeyPair;
-  readonly #keyPem: string;
-  readonly #clock: Clock;
-  readonly #ownHost: string | undefined;
+  readonly #parts: AuthorityParts;
+  #signer: Signer;
+  #bundle: string;
   /** In order of last use. */
   readonly #leaves = new Map<string, Leaf>();
   readonly #minting = new Map<string, Promise<LeafContext>>();
+  #refreshing: Promise<void> = Promise.resolve();
 
-  private constructor(root: Root, keys: KeyPair, keyPem: string, clock: Clock, ownHost: string | undefined) {
-    this.#root = root;
-    this.#keys = keys;
-    this.#keyPem = keyPem;
-    this.#clock = clock;
-    this.#ownHost = ownHost?.replace(/^\[|\]$/g, ""); // a URL writes IPv6 in brackets, a certificate does not
+  private constructor(parts: AuthorityParts) {
+    this.#parts = parts;
+    this.#signer = parts.signer;
+    this.#bundle = parts.bundle;
   }
 
   /**
@@ -67,22 +80,79 @@ export class Authority {
     clock: Clock,
     options: AuthorityOptions = {},
   ): Promise<Authority> {
-    const root = (await findRoot(database, keyring)) ?? (await establishRoot(database, keyring, clock));
+    const roots = await establishRoots(database, keyring, clock);
+    const signer = await openSigner(database, keyring, roots);
     const keys = await generateKeyPair();
-    return new Authority(root, keys, await privateKeyPem(keys.privateKey), clock, options.ownHost);
+    return new Authority({
+      database,
+      keyring,
+      clock,
+      signer,
+      bundle: bundleOf(roots),
+      keys,
+      keyPem: await privateKeyPem(keys.privateKey),
+      ownHost: options.ownHost?.replace(/^\[|\]$/g, ""), // a URL writes IPv6 in brackets, a certificate does not
+    });
   }
 
   /** Leaves made since the start. */
   minted = 0;
 
-  /** When the root certificate ends. */
-  get rootEndsAtMs(): number {
-    return this.#root.certificate.notAfter.getTime();
+  /** The root certificate that signs. */
+  get rootPem(): string {
+    return this.#signer.root.pem;
   }
 
-  /** The root certificate, as agents must trust it. */
-  get rootPem(): string {
-    return this.#root.pem;
+  /** What agents must trust: the root that signs, and behind it another during a rotation. */
+  get bundlePem(): string {
+    return this.#bundle;
+  }
+
+  /** When the root that signs expires, in epoch milliseconds. */
+  get expiresAtMs(): number {
+    return this.#signer.root.certificate.notAfter.getTime();
+  }
+
+  /** Takes over what a rotation changed, here or in another process. @returns what ends it. */
+  follow(changes: Changes, log: Logger): () => void {
+    let timer: NodeJS.Timeout | undefined;
+    let isOver = false;
+    const refresh = () => {
+      this.refresh().catch((error: unknown) => {
+        if (isOver) return;
+        log.warn("the root certificates could not be read again", { error: messageOf(error) });
+        clearTimeout(timer);
+        timer = setTimeout(refresh, retryMs);
+        timer.unref();
+      });
+    };
+    const unwatch = changes.watch(({ kind }) => {
+      if (kind === "authority" || kind === "everything") refresh();
+    });
+    return () => {
+      isOver = true;
+      clearTimeout(timer);
+      unwatch();
+    };
+  }
+
+  /** Reads the roots again, now. Tunnels that are open keep the leaf that they began with. */
+  refresh(): Promise<void> {
+    const refreshed = this.#refreshing.then(() => this.#refresh());
+    this.#refreshing = refreshed.catch(() => undefined);
+    return refreshed;
+  }
+
+  async #refresh(): Promise<void> {
+    const { database, keyring } = this.#parts;
+    const roots = await listRoots(database.db);
+    const active = roots.find(({ state }) => state === "active");
+    if (active !== undefined && active.id !== this.#signer.id) {
+      this.#signer = await openSigner(database, keyring, roots);
+      this.#leaves.clear();
+      this.#minting.clear();
+    }
+    this.#bundle = bundleOf(roots);
   }
 
   /**
@@ -91,24 +161,31 @@ export class Authority {
    */
   leafFor(name: string): LeafContext | Promise<LeafContext> {
     const known = this.#leaves.get(name);
-    if (known && known.renewAtMs > this.#clock.now()) {
+    if (known && known.renewAtMs > this.#parts.clock.now()) {
       this.#leaves.delete(name);
       this.#leaves.set(name, known);
       return known.context;
     }
     const pending = this.#minting.get(name);
     if (pending) return pending;
-    const minting = this.#mint(name).finally(() => this.#minting.delete(name));
+    const minting = this.#mint(name).finally(() => {
+      // A rotation may have put another in its place.
+      if (this.#minting.get(name) === minting) this.#minting.delete(name);
+    });
     this.#minting.set(name, minting);
     return minting;
   }
 
   async #mint(name: string): Promise<LeafContext> {
     this.minted++;
-    const nowMs = this.#clock.now();
-    const names = this.#ownHost === undefined || this.#ownHost === name ? [name] : [name, this.#ownHost];
-    const pem = await issueLeaf({ root: this.#root, publicKey: this.#keys.publicKey, names, nowMs });
-    const context = createServerContext(pem, this.#keyPem);
+    const signer = this.#signer;
+    const { clock, keys, keyPem, ownHost } = this.#parts;
+    const nowMs = clock.now();
+    const names = ownHost === undefined || ownHost === name ? [name] : [name, ownHost];
+    const pem = await issueLeaf({ root: signer.root, publicKey: keys.publicKey, names, nowMs });
+    const context = createServerContext(pem, keyPem);
+    // Of the root before: good for whoever asked, and for nobody after.
+    if (signer !== this.#signer) return context;
     this.#leaves.set(name, { context, renewAtMs: nowMs + leafLifetimeMs - renewEarlyMs });
     for (const oldest of this.#leaves.keys()) {
       if (this.#leaves.size <= maxLeaves) break;
@@ -118,48 +195,13 @@ export class Authority {
   }
 }
 
-function sealOwner(id: string): RecordKey {
-  return ["authorities", id, "private_key_sealed"];
+async function openSigner(database: Database, keyring: Keyring, roots: readonly RootRow[]): Promise<Signer> {
+  const id = roots.find(({ state }) => state === "active")?.id ?? "";
+  const root = await unsealRoot(database, keyring, id);
+  if (root) return { id, root };
+  throw new Corrupt("no_authority", "The root certificate that signs is not there any more");
 }
 
-async function findRoot(database: Database, keyring: Keyring): Promise<Root | undefined> {
-  const row = await database.db.selectFrom("authorities").selectAll().where("state", "=", "active").executeTakeFirst();
-  if (!row) return undefined;
-  const pkcs8 = await keyring.unseal(sealOwner(row.id), row.private_key_sealed);
-  try {
-    return await loadRoot(row.certificate_pem, pkcs8);
-  } finally {
-    pkcs8.fill(0);
-  }
-}
-
-/** The unique index on the active authority decides who was first; the others take what the first one stored. */
-async function establishRoot(database: Database, keyring: Keyring, clock: Clock): Promise<Root> {
-  const fresh = await createRoot(clock.now());
-  const id = uuidv7(clock.now());
-  const pkcs8 = await exportPrivateKey(fresh.privateKey);
-  const sealed = await keyring.seal(sealOwner(id), pkcs8);
-  pkcs8.fill(0);
-  try {
-    await database.transaction(async (tx) => {
-      await tx
-        .insertInto("authorities")
-        .values({
-          id,
-          certificate_pem: fresh.pem,
-          private_key_sealed: sealed,
-          state: "active",
-          created_at: new Date(clock.now()).toISOString(),
-        })
-        .execute();
-      const after = { fingerprint_sha256: fresh.fingerprint };
-      const entry = { action: "authority.create", target: { type: "authority", id }, after } as const;
-      await appendEntries(tx, clock.now(), [signed(server, entry)]);
-    });
-  } catch (error) {
-    if (!database.isUniqueViolation(error)) throw error;
-  }
-  const root = await findRoot(database, keyring);
-  if (!root) throw new Corrupt("no_authority", "The certificate authority was stored and is not there");
-  return root;
+function bundleOf(roots: readonly RootRow[]): string {
+  return roots.map(({ pem }) => pem).join("");
 }

@@ -25,6 +25,7 @@ import { Checkpoints } from "./audit/checkpoints.ts";
 import { AuditExport } from "./audit/export.ts";
 import { KeptCheckpoints } from "./audit/kept-checkpoints.ts";
 import { AuditLog } from "./audit/query.ts";
+import { AuthorityRotation } from "./authority-rotation.ts";
 import type { Clock } from "./clock.ts";
 import { Credentials } from "./credentials/credential.ts";
 import { OAuthConnections } from "./credentials/oauth-connections.ts";
@@ -88,6 +89,7 @@ export class Domain {
   readonly agents: Agents;
   readonly auditExport: AuditExport;
   readonly auditLog: AuditLog;
+  readonly authorityRotation: AuthorityRotation;
   readonly checkpoints: Checkpoints;
   readonly credentials: Credentials;
   readonly discovery: Discovery;
@@ -126,6 +128,7 @@ export class Domain {
     const kept = options.artifacts && new KeptCheckpoints(options.artifacts);
     this.checkpoints = new Checkpoints({ database, keyring, clock, log, kept });
     this.auditExport = new AuditExport({ database, changes, audit, checkpoints: this.checkpoints });
+    this.authorityRotation = new AuthorityRotation({ database, changes, keyring, clock, audit });
     this.limits = new Limits({ clock, environment: options.limits, ephemeral: options.ephemeral });
     this.settings = new Settings({ database, changes, clock, audit });
     this.mail = new Mail({ transport: options.mailTransport, output: options.output, log });

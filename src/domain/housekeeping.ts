@@ -15,6 +15,8 @@ export interface HousekeepingOptions {
   readonly reminders: CredentialReminders;
   /** Ends the proposals whose time is over. */
   readonly expireProposals: () => Promise<void>;
+  /** Goes on with a rotation of the root certificate that is due. */
+  readonly advanceRotation: () => Promise<void>;
 }
 
 /**
@@ -27,6 +29,7 @@ export function startHousekeeping({
   log,
   reminders,
   expireProposals,
+  advanceRotation,
 }: HousekeepingOptions): () => Promise<void> {
   const turn = async () => {
     await purgeExpired({ database, clock }).catch((error: unknown) => {
@@ -37,6 +40,9 @@ export function startHousekeeping({
     });
     await expireProposals().catch((error: unknown) => {
       log.warn("proposals could not be expired", { error: messageOf(error) });
+    });
+    await advanceRotation().catch((error: unknown) => {
+      log.warn("the rotation of the root certificate could not go on", { error: messageOf(error) });
     });
   };
   let running = turn();

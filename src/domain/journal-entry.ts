@@ -8,7 +8,8 @@ export interface JournalEntry {
   readonly actorId: string;
   readonly sessionId: string;
   readonly method: string;
-  readonly scheme: "https" | "http";
+  /** `raw`: a tunnel whose TLS was not ended here. */
+  readonly scheme: "https" | "http" | "raw";
   /** `host:port`. */
   readonly host: string;
   /** As the agent sent it, without query, before substitution. */

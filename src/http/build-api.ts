@@ -13,11 +13,12 @@ import { registerAccountRoutes } from "./routes/account.ts";
 import { registerAgentInviteRoutes } from "./routes/agent-invites.ts";
 import { registerAgentRoutes } from "./routes/agents.ts";
 import { registerAuditRoutes } from "./routes/audit.ts";
+import { registerAuthorityRoutes } from "./routes/authority.ts";
 import { registerCatalogRoutes } from "./routes/catalog.ts";
 import { registerCredentialStoreRoutes } from "./routes/credential-stores.ts";
 import { registerCredentialRoutes } from "./routes/credentials.ts";
 import { registerDiscoveryRoutes } from "./routes/discovery.ts";
-import { registerHealthRoutes } from "./routes/health.ts";
+import { type HealthDependencies, registerHealthRoutes } from "./routes/health.ts";
 import { registerInviteRoutes } from "./routes/invites.ts";
 import { registerJournalRoutes } from "./routes/journal.ts";
 import { registerMetricsRoute } from "./routes/metrics.ts";
@@ -43,8 +44,7 @@ export interface ApiOptions {
   readonly catalog: readonly CatalogTemplate[];
   /** The instructions for agents, as Markdown. */
   readonly skill: string | undefined;
-  /** The running proxy's root certificate and port; undefined while there is no proxy. */
-  readonly proxyAuthority: () => { readonly pem: string; readonly port: number } | undefined;
+  readonly proxyAuthority: HealthDependencies["proxyAuthority"];
 }
 
 export function buildApi({
@@ -68,6 +68,7 @@ export function buildApi({
     explicitBaseUrl: config.isBaseUrlExplicit ? baseUrl : undefined,
     proxyAuthority,
   });
+  registerAuthorityRoutes(router, domain);
   registerMetricsRoute(router, { ...domain, metrics, metricsToken: config.metricsToken?.reveal() });
   registerAccountRoutes(router, { ...domain, cookie, setupCookie });
   registerSetupRoutes(router, { ...domain, setupCookie });

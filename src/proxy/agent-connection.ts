@@ -120,6 +120,10 @@ export class AgentConnection implements AgentSide, Expiring {
   }
 
   /** Stops reading until `resume`: the other side is slow. */
+  get isPaused(): boolean {
+    return this.socket.isPaused();
+  }
+
   pause(): void {
     this.socket.pause();
   }

@@ -1,7 +1,7 @@
 import type { ScopeLease, ScopeResolver } from "../domain/actors/scope.ts";
 import { RateLimited, Unauthenticated } from "../errors.ts";
-import { isLoopback, parseIp } from "../net/address.ts";
 import type { Soon } from "../storage/ephemeral.ts";
+import { isOnThisMachine } from "./peer.ts";
 
 /** Who is behind a connection: `Proxy-Authorization` to a scope (spec of the proxy, sections 7 to 9). */
 
@@ -77,7 +77,6 @@ export class Authenticator {
   }
 
   #countsFor(clientIp: string): AuthFailures | undefined {
-    const address = this.#failures && parseIp(clientIp);
-    return address && isLoopback(address) ? undefined : this.#failures;
+    return this.#failures && isOnThisMachine(clientIp) ? undefined : this.#failures;
   }
 }

@@ -1,5 +1,6 @@
 import { RateLimited, Unavailable } from "../errors.ts";
-import { isLoopback, limitKeyOf, parseIp } from "../net/address.ts";
+import { limitKeyOf } from "../net/address.ts";
+import { isOnThisMachine } from "./peer.ts";
 
 /** How many connections there may be; 0 is unlimited. */
 export interface ConnectionLimits {
@@ -144,8 +145,7 @@ export class Place {
 }
 
 function keyOf(clientIp: string): string | undefined {
-  const address = parseIp(clientIp);
-  return address && isLoopback(address) ? undefined : limitKeyOf(clientIp);
+  return isOnThisMachine(clientIp) ? undefined : limitKeyOf(clientIp);
 }
 
 function lower(counts: Map<string, number>, key: string): void {

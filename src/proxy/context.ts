@@ -2,6 +2,7 @@ import type { Clock } from "../domain/clock.ts";
 import type { JournalSink } from "../domain/journal-entry.ts";
 import type { SnapshotSource } from "../domain/vaults/snapshot.ts";
 import type { Logger } from "../log.ts";
+import type { Outbound } from "../net/outbound.ts";
 import type { Tracing } from "../telemetry/telemetry.ts";
 import type { Admissions } from "./admission.ts";
 import type { Authenticator } from "./authenticate.ts";
@@ -10,6 +11,7 @@ import type { Deadlines, ProxyTimeouts } from "./deadlines.ts";
 import type { ProxyMetrics } from "./metrics.ts";
 import type { OpenConnections } from "./open-connections.ts";
 import type { Outboxes } from "./outboxes.ts";
+import type { Paces } from "./pace.ts";
 import type { Pool } from "./pool.ts";
 import type { RefusedTokens } from "./refused-tokens.ts";
 import type { SharedPool } from "./shared-pool.ts";
@@ -26,6 +28,8 @@ export interface ProxyContext {
   readonly refusedTokens: RefusedTokens;
   /** For requests that came over HTTP/2. */
   readonly streams: SharedPool;
+  /** For what is never used again, and so goes past the pool. */
+  readonly outbound: Outbound;
   readonly journal: JournalSink;
   /** Undefined where no traces are told. */
   readonly tracing: Tracing | undefined;
@@ -33,6 +37,7 @@ export interface ProxyContext {
   readonly clock: Clock;
   readonly deadlines: Deadlines;
   readonly timeouts: ProxyTimeouts;
+  readonly paces: Paces;
   readonly outboxes: Outboxes;
   /** Where the API is, for the `help` of refusals. */
   readonly baseUrl: string | undefined;

@@ -9,7 +9,11 @@ export interface ProxyTimeouts {
   readonly responseHeadMs: number;
   /** A body that stands still in both directions. */
   readonly bodyIdleMs: number;
+  /** Within this a body with a length has to move at the least rate. */
+  readonly paceWindowMs: number;
   readonly websocketIdleMs: number;
+  /** A tunnel whose TLS is not ended here, without a byte in either direction. */
+  readonly rawIdleMs: number;
   /** After an early answer, how long the rest of a request body is read and dropped. */
   readonly lingerMs: number;
   /** An unused upstream connection. */
@@ -24,7 +28,9 @@ export const defaultTimeouts: ProxyTimeouts = Object.freeze({
   idleMs: 120_000,
   responseHeadMs: 300_000,
   bodyIdleMs: 300_000,
+  paceWindowMs: 60_000,
   websocketIdleMs: 600_000,
+  rawIdleMs: 600_000,
   lingerMs: 5_000,
   poolIdleMs: 90_000,
   pingMs: 15_000,

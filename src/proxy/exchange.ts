@@ -23,6 +23,7 @@ import type { ResponseHead } from "./http1/head.ts";
 import type { Inbound } from "./inbound.ts";
 import type { Leased, OpenKind } from "./open-connections.ts";
 import { OutgoingRequest } from "./outgoing.ts";
+import type { Pace } from "./pace.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
 import { logRefusal } from "./refusal-log.ts";
 import { RequestSubstitution } from "./request-substitution.ts";
@@ -68,6 +69,10 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   #sentAt = 0;
   /** What it took to open the connection, where one was opened for this request. */
   #dial: DialTimings | undefined;
+  #pace: Pace | undefined;
+  #paceBytes = 0;
+  #paceEndMs = Number.POSITIVE_INFINITY;
+  #idleAtMs = 0;
   #upstreamMs: number | null = null;
   /** Once the answer was 101. */
   #upgrade: Upgrade | undefined;
@@ -171,7 +176,8 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   /** With values in it the body has another length, and that comes before it: nothing is sent until it is complete. */
   #collect(): void {
     this.#isCollecting = true;
-    this.#touch(this.#context.timeouts.bodyIdleMs);
+    this.#measure(this.#inbound.framing);
+    this.#moved(0);
     const { head } = this.#inbound;
     // The upstream cannot be asked yet (RFC 9110, section 10.1.1).
     if (head.minor === 1 && head.fields.hasToken(Field.expect, "100-continue")) {
@@ -227,6 +233,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       request.end(this.#trailers);
     }
     this.#sentAt = performance.now();
+    this.#measure(this.#inbound.framing);
     this.#touch(this.#context.timeouts.responseHeadMs);
     // On the way down from the agent's data event, this is written together with the body's first bytes.
     this.#connection.releaseBody();
@@ -243,7 +250,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     if (this.#substitution === undefined) request.body(chunk);
     else this.#substituteInto(request, this.#substitution, chunk);
     if (this.#receivedBytes > this.#context.maxRequestBytes) this.#refuse(this.#requestTooLarge());
-    this.#touch(this.#context.timeouts.bodyIdleMs);
+    this.#moved(chunk.length);
   }
 
   /** @param chunk undefined: the body is complete. */
@@ -272,6 +279,8 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     if (this.#substitution !== undefined) this.#substituteInto(request, this.#substitution, undefined);
     if (this.#isOver) return;
     if (!this.#substitution?.collects) request.end(this.#trailers);
+    // Where the answer overtook the request, it is the answer that is measured.
+    if (!this.#answer.hasStarted) this.#measure(undefined);
     this.#touch(this.#context.timeouts.responseHeadMs);
   }
 
@@ -311,7 +320,9 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   }
 
   #answerWith(head: ResponseHead, framing: Framing): void {
-    if (isEventStream(head, framing)) this.#decision.admission.becomeStream();
+    const isStream = isEventStream(head, framing);
+    if (isStream) this.#decision.admission.becomeStream();
+    this.#measure(isStream ? undefined : framing);
     try {
       this.#answer.checkLength(framing);
       if (this.#scrubbing === undefined) this.relayHead(head, framing);
@@ -319,6 +330,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     } catch (error) {
       this.#refuse(error);
     }
+    this.#moved(0);
   }
 
   onAnswerBody(chunk: Buffer): void {
@@ -329,7 +341,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     }
     if (this.#scrubbing === undefined) this.relayBody(chunk);
     else if (!this.#scrubbing.push(chunk)) this.#upstream?.pause();
-    this.#touch(this.#context.timeouts.bodyIdleMs);
+    this.#moved(chunk.length);
   }
 
   onAnswerTrailers(trailers: HeaderList): void {
@@ -562,6 +574,11 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   }
 
   onDeadline(): void {
+    if (this.#pace !== undefined && this.#idleAtMs > this.#context.deadlines.now) this.#checkPace(this.#pace);
+    else this.#expire();
+  }
+
+  #expire(): void {
     if (this.#answer.hasStarted) this.#abort("idle_timeout");
     else if (!this.#connection.isRequestComplete && this.acceptsBody) {
       this.#refuse(new RefusedRequest(408, "request_timeout", "The request body stopped arriving"));
@@ -625,6 +642,34 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     // Once it is answered the connection has a deadline of its own.
     if (this.#isOver) return;
     this.#connection.deadlineMs = this.#context.deadlines.now + idleMs;
+  }
+
+  /** From here on this body has to move. @param framing undefined: nothing has. */
+  #measure(framing: Framing | undefined): void {
+    const pace = framing && this.#context.paces.for(framing);
+    this.#pace = pace;
+    this.#paceBytes = 0;
+    this.#paceEndMs = pace ? this.#context.deadlines.now + pace.windowMs : Number.POSITIVE_INFINITY;
+  }
+
+  /** A part of a body went through. */
+  #moved(bytes: number): void {
+    if (this.#isOver) return;
+    const { deadlines, timeouts } = this.#context;
+    this.#paceBytes += bytes;
+    this.#idleAtMs = deadlines.now + timeouts.bodyIdleMs;
+    this.#connection.deadlineMs = Math.min(this.#idleAtMs, this.#paceEndMs);
+  }
+
+  /** The window is over: was it enough? Whoever was held back by the other side is not slow. */
+  #checkPace(pace: Pace): void {
+    const source = this.#answer.hasStarted ? this.#upstream : this.#connection;
+    if (this.#paceBytes >= pace.leastBytes || source?.isPaused) {
+      this.#paceBytes = 0;
+      this.#paceEndMs = this.#context.deadlines.now + pace.windowMs;
+      this.#connection.deadlineMs = Math.min(this.#idleAtMs, this.#paceEndMs);
+    } else if (this.#answer.hasStarted) this.#abort("answer_too_slow");
+    else this.#refuse(new RefusedRequest(408, "body_too_slow", "The request body arrives too slowly"));
   }
 
   #finish(status: number, code: string): void {

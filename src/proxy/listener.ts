@@ -1,44 +1,44 @@
-import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { uuidv7 } from "../crypto/token.ts";
-import { attributed, type ScopeLease, type ScopeResolver } from "../domain/actors/scope.ts";
+import type { ScopeResolver } from "../domain/actors/scope.ts";
 import type { Authority } from "../domain/authority.ts";
 import type { Clock } from "../domain/clock.ts";
 import type { JournalSink } from "../domain/journal-entry.ts";
 import type { ProxyBudgets } from "../domain/limits/proxy-budget.ts";
 import type { SnapshotSource } from "../domain/vaults/snapshot.ts";
-import { AppError, Conflict, messageOf } from "../errors.ts";
 import type { Logger } from "../log.ts";
-import { type Authority as Address, parseAuthority } from "../net/address.ts";
 import type { Outbound } from "../net/outbound.ts";
 import type { Metrics } from "../runtime/metrics.ts";
+import type { SecureContext } from "../runtime/tls.ts";
 import type { Tracing } from "../telemetry/telemetry.ts";
 import { Admissions } from "./admission.ts";
-import { AgentConnection, type RequestHandler, type RequestServer } from "./agent-connection.ts";
+import { AgentConnection } from "./agent-connection.ts";
 import { Authenticator, type AuthFailures } from "./authenticate.ts";
 import { ConnectionCaps, type ConnectionLimits, type Place } from "./connection-caps.ts";
 import type { ProxyContext } from "./context.ts";
 import { Deadlines, defaultTimeouts, type ProxyTimeouts } from "./deadlines.ts";
-import { Exchange } from "./exchange.ts";
-import { recordRefusedConnect } from "./exchange-record.ts";
-import { Field } from "./http1/field-names.ts";
-import { type Framing, keepsAlive } from "./http1/framing.ts";
-import type { RequestHead } from "./http1/head.ts";
-import { hostOf } from "./http1/host.ts";
-import { serializeResponseHead } from "./http1/serialize.ts";
+import { type Listening, openListeners } from "./listening.ts";
 import { observeParts, ProxyMetrics } from "./metrics.ts";
 import { OpenConnections } from "./open-connections.ts";
 import { Outboxes } from "./outboxes.ts";
+import { Paces } from "./pace.ts";
+import { socketPeer } from "./peer.ts";
+import { PlainServer } from "./plain-server.ts";
 import { Pool } from "./pool.ts";
-import { RefusedRequest, renderRefusal } from "./refusal.ts";
+import { renderRefusal } from "./refusal.ts";
 import { RefusedTokens } from "./refused-tokens.ts";
-import { Route } from "./route.ts";
+import { SecureHop } from "./secure-hop.ts";
 import { SharedPool } from "./shared-pool.ts";
-import { type InnerConnection, Tunnel } from "./tunnel.ts";
+import type { InnerConnection } from "./tunnel.ts";
 
 export interface ProxyOptions {
   readonly host: string;
-  /** 0 lets the system choose. */
-  readonly port: number;
+  /** 0 lets the system choose; undefined: there is only the socket. */
+  readonly port: number | undefined;
+  /** Ends TLS on the port; asked for each connection, because certificates are renewed. */
+  readonly tls?: { readonly context: SecureContext } | undefined;
+  /** A Unix socket, besides the port or instead of it. Plain: whoever may open it is on this machine. */
+  readonly socket?: { readonly path: string; readonly mode: number } | undefined;
   readonly scopes: ScopeResolver;
   readonly snapshots: SnapshotSource;
   readonly budgets: ProxyBudgets;
@@ -58,16 +58,19 @@ export interface ProxyOptions {
   /** 0 is unlimited. */
   readonly maxResponseBytes: number;
   readonly timeouts?: Partial<ProxyTimeouts>;
+  /** How slowly bodies may move at least, in bytes per second; 0 is without a limit. */
+  readonly minBodyRate: number;
   readonly authFailures?: AuthFailures | undefined;
 }
 
 export interface ProxyListener {
+  /** 0 where there is only the socket. */
   readonly port: number;
   /** Stops accepting, lets requests end for `graceMs`, then cuts what is left. */
   close(options: { readonly graceMs: number }): Promise<void>;
 }
 
-/** @throws {Conflict} `port_in_use`, or whatever else the system has against listening there. */
+/** @throws what `openListeners` throws. */
 export async function startProxy(options: ProxyOptions): Promise<ProxyListener> {
   const timeouts = Object.freeze({ ...defaultTimeouts, ...options.timeouts });
   const deadlines = new Deadlines(timeouts);
@@ -92,60 +95,48 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyListener> 
       outboxes,
       onCrash: (error) => options.log.error("proxy_failure", { error }),
     }),
+    outbound,
     journal: options.journal,
     tracing: options.tracing,
     log: options.log,
     clock: options.clock,
     deadlines,
     timeouts,
+    paces: new Paces(options.minBodyRate, timeouts),
     outboxes,
     baseUrl: options.baseUrl,
     maxRequestBytes: options.maxRequestBytes,
     maxResponseBytes: options.maxResponseBytes,
   };
   const door = new Door(context, options.authority);
-  const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 }, (socket) =>
-    door.accept(socket),
-  );
+  let listening: Listening;
   try {
-    await listen(server, options);
+    listening = await openListeners(options, {
+      onPort: (socket) => door.accept(socket, socket.remoteAddress, options.tls?.context),
+      onSocket: (socket) => door.accept(socket, socketPeer),
+    });
   } catch (error) {
     deadlines.stop();
     open.stop();
     throw error;
   }
-  // A connection that could not be accepted (no descriptors left) is no reason to end.
-  server.on("error", (error) => options.log.warn("the proxy's listener failed", { error: messageOf(error) }));
-  const { port } = server.address() as AddressInfo;
+  const { port } = listening;
   observeParts(options.metrics, context);
   const unwatch = options.onChange(() => open.lookSoon());
-  const expose = options.outbound.policy.protect({ host: options.host, port });
+  const expose = port === 0 ? undefined : options.outbound.policy.protect({ host: options.host, port });
   return {
     port,
     close: async ({ graceMs }) => {
-      server.close();
+      await listening.stop();
       await door.close(graceMs);
       context.streams.close();
       context.pool.close();
       deadlines.stop();
       unwatch();
       open.stop();
-      expose();
+      expose?.();
     },
   };
-}
-
-function listen(server: Server, { host, port }: ProxyOptions): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", (cause: NodeJS.ErrnoException) => {
-      reject(
-        cause.code === "EADDRINUSE"
-          ? new Conflict("port_in_use", `Port ${port} on ${host} is in use: choose another with --mitm-port`, { cause })
-          : cause,
-      );
-    });
-    server.listen({ host, port, backlog: 1024 }, () => resolve());
-  });
 }
 
 /** Connections that are told why they cannot stay, at most at a time and at longest. */
@@ -166,19 +157,21 @@ class Door {
     this.#authority = authority;
   }
 
-  accept(socket: Socket): void {
-    const clientIp = socket.remoteAddress;
+  /** @param tls what the connection is wrapped in before anything is read. */
+  accept(socket: Socket, clientIp: string | undefined, tls?: SecureContext): void {
     // A peer that is gone already has no address, and nobody to answer to.
     if (clientIp === undefined || this.#isClosing) {
       socket.destroy();
       return;
     }
-    const { caps, deadlines, timeouts, outboxes } = this.#context;
+    const { caps } = this.#context;
     let place: Place;
     try {
       place = caps.enter(clientIp, () => socket.destroy());
     } catch (error) {
-      this.#turnAway(socket, error);
+      // Without a handshake there is no way to tell them why.
+      if (tls) socket.destroy();
+      else this.#turnAway(socket, error);
       return;
     }
     socket.setNoDelay(true);
@@ -187,6 +180,13 @@ class Door {
       this.#sockets.delete(socket);
       place.leave();
     });
+    const serve = (inside: Socket) => this.#serve(inside, clientIp, place);
+    if (tls === undefined) serve(socket);
+    else SecureHop.open({ socket, tls, context: this.#context, onSecure: serve });
+  }
+
+  #serve(socket: Socket, clientIp: string, place: Place): void {
+    const { deadlines, timeouts, outboxes } = this.#context;
     this.track(
       new AgentConnection({
         socket,
@@ -234,163 +234,8 @@ class Door {
       this.#context.open.leave();
       await new Promise((resolve) => setTimeout(resolve, Math.min(50, graceMs)));
     }
+    this.#context.open.cut();
     for (const connection of this.#connections) connection.destroy();
     for (const socket of [...this.#sockets, ...this.#turnedAway]) socket.destroy();
   }
-}
-
-/** Requests that arrive in plain: CONNECT, and absolute-form to http upstreams. One per connection. */
-class PlainServer implements RequestServer {
-  readonly #context: ProxyContext;
-  readonly #authority: Pick<Authority, "leafFor">;
-  readonly #door: Door;
-  readonly #place: Place;
-  /** The last credentials of this connection, so that a kept-alive one does not look them up for every request. */
-  #known: { readonly credentials: string; readonly lease: ScopeLease } | undefined;
-
-  constructor(
-    context: ProxyContext,
-    authority: Pick<Authority, "leafFor">,
-    connection: { readonly door: Door; readonly place: Place },
-  ) {
-    this.#context = context;
-    this.#authority = authority;
-    this.#door = connection.door;
-    this.#place = connection.place;
-  }
-
-  serve(head: RequestHead, framing: Framing, connection: AgentConnection): RequestHandler | undefined {
-    try {
-      if (head.method === "CONNECT") return this.#connect(head, connection);
-      if (isProbe(head)) return this.#answerProbe(head, connection);
-      return this.#forward(head, framing, connection);
-    } catch (error) {
-      this.refuse(error, connection);
-      return undefined;
-    }
-  }
-
-  refuse(error: unknown, connection: AgentConnection): void {
-    this.#answer(error, connection, { closes: true, isHead: false });
-  }
-
-  crashed(error: unknown): void {
-    this.#context.log.error("proxy_failure", { error });
-  }
-
-  #connect(head: RequestHead, connection: AgentConnection): RequestHandler {
-    const target = parseAuthority(head.target);
-    const pending = new PendingConnect();
-    this.#openTunnel(target, head, connection, pending).catch((error: unknown) => {
-      if (pending.isGone) return;
-      const requestId = this.#answer(error, connection, { closes: false, isHead: false });
-      recordRefusedConnect(this.#context, error, { requestId, target, clientIp: connection.clientIp });
-    });
-    return pending;
-  }
-
-  async #openTunnel(
-    authority: Address,
-    head: RequestHead,
-    connection: AgentConnection,
-    pending: PendingConnect,
-  ): Promise<void> {
-    const context = this.#context;
-    const credentials = head.fields.valueOf(Field.proxyAuthorization);
-    const lease = await context.authenticator.authenticate(credentials, connection.clientIp);
-    const leaf = await this.#authority.leafFor(authority.host);
-    if (pending.isGone) return;
-    const { socket, clientIp } = connection;
-    try {
-      this.#place.prove(lease.scope.sessionId);
-    } catch (error) {
-      throw error instanceof AppError ? attributed(error, lease.scope) : error;
-    }
-    const early = connection.takeOver();
-    const onOpen = (inside: InnerConnection) => this.#door.track(inside);
-    Tunnel.open({ socket, clientIp, early, leaf, authority, lease, context, onOpen });
-  }
-
-  /** Says that the proxy takes connections, for load balancers; it knows nothing of the vault, and asks nobody. */
-  #answerProbe(head: RequestHead, connection: AgentConnection): undefined {
-    const closes = !keepsAlive(head);
-    const body = head.method === "HEAD" ? "" : probeBody;
-    const headers = ["Content-Type", "application/json", "Content-Length", String(probeBody.length)];
-    headers.push("Cache-Control", "no-store", ...(closes ? ["Connection", "close"] : []));
-    connection.out.text(serializeResponseHead(200, "OK", headers) + body);
-    connection.done(closes);
-  }
-
-  #forward(head: RequestHead, framing: Framing, connection: AgentConnection): RequestHandler | undefined {
-    const match = /^http:\/\/([^/?]*)(.*)$/is.exec(head.target);
-    if (!match) throw notProxyForm(head.target);
-    hostOf(head); // its value is ignored (RFC 9112, section 3.2.2), its form is not
-    const { host, port } = parseAuthority(match[1] ?? "", 80);
-    const path = match[2] ?? "";
-    const credentials = head.fields.valueOf(Field.proxyAuthorization) ?? "";
-    return Exchange.start(this.#context, connection, {
-      head,
-      framing,
-      route: new Route("http", host, port),
-      target: path.startsWith("/") ? path : `/${path}`,
-      lease: this.#known?.credentials === credentials ? this.#known.lease : undefined,
-      onLease: (lease) => {
-        this.#place.prove(lease.scope.sessionId);
-        this.#known = { credentials, lease };
-      },
-    });
-  }
-
-  /** @returns the id that the agent is told. */
-  #answer(error: unknown, connection: AgentConnection, how: { closes: boolean; isHead: boolean }): string {
-    const requestId = uuidv7(this.#context.clock.now());
-    const { baseUrl, log } = this.#context;
-    const closes = how.closes || connection.isDraining;
-    const refusal = renderRefusal(error, { requestId, baseUrl, ...how, closes });
-    this.#context.metrics.refused(refusal.code);
-    if (refusal.status === 500) log.error("proxy_failure", { requestId, error });
-    else if (log.enabled("debug"))
-      log.debug("proxy_refusal", { requestId, status: refusal.status, code: refusal.code });
-    connection.out.text(refusal.text);
-    connection.done(closes);
-    return requestId;
-  }
-}
-
-const ignore = (): void => undefined;
-
-/** A CONNECT whose scope or leaf is being looked up. */
-class PendingConnect implements RequestHandler {
-  readonly acceptsBody = false;
-  isGone = false;
-
-  onAgentGone(): void {
-    this.isGone = true;
-  }
-
-  // A CONNECT has no body, what comes behind it waits for the tunnel, and looking up a scope ends by itself.
-  readonly onBody = ignore;
-  readonly onTrailers = ignore;
-  readonly onRequestEnd = ignore;
-  readonly onRequestBatch = ignore;
-  readonly onAgentDrain = ignore;
-  readonly onBadBody = ignore;
-  readonly onDeadline = ignore;
-}
-
-const probeBody = '{"status":"ok"}\n';
-
-function isProbe({ method, target }: RequestHead): boolean {
-  return target === "/health" && (method === "GET" || method === "HEAD");
-}
-
-function notProxyForm(target: string): RefusedRequest {
-  return new RefusedRequest(
-    400,
-    "not_a_proxy_request",
-    /^https:/i.test(target)
-      ? "An https:// target must be reached with CONNECT, so that its TLS stays whole up to the proxy"
-      : "This is a proxy: it serves CONNECT host:port and absolute http:// targets",
-    "Set HTTPS_PROXY and HTTP_PROXY to this address, or use the API on its own port",
-  );
 }

@@ -3,7 +3,7 @@ import type { SnapshotSource, VaultSnapshot } from "../domain/vaults/snapshot.ts
 import { AppError, Unavailable } from "../errors.ts";
 import type { Logger } from "../log.ts";
 
-export type OpenKind = "tunnel" | "request" | "event_stream" | "websocket";
+export type OpenKind = "tunnel" | "raw_tunnel" | "request" | "event_stream" | "websocket";
 
 /** Something that lives on a lease: a tunnel, or a request under way. */
 export interface Leased {
@@ -14,6 +14,8 @@ export interface Leased {
   recheck(snapshot: VaultSnapshot): void;
   /** The server stops. What would go on and on ends itself as soon as it can in good order; asked again and again. */
   leave(): void;
+  /** The server has waited long enough; for those that do not notice by their connection. */
+  cut?(): void;
   /** The right to be here is gone. */
   revoke(error: AppError): void;
 }
@@ -57,6 +59,7 @@ export class OpenConnections {
   count(): ReadonlyMap<OpenKind, number> {
     const counts = new Map<OpenKind, number>([
       ["tunnel", 0],
+      ["raw_tunnel", 0],
       ["request", 0],
       ["event_stream", 0],
       ["websocket", 0],
@@ -68,6 +71,11 @@ export class OpenConnections {
   /** The server stops. */
   leave(): void {
     for (const one of this.#all) one.leave();
+  }
+
+  /** The server has waited long enough. */
+  cut(): void {
+    for (const one of this.#all) one.cut?.();
   }
 
   /** A change was announced. Changes that come together are looked at together. */

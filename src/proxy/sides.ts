@@ -26,6 +26,7 @@ export interface AgentSide {
   /** Stops handing over the body until `resume`: the other side is slow. */
   pause(): void;
   resume(): void;
+  readonly isPaused: boolean;
   /** The body is taken now: hands over what was held back. */
   releaseBody(): void;
   /** Where the answer to this request goes. @param maxBytes 0 is unlimited. */
@@ -74,6 +75,7 @@ export interface UpstreamSide {
   /** Holds back the answer until `resume`: the agent is slow. */
   pause(): void;
   resume(): void;
+  readonly isPaused: boolean;
   /** Nobody waits for the answer any more. @param code why, where HTTP/2 can say it. */
   abandon(code?: number): void;
   destroy(): void;

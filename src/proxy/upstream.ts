@@ -120,6 +120,10 @@ export class UpstreamConnection implements UpstreamSide, Expiring {
     return this.out.flushSoon();
   }
 
+  get isPaused(): boolean {
+    return this.socket.isPaused();
+  }
+
   pause(): void {
     this.socket.pause();
   }

@@ -85,7 +85,7 @@ export function observeAuthority(metrics: Metrics, authority: Authority): void {
     "gauge",
     "agent_vault_root_certificate_expiry_timestamp_seconds",
     "When the root ends, since the epoch.",
-    () => Math.round(authority.rootEndsAtMs / 1000),
+    () => Math.round(authority.expiresAtMs / 1000),
   );
 }
 

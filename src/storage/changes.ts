@@ -16,6 +16,8 @@ export type Change =
   | { readonly kind: "session"; readonly publicId: string }
   | { readonly kind: "actor"; readonly actorId: string }
   | { readonly kind: "settings" }
+  /** The root certificates. */
+  | { readonly kind: "authority" }
   /** `number` is that of the proposal within its vault. */
   | { readonly kind: "proposal"; readonly vaultId: string; readonly number: number }
   | { readonly kind: "everything" };

@@ -30,13 +30,18 @@ export interface Schema {
   };
   /** Numbered data keys, wrapped (or raw when mode is `none`). The highest active number seals new values. */
   data_keys: { number: number; wrapped: Uint8Array; state: string; created_at: Timestamp };
-  /** Certificate authorities; `active` signs, `retired` is still served to clients during a rotation. */
+  /**
+   * Certificate authorities; `active` signs, `next` and `retired` are served to clients beside it during a rotation.
+   * At `due_at` one goes on by itself.
+   */
   authorities: {
     id: string;
     certificate_pem: string;
     private_key_sealed: Uint8Array;
     state: string;
     created_at: Timestamp;
+    due_at: Generated<Timestamp | null>;
+    overlap_seconds: Generated<number | null>;
   };
 
   users: {

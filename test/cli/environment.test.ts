@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { buildProxyEnv, type ProxyEnvironmentOptions } from "../../src/cli/launch/environment.ts";
 import { proxyHostOf, proxyUrl } from "../../src/client/proxy-env.ts";
 
-const files = { rootFile: "/r.pem", bundleFile: "/b.pem", wgetrcFile: "/w" };
+const files = { rootFile: "/r.pem", bundleFile: "/b.pem", wgetrcFile: "/w", curlHome: "/c" };
 const base: ProxyEnvironmentOptions = {
   inherited: { PATH: "/bin", HOME: "/home/a" },
   token: "av_sess_1",
@@ -47,6 +47,14 @@ describe("the environment of a brokered command", () => {
       expect(buildProxyEnv(base)[name]).toBe("/r.pem");
     },
   );
+
+  it("leads to a proxy with TLS, and tells curl and git who vouches for it", () => {
+    const proxy = { ...files, scheme: "https", host: "10.0.0.5", port: 14322 } as const;
+    const secured = buildProxyEnv({ ...base, proxy });
+    expect(secured.HTTPS_PROXY).toMatch(/^https:\/\/[^@]+@10\.0\.0\.5:14322$/);
+    expect(secured).toMatchObject({ GIT_PROXY_SSL_CAINFO: "/b.pem", CURL_HOME: "/c" });
+    expect(buildProxyEnv(base)).not.toHaveProperty("CURL_HOME");
+  });
 
   it("switches Node to the proxy, git to Basic at once, and wget to our wgetrc", () => {
     expect(buildProxyEnv(base)).toMatchObject({

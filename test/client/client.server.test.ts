@@ -144,7 +144,7 @@ describe("the client", () => {
     const off = await serve({ status: 404, body: "no proxy" });
     expect(await off.client.proxyAuthority()).toBeUndefined();
     const on = await serve({ body: "PEM", headers: { "x-mitm-port": "1234" } });
-    expect(await on.client.proxyAuthority()).toEqual({ pem: "PEM", port: 1234 });
+    expect(await on.client.proxyAuthority()).toEqual({ pem: "PEM", port: 1234, scheme: "http" });
   });
 
   it("goes past a proxy of the environment", async () => {

@@ -4,8 +4,10 @@
  */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { AuditRow } from "../../src/domain/audit/entry.ts";
+import { establishRoots } from "../../src/domain/authority-rows.ts";
 import { ApiServer, type Call, describeOnEachEngine, password, type ScratchDatabase } from "../support/api-server.ts";
 import { OAuthProvider } from "../support/oauth-provider.ts";
+import { makeKeyring } from "../support/vault-world.ts";
 
 /** Planted wherever a secret can be written; none of it may ever be in an entry. */
 const secrets = {
@@ -16,6 +18,8 @@ const secrets = {
   wrongPassword: "PLANTED-wrong-password",
   strangerEmail: "PLANTED-password-typed-as-address",
 };
+
+const keyring = await makeKeyring();
 
 interface World {
   readonly api: ApiServer;
@@ -564,6 +568,44 @@ const table: readonly Row[] = [
     },
   },
   {
+    route: "POST /v1/admin/ca/rotation",
+    writes: ["authority.rotate"],
+    async prepare({ api, owner }) {
+      await establishRoots(api.database, keyring, api.clock);
+      return { token: owner, body: { overlap_seconds: 60 }, status: 201 };
+    },
+  },
+  {
+    route: "POST /v1/admin/ca/rotation",
+    case: "while one is under way",
+    writes: [],
+    prepare: async ({ owner }) => ({ token: owner, body: {}, status: 409 }),
+  },
+  {
+    route: "DELETE /v1/admin/ca/rotation",
+    writes: ["authority.cancel"],
+    prepare: async ({ owner }) => ({ token: owner }),
+  },
+  {
+    route: "POST /v1/admin/ca/rotation/activate",
+    case: "without a new root",
+    writes: [],
+    prepare: async ({ owner }) => ({ token: owner, status: 409 }),
+  },
+  {
+    route: "POST /v1/admin/ca/rotation/activate",
+    writes: ["authority.activate"],
+    async prepare({ api, owner }) {
+      await api.expect(201, "POST", "/v1/admin/ca/rotation", { token: owner, body: {} });
+      return { token: owner };
+    },
+  },
+  {
+    route: "POST /v1/admin/ca/rotation/finish",
+    writes: ["authority.finish"],
+    prepare: async ({ owner }) => ({ token: owner }),
+  },
+  {
     route: "PUT /v1/admin/settings",
     writes: ["settings.change"],
     prepare: async ({ owner }) => ({ token: owner, body: { allowed_email_domains: ["example.com"] } }),
@@ -795,7 +837,7 @@ describeOnEachEngine("the audit trail of the API", (openScratch) => {
   beforeAll(async () => {
     database = await openScratch();
     provider = await OAuthProvider.start();
-    api = await ApiServer.start(database, { outbound: provider.outbound() });
+    api = await ApiServer.start(database, { outbound: provider.outbound(), keyring });
     world = await buildWorld(api, provider);
   });
   afterAll(async () => {

@@ -266,6 +266,11 @@ const table: readonly Row[] = [
   { route: "GET /v1/sessions", needs: "member", query: "?vault={vault}" },
   { route: "DELETE /v1/sessions/{id}", needs: "member", at: ["ffffffffffffffffffff"], query: "?vault={vault}" },
 
+  { route: "GET /v1/admin/ca", needs: "owner" },
+  { route: "POST /v1/admin/ca/rotation", needs: "owner", body: {} },
+  { route: "POST /v1/admin/ca/rotation/activate", needs: "owner" },
+  { route: "POST /v1/admin/ca/rotation/finish", needs: "owner" },
+  { route: "DELETE /v1/admin/ca/rotation", needs: "owner" },
   { route: "GET /v1/admin/settings", needs: "owner" },
   { route: "PUT /v1/admin/settings", needs: "owner", body: {} },
   { route: "POST /v1/admin/settings/rate-limit/preview", needs: "owner", body: {} },

@@ -2,6 +2,7 @@ import { createServer as createPlainServer } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { describe, expect, it } from "vitest";
 import type { Service } from "../../src/domain/services/service.ts";
+import { connectWithoutWaiting } from "../support/early-hello.ts";
 import { connectHead, type ProxySetup, TestProxy, testToken } from "../support/proxy.ts";
 import { startRecordingUpstream } from "../support/recording-upstream.ts";
 import { TestAuthority } from "../support/test-authority.ts";
@@ -486,31 +487,9 @@ describe("the outer connection", () => {
   it("finds a ClientHello that was sent behind the CONNECT without waiting", async () => {
     await using upstream = await startRecordingUpstream({ authority: trusted, names: ["api.test"] });
     await using proxy = await TestProxy.start({ trusted });
-    const { Duplex } = await import("node:stream");
-    const { connect: connectTls } = await import("node:tls");
-    const client = await proxy.dial();
-    client.socket.removeAllListeners("data");
-    let isFirst = true;
-    let answer = "";
-    const pipe: InstanceType<typeof Duplex> = new Duplex({
-      read: () => undefined,
-      write: (chunk: Buffer, _encoding, done) => {
-        const head = isFirst ? Buffer.from(connectHead(`api.test:${upstream.port}`, testToken)) : Buffer.alloc(0);
-        isFirst = false;
-        client.socket.write(Buffer.concat([head, chunk]), () => done());
-      },
-    });
-    client.socket.on("data", (chunk: Buffer) => {
-      if (answer.includes("\r\n\r\n")) {
-        pipe.push(chunk);
-        return;
-      }
-      answer += chunk.toString("latin1");
-      const end = answer.indexOf("\r\n\r\n");
-      const rest = Buffer.from(answer.slice(end + 4), "latin1");
-      if (end !== -1 && rest.length > 0) pipe.push(rest);
-    });
-    const secure = connectTls({ socket: pipe as unknown as Socket, servername: "api.test", ca: [proxy.rootPem] });
+    await using client = await proxy.dial();
+    const authority = `api.test:${upstream.port}`;
+    const secure = connectWithoutWaiting(client.socket, { authority, servername: "api.test", ca: proxy.rootPem });
     secure.write(`GET / HTTP/1.1\r\nHost: api.test:${upstream.port}\r\nConnection: close\r\n\r\n`);
     let text = "";
     for await (const chunk of secure) {
@@ -518,7 +497,6 @@ describe("the outer connection", () => {
       if (text.includes("hello")) break;
     }
     expect(text).toContain("hello");
-    client.socket.destroy();
   });
 
   it("refuses a ClientHello that names another host", async () => {

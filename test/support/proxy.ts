@@ -93,6 +93,7 @@ export class TestProxy implements AsyncDisposable {
       clock: systemClock,
       maxRequestBytes: 1024 ** 3,
       maxResponseBytes: 0,
+      minBodyRate: 0,
       ...setup.options,
     });
     return new TestProxy({ vault, rootPem: authority.rootPem, listener, journal, tunnels, metrics });
@@ -303,6 +304,7 @@ export class TestVault implements ScopeResolver, SnapshotSource {
       version: 1,
       unmatchedHostPolicy: this.policy,
       match: (target) => matcher.match(target),
+      rawServiceFor: (host, port) => matcher.rawServiceFor(host, port),
       renewedInjection: async () => undefined,
       scrubMode: this.scrubMode,
       injectionFor: (service) => {

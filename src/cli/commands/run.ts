@@ -34,6 +34,7 @@ export const runCommand = command({
       OPENCLAW_PROXY_URL: "Set to the proxy",
       "SSL_CERT_FILE, CURL_CA_BUNDLE": "Set to the system's roots and the broker's",
       "REQUESTS_CA_BUNDLE, GIT_SSL_CAINFO": "Set likewise, as are those of pip, cargo, npm, aws and wget",
+      "CURL_HOME, GIT_PROXY_SSL_CAINFO": "Set where the proxy takes TLS",
       "NODE_EXTRA_CA_CERTS, DENO_CERT": "Set to the broker's root",
     },
     examples: [
@@ -241,9 +242,20 @@ async function environmentFor(context: CliContext, session: RunSession, args: En
       },
     );
   }
+  const { scheme } = authority;
+  if (scheme === "unix") {
+    throw new NotFound(
+      "proxy_on_socket",
+      "The server's proxy listens on a Unix socket alone, where no variable leads",
+      {
+        hint: "start the server with a --mitm-port other than 0, or relay the socket to a port and give --no-mitm",
+      },
+    );
+  }
   const files = await writeTrustFiles(authority.pem, context);
   const proxy = {
     ...files,
+    scheme,
     host: proxyHostOf(session.address),
     port: authority.port,
     keepsNoProxy: args["keep-no-proxy"],

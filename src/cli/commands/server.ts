@@ -1,6 +1,6 @@
 import { UsageError } from "../../errors.ts";
 import { command, jsonFlag } from "../command.ts";
-import { printFacts, printJson } from "../output.ts";
+import { formatTime, printFacts, printJson } from "../output.ts";
 
 const stop = command({
   meta: { name: "stop", description: "Stop the server of this home" },
@@ -23,11 +23,21 @@ const status = command({
         ...(found.pid === undefined ? [] : [["PID", String(found.pid)] as const]),
         ...(found.address === undefined ? [] : [["Address", found.address] as const]),
         ...(found.healthy === undefined ? [] : [["Healthy", found.healthy ? "yes" : "no"] as const]),
+        ...(found.root_expires_at === undefined
+          ? []
+          : [["Root certificate", rootUntil(found.root_expires_at)] as const]),
       ]);
     }
     return found.running ? 0 : 1;
   },
 });
+
+const soonMs = 90 * 24 * 3600_000;
+
+function rootUntil(expiresAt: string): string {
+  const until = `valid until ${formatTime(expiresAt)}`;
+  return Date.parse(expiresAt) - Date.now() < soonMs ? `${until}: agent-vault ca rotate` : until;
+}
 
 export const serverCommand = command({
   meta: {
@@ -47,6 +57,8 @@ export const serverCommand = command({
       AGENT_VAULT_LOG_LEVEL: "Log level when --log-level is absent",
       AGENT_VAULT_MAX_REQUEST_BYTES: "Limit when --max-request-bytes is absent",
       AGENT_VAULT_MAX_RESPONSE_BYTES: "Limit when --max-response-bytes is absent",
+      AGENT_VAULT_PROXY_TLS: "on: the proxy's port takes TLS, with a certificate of its own root",
+      AGENT_VAULT_PROXY_SOCKET: "A Unix socket for agents, besides the proxy's port",
       AGENT_VAULT_OPEN_SETUP: "The first account needs no setup secret, wherever the server listens",
       AGENT_VAULT_SMTP_HOST: "Mail server; the page on configuration has the other variables for mail",
       LOG_FORMAT: "text or json",
@@ -66,7 +78,7 @@ export const serverCommand = command({
       type: "string",
       valueHint: "int",
       shownDefault: "14322",
-      description: "Port of the proxy; 0 switches it off",
+      description: "Port of the proxy; 0 for none",
     },
     detach: { type: "boolean", alias: "d", description: "Run in the background" },
     "password-stdin": {

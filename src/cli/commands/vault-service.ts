@@ -71,13 +71,31 @@ const add = command({
       description: "What happens to credentials in answers",
       shownDefault: "the vault's setting",
     },
+    scheme: {
+      type: "string",
+      repeatable: true,
+      description: "Where requests may go: https, http",
+      shownDefault: "https",
+    },
+    method: { type: "string", repeatable: true, description: "A method that requests may have", shownDefault: "any" },
+    "strip-header": { type: "string", repeatable: true, description: "A header to remove from requests" },
+    "set-cookie": {
+      type: "string",
+      options: ["strip", "pass"],
+      description: "What happens to cookies in answers",
+      shownDefault: "strip where something is injected",
+    },
+    raw: {
+      type: "boolean",
+      description: "Leave tunnels to the host alone, for clients that pin its certificate: no credential, nothing seen",
+    },
     disabled: { type: "boolean", description: "Add it switched off" },
     description: { type: "string", description: "Accepted for compatibility; not stored" },
     json: jsonFlag,
   },
   async run({ args, given, context }) {
     const vault = await resolveVault(context, (args as VaultArgs).vault);
-    const stray = [...serviceFlagNames, "scrub", "disabled"].find((name) => given.has(name));
+    const stray = [...serviceFlagNames, ...switchNames].find((name) => given.has(name));
     if (args.file !== undefined && stray) {
       throw new UsageError("file_and_flags", `--file and --${stray} exclude each other`);
     }
@@ -91,7 +109,7 @@ const add = command({
     }
     const services =
       args.file === undefined
-        ? [withSwitches(serviceFromFlags(args, given), args)]
+        ? [withSwitches(serviceFromFlags(withAuthOfRaw(args), given), args)]
         : await readServices(context, args.file);
     const answer = await asPerson(context, {}, async (client) =>
       client.upsertServices(vault, await withNames(client, vault, services)),
@@ -103,7 +121,20 @@ const add = command({
 interface AddArgs extends ServiceFlagValues {
   readonly disabled: boolean;
   readonly scrub: string | undefined;
+  readonly scheme: readonly string[];
+  readonly method: readonly string[];
+  readonly "strip-header": readonly string[];
+  readonly "set-cookie": string | undefined;
+  readonly raw: boolean;
   readonly json: boolean;
+}
+
+/** Flags of `add` alone that describe one service, so that they do not go with a file of several. */
+const switchNames = ["scrub", "scheme", "method", "strip-header", "set-cookie", "raw", "disabled"];
+
+/** A raw tunnel carries no credential. */
+function withAuthOfRaw(args: AddArgs): AddArgs {
+  return args.raw ? { ...args, "auth-type": args["auth-type"] ?? "passthrough" } : args;
 }
 
 async function addFromTemplate(
@@ -126,11 +157,18 @@ async function addFromTemplate(
   note(context.terminal, `try:   agent-vault vault credential set ${missing.join(" ")} --vault ${vault}`);
 }
 
-function withSwitches(
-  service: Record<string, unknown>,
-  { disabled, scrub }: Pick<AddArgs, "disabled" | "scrub">,
-): Record<string, unknown> {
-  return { ...service, ...(disabled && { enabled: false }), ...(scrub !== undefined && { scrub }) };
+function withSwitches(service: Record<string, unknown>, flags: AddArgs): Record<string, unknown> {
+  const { disabled, scrub, scheme, method, raw, "strip-header": stripped, "set-cookie": cookies } = flags;
+  return {
+    ...service,
+    ...(disabled && { enabled: false }),
+    ...(scrub !== undefined && { scrub }),
+    ...(scheme.length > 0 && { schemes: scheme }),
+    ...(method.length > 0 && { methods: method }),
+    ...(stripped.length > 0 && { strip_headers: stripped }),
+    ...(cookies !== undefined && { set_cookie: cookies }),
+    ...(raw && { raw: true }),
+  };
 }
 
 function printUpserted(

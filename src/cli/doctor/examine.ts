@@ -1,5 +1,5 @@
 /** Puts the checks in order: what comes later needs what came before. */
-import type { Client } from "../../client/client.ts";
+import type { Client, ProxyAuthority } from "../../client/client.ts";
 import { proxyHostOf } from "../../client/proxy-env.ts";
 import { AppError, messageOf } from "../../errors.ts";
 import type { CliContext } from "../command.ts";
@@ -13,7 +13,7 @@ import {
   resolveAddress,
 } from "../connect.ts";
 import { buildProxyEnv } from "../launch/environment.ts";
-import { writeTrustFiles } from "../launch/trust.ts";
+import { readSystemRoots, writeTrustFiles } from "../launch/trust.ts";
 import { findLogin } from "../local-state.ts";
 import { type Check, check } from "./check.ts";
 import { checkClients } from "./clients.ts";
@@ -40,7 +40,8 @@ export async function examine(context: CliContext, options: ExamineOptions): Pro
   try {
     const authority = await anonymousClient(address).proxyAuthority();
     const proxyHost = proxyHostOf(address);
-    const target = { host: proxyHost, token: session?.token, vault: known.vault };
+    const systemRoots = await readSystemRoots(context.environment);
+    const target = { host: proxyHost, token: session?.token, vault: known.vault, systemRoots };
     const proxy = await checkProxy(authority, target);
     const isUsable = session && authority && proxy.every(({ verdict }) => verdict !== "failed");
     const setting = isUsable
@@ -156,7 +157,7 @@ interface Setting {
   readonly vault: string;
   readonly token: string | undefined;
   readonly host: string;
-  readonly authority: { readonly pem: string; readonly port: number };
+  readonly authority: ProxyAuthority;
 }
 
 async function programs(
@@ -170,8 +171,9 @@ async function programs(
   if (!setting || token === undefined) {
     return checkClients({ environment, childEnvironment: undefined, token, names: clients, workingDirectory: folder });
   }
-  const files = await writeTrustFiles(setting.authority.pem, context);
-  const proxy = { ...files, host: setting.host, port: setting.authority.port };
+  const { pem, port, scheme } = setting.authority;
+  const files = await writeTrustFiles(pem, context);
+  const proxy = { ...files, scheme: scheme === "https" ? scheme : "http", host: setting.host, port } as const;
   const childEnvironment = buildProxyEnv({
     inherited: environment,
     token,

@@ -2,9 +2,10 @@
  * Talks to the proxy as an agent does, as far as the broker itself answers: nothing is sent to any upstream. The name
  * asked for ends in `.invalid`, which never resolves (RFC 6761, section 6.4).
  */
-import { connect, type Socket } from "node:net";
+import { connect, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { messageOf } from "../../errors.ts";
+import { splitPem } from "../launch/trust.ts";
 import { type Check, check } from "./check.ts";
 
 /** What every probe asks for; only the broker can answer it. */
@@ -15,6 +16,10 @@ export interface ProxyTarget {
   readonly host: string;
   readonly port: number;
   readonly rootPem: string;
+  /** Does the port take TLS? */
+  readonly hasTls: boolean;
+  /** PEM: who vouches for the port besides the broker's root, as for a program under `run`. */
+  readonly systemRoots: string;
   /** Undefined: only how strangers are received. */
   readonly token: string | undefined;
   readonly vault: string;
@@ -28,7 +33,9 @@ export async function probeProxy(target: ProxyTarget): Promise<readonly Check[]>
   } catch (error) {
     return [
       check("proxy", "proxy_port", "failed", `The proxy at ${where} cannot be reached: ${messageOf(error)}`, {
-        hint: "agents need this port, too: open it between them and the server",
+        hint: target.hasTls
+          ? "agents need this port, too, and have to trust its certificate"
+          : "agents need this port, too: open it between them and the server",
       }),
     ];
   }
@@ -65,18 +72,20 @@ async function probeTls(target: ProxyTarget): Promise<Check> {
 
 /** Opens a tunnel to the probe's host and hands over the socket and the status of the answer. */
 async function connectThrough<T>(
-  { host, port }: ProxyTarget,
+  { host, port, hasTls, rootPem, systemRoots }: ProxyTarget,
   credentials: string | undefined,
   work: (socket: Socket, status: number) => Promise<T>,
 ): Promise<T> {
-  const socket = connect({ host, port });
+  const socket = hasTls
+    ? connectTls({ host, port, ca: [...splitPem(systemRoots), ...splitPem(rootPem)], ...serverName(host) })
+    : connect({ host, port });
   socket.setTimeout(limitMs, () => socket.destroy(new Error(`no answer within ${limitMs / 1000} s`)));
   try {
     const status = await new Promise<number>((resolve, reject) => {
       let head = "";
       socket.once("error", reject);
       socket.once("close", () => reject(new Error("it closed the connection")));
-      socket.once("connect", () => {
+      socket.once(hasTls ? "secureConnect" : "connect", () => {
         const proof = credentials === undefined ? "" : `Proxy-Authorization: Basic ${credentials}\r\n`;
         socket.write(`CONNECT ${probeHost}:443 HTTP/1.1\r\nHost: ${probeHost}:443\r\n${proof}\r\n`);
       });
@@ -94,9 +103,14 @@ async function connectThrough<T>(
   }
 }
 
+/** An address is no server name (RFC 6066, section 3). */
+function serverName(host: string): { servername?: string } {
+  return isIP(host) === 0 ? { servername: host } : {};
+}
+
 function handshake(socket: Socket, rootPem: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    const secure = connectTls({ socket, servername: probeHost, ca: [rootPem] }, () => {
+    const secure = connectTls({ socket, servername: probeHost, ca: [...splitPem(rootPem)] }, () => {
       secure.destroy();
       resolve();
     });

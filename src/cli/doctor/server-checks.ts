@@ -4,6 +4,7 @@ import type { Client, ProxyAuthority } from "../../client/client.ts";
 import { AppError, messageOf } from "../../errors.ts";
 import { buildInfo } from "../../runtime/build-info.ts";
 import { directFetch } from "../../runtime/direct-fetch.ts";
+import { splitPem } from "../launch/trust.ts";
 import { formatTime } from "../output.ts";
 import { type Check, check } from "./check.ts";
 import { type ProxyTarget, probeProxy } from "./proxy-probe.ts";
@@ -140,7 +141,7 @@ function checkServices(vault: string, count: number): Check {
 /** The root certificate, and with a token a connection through the proxy. */
 export async function checkProxy(
   authority: ProxyAuthority | undefined,
-  target: Omit<ProxyTarget, "port" | "rootPem">,
+  target: Omit<ProxyTarget, "port" | "rootPem" | "hasTls">,
 ): Promise<readonly Check[]> {
   if (!authority) {
     return [
@@ -151,24 +152,33 @@ export async function checkProxy(
   }
   const root = checkRoot(authority.pem);
   if (root.verdict === "failed") return [root];
-  const full = { ...target, port: authority.port, rootPem: authority.pem };
+  if (authority.scheme === "unix") {
+    return [root, check("proxy", "proxy_port", "skipped", "The proxy listens on a Unix socket alone")];
+  }
+  const full = { ...target, port: authority.port, rootPem: authority.pem, hasTls: authority.scheme === "https" };
   return [root, ...(await probeProxy(full))];
 }
 
+/** All that agents would trust; the one that signs comes first. */
 function checkRoot(pem: string): Check {
-  let root: X509Certificate;
+  let roots: readonly X509Certificate[];
   try {
-    root = new X509Certificate(pem);
+    roots = splitPem(pem).map((one) => new X509Certificate(one));
   } catch {
     return check("proxy", "root_certificate", "failed", "The server's root certificate cannot be read");
   }
+  const [root] = roots;
+  if (root === undefined) return check("proxy", "root_certificate", "failed", "The server has no root certificate");
   const leftMs = Date.parse(root.validTo) - Date.now();
-  const message = `The root certificate is valid until ${formatTime(new Date(root.validTo).toISOString())}`;
+  const until = `The root certificate is valid until ${formatTime(new Date(root.validTo).toISOString())}`;
+  const message = roots.length > 1 ? `${until}; it is being rotated` : until;
   if (Date.parse(root.validFrom) > Date.now()) {
     return check("proxy", "root_certificate", "failed", "The root certificate is not valid yet", {
       hint: "check the clocks of both machines",
     });
   }
-  if (leftMs <= 0) return check("proxy", "root_certificate", "failed", message, { hint: "the server needs a new one" });
-  return check("proxy", "root_certificate", leftMs < 30 * dayMs ? "warning" : "ok", message);
+  const hint = roots.length > 1 ? "agent-vault ca status" : "agent-vault ca rotate";
+  if (leftMs <= 0) return check("proxy", "root_certificate", "failed", message, { hint });
+  if (leftMs < 90 * dayMs) return check("proxy", "root_certificate", "warning", message, { hint });
+  return check("proxy", "root_certificate", "ok", message);
 }

@@ -14,6 +14,8 @@ export interface ProxyEnvironmentOptions {
   readonly address: string;
   /** Absent: no proxy and no certificates (`--no-mitm`). */
   readonly proxy?: {
+    /** `http` where it is left out. */
+    readonly scheme?: "http" | "https";
     readonly host: string;
     readonly port: number;
     /** PEM with the broker's root alone, for variables that add to the trusted roots. */
@@ -22,6 +24,8 @@ export interface ProxyEnvironmentOptions {
     readonly bundleFile: string;
     /** A wgetrc that names the bundle: wget reads no variable for it. */
     readonly wgetrcFile?: string;
+    /** A directory whose `.curlrc` names the bundle for a proxy with TLS. */
+    readonly curlHome?: string;
     /** Keep the hosts of an inherited NO_PROXY outside the broker. */
     readonly keepsNoProxy?: boolean;
   };
@@ -85,7 +89,7 @@ export function buildProxyEnv(options: ProxyEnvironmentOptions): Record<string, 
   if (!proxy) return environment;
 
   const noProxy = noProxyHosts(proxy.host, proxy.keepsNoProxy ? (inherited.NO_PROXY ?? inherited.no_proxy) : undefined);
-  for (const name of proxyNames) environment[name] = proxyUrl({ token, vault, host: proxy.host, port: proxy.port });
+  for (const name of proxyNames) environment[name] = proxyUrl({ token, vault, ...proxy });
   for (const name of bundleNames) environment[name] = proxy.bundleFile;
   for (const name of rootNames) environment[name] = proxy.rootFile;
   environment.NO_PROXY = noProxy;
@@ -95,5 +99,9 @@ export function buildProxyEnv(options: ProxyEnvironmentOptions): Record<string, 
   // Without it git tries a CONNECT without credentials first.
   environment.GIT_HTTP_PROXY_AUTHMETHOD = "basic";
   if (proxy.wgetrcFile) environment.WGETRC = proxy.wgetrcFile;
+  if (proxy.scheme === "https") {
+    environment.GIT_PROXY_SSL_CAINFO = proxy.bundleFile;
+    if (proxy.curlHome) environment.CURL_HOME = proxy.curlHome;
+  }
   return environment;
 }

@@ -1,5 +1,6 @@
-/** The certificate files of a child: the broker's root alone, a bundle with the system's roots, and a wgetrc. */
+/** The certificate files of a child: the broker's roots alone, a bundle with the system's, a wgetrc and a curlrc. */
 import { createHash, X509Certificate } from "node:crypto";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { UpstreamFailed } from "../../errors.ts";
 import { dataDirectoryOf, findText, openDataDirectory, writeAtomically } from "../../runtime/files.ts";
@@ -9,6 +10,8 @@ export interface TrustFiles {
   readonly rootFile: string;
   readonly bundleFile: string;
   readonly wgetrcFile: string;
+  /** With a `.curlrc`: curl reads no variable for the authorities of a proxy with TLS. */
+  readonly curlHome: string;
 }
 
 /**
@@ -25,6 +28,7 @@ export async function writeTrustFiles(
     rootFile: join(directory, `${name}.pem`),
     bundleFile: join(directory, `${name}-bundle.pem`),
     wgetrcFile: join(directory, `${name}.wgetrc`),
+    curlHome: join(directory, `${name}-curl`),
   };
   const bundle = `${(await readSystemRoots(environment)).trimEnd()}\n${pem.trimEnd()}\n`.trimStart();
   const usersWgetrc = await findText(environment.WGETRC || join(home, ".wgetrc"));
@@ -35,20 +39,42 @@ export async function writeTrustFiles(
     files.wgetrcFile,
     `${usersWgetrc ? `${usersWgetrc.trimEnd()}\n` : ""}ca_certificate = ${files.bundleFile}\n`,
   );
+  await mkdir(files.curlHome, { recursive: true, mode: 0o700 });
+  const usersCurlrc = await findCurlrc(environment, home);
+  await writeIfNew(
+    join(files.curlHome, ".curlrc"),
+    `${usersCurlrc ? `${usersCurlrc.trimEnd()}\n` : ""}proxy-cacert = ${JSON.stringify(files.bundleFile)}\n`,
+  );
   return files;
 }
 
-/** The first 16 hex digits of the certificate's SHA-256. */
+/** Where curl looks, in its order. */
+async function findCurlrc(environment: Environment, home: string): Promise<string | undefined> {
+  for (const directory of [environment.CURL_HOME, environment.XDG_CONFIG_HOME, home]) {
+    const text = directory ? await findText(join(directory, ".curlrc")) : undefined;
+    if (text !== undefined) return text;
+  }
+  return undefined;
+}
+
+/** The first 16 hex digits of the certificate's SHA-256; of all, where there are several during a rotation. */
 function fingerprintOf(pem: string): string {
   try {
-    return createHash("sha256").update(new X509Certificate(pem).raw).digest("hex").slice(0, 16);
+    const hash = createHash("sha256");
+    for (const one of splitPem(pem)) hash.update(new X509Certificate(one).raw);
+    return hash.digest("hex").slice(0, 16);
   } catch (cause) {
     throw new UpstreamFailed("bad_root_certificate", "The server's root certificate cannot be read", { cause });
   }
 }
 
+/** The certificates of a PEM text, one by one; the text itself where it holds none. */
+export function splitPem(pem: string): readonly string[] {
+  return pem.match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g) ?? [pem];
+}
+
 /** What the user trusts already counts as the system's roots: a company's own CA stays trusted. */
-async function readSystemRoots(environment: Environment): Promise<string> {
+export async function readSystemRoots(environment: Environment): Promise<string> {
   for (const file of [environment.SSL_CERT_FILE, ...systemRootFiles]) {
     const text = file ? await findText(file) : undefined;
     if (text?.includes("BEGIN CERTIFICATE")) return text;

@@ -147,7 +147,7 @@ async function serveHere(
   // Before the first line: from here on a reader of our output that goes away ends nothing.
   const stopping = stopSignal();
   say(`agent-vault listens on ${config.baseUrl}`);
-  if (server.proxyPort !== undefined) say(`Proxy for agents on port ${server.proxyPort}`);
+  if (server.proxyPort !== undefined) say(`Proxy for agents ${describeProxy(config, server.proxyPort)}`);
   if (owner) await registerFirstOwner(context, owner, localUrl(config.host, config.port));
   if (!(await server.isInitialized())) await sayHowToBegin(server, config, say);
   outliveBugs(log);
@@ -162,6 +162,10 @@ async function serveHere(
 
 /** After everything has stopped. An event loop with nothing left in it ends at once. */
 const leaveWithinMs = 500;
+function describeProxy({ agentHop: { tls, socket } }: ServerConfig, port: number): string {
+  const onPort = port === 0 ? [] : [`on port ${port}${tls === undefined ? "" : ", with TLS"}`];
+  return [...onPort, ...(socket === undefined ? [] : [`at ${socket.path}`])].join(" and ");
+}
 
 /** The output is where only the operator reads. */
 async function sayHowToBegin(

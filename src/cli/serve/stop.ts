@@ -1,4 +1,5 @@
 /** The server of this home, seen from outside: is it there, is it well, stop it. */
+import { X509Certificate } from "node:crypto";
 import { join } from "node:path";
 import { Conflict, InvalidInput, NotFound } from "../../errors.ts";
 import { dataDirectoryOf, findServerAddress, pidFileName, readPidFile, removeFile } from "../../runtime/files.ts";
@@ -70,6 +71,8 @@ export interface FoundServer {
   readonly pid?: number;
   readonly address?: string;
   readonly healthy?: boolean;
+  /** The root certificate that agents trust, while it runs with its proxy. RFC 3339. */
+  readonly root_expires_at?: string;
 }
 
 export async function findServer(context: CliContext): Promise<FoundServer> {
@@ -77,11 +80,17 @@ export async function findServer(context: CliContext): Promise<FoundServer> {
   const found = await readPidFile(directory);
   if (found.state !== "running" || isOurServer(found.pid) === false) return { running: false };
   const address = (await findServerAddress(directory)) ?? (await resolveAddress(context, undefined));
-  const healthy = await anonymousClient(address)
-    .health()
-    .then(
-      () => true,
-      () => false,
-    );
-  return { running: true, pid: found.pid, address, healthy };
+  const client = anonymousClient(address);
+  const healthy = await client.health().then(
+    () => true,
+    () => false,
+  );
+  const root = healthy ? await client.proxyAuthority().catch(() => undefined) : undefined;
+  return {
+    running: true,
+    pid: found.pid,
+    address,
+    healthy,
+    ...(root && { root_expires_at: new Date(new X509Certificate(root.pem).validTo).toISOString() }),
+  };
 }

@@ -87,6 +87,9 @@ function parseProposed(input: InputObject, options: ParseProposedOptions): Propo
   const read = (auth: unknown): Service =>
     parseService(fieldsOf(input, auth), { allowsInternalNames: options.allowsInternalNames, adoptName });
   const auth = input.value("auth");
+  if (input.boolean("raw") === true) {
+    throw invalid("raw cannot be proposed: a tunnel that nobody looks into is for a member of the vault to set up");
+  }
   if (auth !== undefined) return { action, service: read(auth) };
   // Host and name are judged first, as for every service.
   const { name, pattern } = read({ type: "passthrough" });

@@ -29,7 +29,7 @@ export function parseService(value: unknown, options: ParseServiceOptions): Serv
   const scrub = parseChoice(input.string("scrub"), "scrub", scrubModes);
   const stripHeaders = parseStripHeaders(input.strings("strip_headers"));
   const setCookie = parseChoice(input.string("set_cookie"), "set_cookie", ["strip", "pass"] as const);
-  return {
+  const service: Service = {
     name,
     pattern,
     ...(enabled !== undefined && { enabled }),
@@ -40,7 +40,31 @@ export function parseService(value: unknown, options: ParseServiceOptions): Serv
     ...(scrub !== undefined && { scrub }),
     ...(stripHeaders !== undefined && { stripHeaders }),
     ...(setCookie !== undefined && { setCookie }),
+    ...(input.boolean("raw") === true && { raw: true }),
   };
+  if (service.raw) refuseWithRaw(service);
+  return service;
+}
+
+/** Inside of a raw tunnel nothing can be done, so whatever asks for something to be done there is a mistake. */
+function refuseWithRaw(service: Service): void {
+  if (service.auth.type !== "passthrough") {
+    throw invalid(
+      `raw: a tunnel that is left alone carries no credential, so auth must be passthrough, not ${service.auth.type}`,
+    );
+  }
+  if (service.pattern.path !== undefined) throw invalid("raw: a tunnel has no path, so host must not name one");
+  const { substitutions, schemes, methods, scrub, stripHeaders, setCookie } = service;
+  const idle = {
+    substitutions: substitutions[0],
+    schemes,
+    methods,
+    scrub,
+    strip_headers: stripHeaders,
+    set_cookie: setCookie,
+  };
+  const name = Object.entries(idle).find(([, value]) => value !== undefined)?.[0];
+  if (name !== undefined) throw invalid(`raw: ${name} says nothing about a tunnel that is left alone`);
 }
 
 /**
@@ -84,6 +108,7 @@ export function formatService(service: Service): Record<string, unknown> {
     ...(service.scrub !== undefined && { scrub: service.scrub }),
     ...(service.stripHeaders !== undefined && { strip_headers: service.stripHeaders }),
     ...(service.setCookie !== undefined && { set_cookie: service.setCookie }),
+    ...(service.raw && { raw: true }),
   };
 }
 

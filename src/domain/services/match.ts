@@ -8,6 +8,11 @@ import type { Scheme, Service } from "./service.ts";
 
 export interface Matcher {
   match(target: Target): MatchOutcome;
+  /**
+   * The raw service that a tunnel to this authority belongs to. A path is not known at that point: where any other
+   * service of the authority comes first for some path, the tunnel is not raw.
+   */
+  rawServiceFor(host: string, port: number): Service | undefined;
 }
 
 interface Candidate {
@@ -40,14 +45,22 @@ export function compileMatcher(services: readonly Service[]): Matcher {
     index.set(key, list);
   }
   for (const list of [...exact.values(), ...bySuffix.values()]) list.sort(byPrecedence);
+  const hasRaw = services.some(({ raw }) => raw === true);
+  const wildcardsFor = (host: string): readonly Candidate[] => {
+    const dot = bySuffix.size === 0 ? -1 : host.indexOf(".");
+    return (dot > 0 ? bySuffix.get(host.slice(dot)) : undefined) ?? noCandidates;
+  };
   return {
+    rawServiceFor: (host, port) => {
+      if (!hasRaw) return undefined;
+      for (const list of [exact.get(host) ?? noCandidates, wildcardsFor(host)]) {
+        const first = list.find((candidate) => candidate.port === undefined || candidate.port === port);
+        if (first) return first.service.raw === true && first.service.enabled !== false ? first.service : undefined;
+      }
+      return undefined;
+    },
     match: (target) => {
-      const dot = bySuffix.size === 0 ? -1 : target.host.indexOf(".");
-      return choose(
-        exact.get(target.host) ?? noCandidates,
-        (dot > 0 ? bySuffix.get(target.host.slice(dot)) : undefined) ?? noCandidates,
-        target,
-      );
+      return choose(exact.get(target.host) ?? noCandidates, wildcardsFor(target.host), target);
     },
   };
 }

@@ -39,4 +39,6 @@ export interface Service {
   readonly scrub?: ScrubMode;
   readonly stripHeaders?: readonly string[];
   readonly setCookie?: "strip" | "pass";
+  /** Tunnels to the host keep their TLS: nothing is seen, injected or limited inside. Present only where true. */
+  readonly raw?: true;
 }

@@ -52,6 +52,8 @@ export interface VaultSnapshot {
   /** For services that do not say it themselves. */
   readonly scrubMode: ScrubMode;
   match(target: Target): MatchOutcome;
+  /** The service that has tunnels to this authority left alone; undefined for all others, which is nearly always. */
+  rawServiceFor(host: string, port: number): Service | undefined;
   /**
    * What a service injects. Synchronous when it was made within the last 60 seconds for this snapshot, and then the very
    * same object; else a promise (one unseal per distinct key).

@@ -143,6 +143,7 @@ export class Snapshots implements SnapshotSource {
       ...settings,
       network: readVaultNetwork(settingOf),
       match: (target) => matcher.match(target),
+      rawServiceFor: (host, port) => matcher.rawServiceFor(host, port),
       injectionFor: (service) => renderer.injectionFor(service),
       renewedInjection: (service, refused) => renderer.renewedInjection(service, refused),
     };

@@ -74,7 +74,11 @@ export const certificate = open({
     200: {
       description: "PEM",
       content: { "application/x-pem-file": text() },
-      headers: { "X-MITM-Port": "Port of the proxy", "Content-Disposition": "A name for the file" },
+      headers: {
+        "X-MITM-Port": "Port of the proxy",
+        "X-MITM-Scheme": "`https` where agents speak TLS to the proxy",
+        "Content-Disposition": "A name for the file",
+      },
     },
     404: { description: "There is no proxy", content: { "text/plain": text() } },
   },

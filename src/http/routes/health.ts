@@ -11,6 +11,14 @@ import type { ApiRouter } from "../router.ts";
 
 const pingTimeoutMs = 2_000;
 
+export interface ProxyAuthority {
+  readonly pem: string;
+  /** 0 where it listens on a Unix socket alone. */
+  readonly port: number;
+  /** Does the port take TLS? */
+  readonly hasTls: boolean;
+}
+
 export interface HealthDependencies {
   readonly database: Database;
   readonly accounts: Accounts;
@@ -18,8 +26,8 @@ export interface HealthDependencies {
   readonly log: Logger;
   /** Told to clients only when the operator named it. */
   readonly explicitBaseUrl: string | undefined;
-  /** The running proxy's root certificate and port; undefined while there is no proxy. */
-  readonly proxyAuthority: () => { readonly pem: string; readonly port: number } | undefined;
+  /** The running proxy's root certificate and where it listens; undefined while there is no proxy. */
+  readonly proxyAuthority: () => ProxyAuthority | undefined;
 }
 
 export function registerHealthRoutes(router: ApiRouter, dependencies: HealthDependencies): void {
@@ -60,6 +68,8 @@ export function registerHealthRoutes(router: ApiRouter, dependencies: HealthDepe
         "content-type": "application/x-pem-file",
         "content-disposition": 'attachment; filename="agent-vault-ca.pem"',
         ...(authority.port > 0 && { "x-mitm-port": String(authority.port) }),
+        ...(authority.hasTls && { "x-mitm-scheme": "https" }),
+        ...(authority.port === 0 && { "x-mitm-scheme": "unix" }),
       },
     });
   });

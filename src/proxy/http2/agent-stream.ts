@@ -62,6 +62,10 @@ export class AgentStream implements AgentSide, StreamOwner, Expiring {
     return this.#session.isDraining;
   }
 
+  get isPaused(): boolean {
+    return this.#stream.isPaused;
+  }
+
   pause(): void {
     this.#stream.pause();
   }

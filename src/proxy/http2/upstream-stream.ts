@@ -76,6 +76,10 @@ export class UpstreamStream implements UpstreamSide, StreamOwner {
     return this.flush();
   }
 
+  get isPaused(): boolean {
+    return this.#stream?.isPaused === true;
+  }
+
   pause(): void {
     this.#stream?.pause();
   }

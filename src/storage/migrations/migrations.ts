@@ -9,6 +9,7 @@ import { journalIndex } from "./0006-journal.ts";
 import { journalContexts } from "./0007-journal-contexts.ts";
 import { journalProtocol } from "./0008-journal-protocol.ts";
 import { pendingPasswords } from "./0011-pending-passwords.ts";
+import { authorityRotation } from "./0012-authority-rotation.ts";
 
 /** What one step may differ in between the engines; everything else is written once. */
 export interface Words {
@@ -49,6 +50,7 @@ export const migrations: readonly Migration[] = [
   journalContexts,
   journalProtocol,
   pendingPasswords,
+  authorityRotation,
 ];
 
 export const product = "agent-vault";

@@ -103,6 +103,13 @@ describe("the merge of proposed services", () => {
     ]);
   });
 
+  it("cannot ask for a tunnel that nobody looks into", () => {
+    const existing = [service("github", "api.github.com", {})];
+    expect(() => merge([set({ raw: true, auth: { type: "passthrough" } })], existing)).toThrow(
+      "raw cannot be proposed",
+    );
+  });
+
   it("keeps substitutions and limits that the proposal does not mention: leaving them out widens nothing", () => {
     const limits = {
       methods: ["GET"],

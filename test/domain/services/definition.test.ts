@@ -223,6 +223,8 @@ describe("substitutions", () => {
 });
 
 describe("the fields that only we have", () => {
+  const passthrough = { type: "passthrough" };
+
   it.each([
     [{ schemes: ["ftp"] }, 'schemes: "ftp" must be https or http'],
     [{ schemes: [] }, "schemes must not be empty"],
@@ -233,6 +235,18 @@ describe("the fields that only we have", () => {
     [{ set_cookie: "keep" }, 'set_cookie "keep" must be one of strip, pass'],
     [{ strip_headers: ["a b"] }, "is not a header name"],
     [{ enabled: "no" }, '"enabled" must be true or false'],
+    [{ raw: "yes" }, '"raw" must be true or false'],
+    [{ raw: true }, "auth must be passthrough, not bearer"],
+    [{ raw: true, auth: passthrough, path: "/v1/*" }, "raw: a tunnel has no path"],
+    [{ raw: true, auth: passthrough, methods: ["GET"] }, "raw: methods says nothing"],
+    [{ raw: true, auth: passthrough, schemes: ["https"] }, "raw: schemes says nothing"],
+    [{ raw: true, auth: passthrough, scrub: "redact" }, "raw: scrub says nothing"],
+    [{ raw: true, auth: passthrough, strip_headers: ["a"] }, "raw: strip_headers says nothing"],
+    [{ raw: true, auth: passthrough, set_cookie: "pass" }, "raw: set_cookie says nothing"],
+    [
+      { raw: true, auth: passthrough, substitutions: [{ key: "S", placeholder: "__s__" }] },
+      "raw: substitutions says nothing",
+    ],
   ])("%j is refused: %s", (fields, message) => {
     expect(problem({ name: "svc", host: "a.example.com", auth: bearer, ...fields })).toContain(message);
   });
@@ -256,6 +270,12 @@ describe("the wire form", () => {
     };
     expect(formatService(parseService(full, options))).toEqual(full);
     expect(formatService(parseService(formatService(parseService(full, options)), options))).toEqual(full);
+  });
+
+  it("keeps raw where it is true", () => {
+    const bare = { name: "svc", host: "a.example.com:443", auth: { type: "passthrough" } };
+    expect(formatService(parseService({ ...bare, raw: true }, options))).toEqual({ ...bare, raw: true });
+    expect(formatService(parseService({ ...bare, raw: false }, options))).toEqual(bare);
   });
 
   it("refuses the removed description, naming the entry", () => {

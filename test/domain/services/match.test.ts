@@ -28,6 +28,29 @@ function outcome(list: readonly Service[], url: string, method = "GET"): string 
   return "service" in found ? `${found.kind} ${found.service.name}` : found.kind;
 }
 
+describe("a raw tunnel", () => {
+  const raw = (host: string) => ({ host, auth: { type: "passthrough" }, raw: true });
+  it.each([
+    { list: [raw("a.x.com")], at: "a.x.com:443", is: "one", because: "the host is named" },
+    { list: [raw("*.x.com")], at: "a.x.com:443", is: "one", because: "the host is covered" },
+    { list: [raw("a.x.com:8443")], at: "a.x.com:443", is: undefined, because: "the port is another" },
+    {
+      list: [raw("*.x.com"), "a.x.com"],
+      at: "a.x.com:443",
+      is: undefined,
+      because: "the host has a service of its own",
+    },
+    { list: ["*.x.com", raw("a.x.com")], at: "a.x.com:443", is: "two", because: "a wildcard comes last" },
+    { list: [raw("a.x.com"), "a.x.com/v1/*"], at: "a.x.com:443", is: undefined, because: "some path is another's" },
+    { list: ["a.x.com", raw("a.x.com")], at: "a.x.com:443", is: undefined, because: "the earlier one wins" },
+    { list: [{ ...raw("a.x.com"), enabled: false }], at: "a.x.com:443", is: undefined, because: "it is off" },
+    { list: ["a.x.com"], at: "a.x.com:443", is: undefined, because: "there is none" },
+  ])("to $at belongs to $is: $because", ({ list, at, is }) => {
+    const [host = "", port] = at.split(":");
+    expect(compileMatcher(services(...list)).rawServiceFor(host, Number(port))?.name).toBe(is);
+  });
+});
+
 describe("precedence", () => {
   it.each([
     {

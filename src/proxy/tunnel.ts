@@ -4,7 +4,7 @@ import { uuidv7 } from "../crypto/token.ts";
 import type { ScopeLease } from "../domain/actors/scope.ts";
 import type { JournalEntry } from "../domain/journal-entry.ts";
 import { type Authority as Address, formatAuthority, isIpLiteral, parseAuthority } from "../net/address.ts";
-import { requestedName, type SecureContext, speaksHttp2, terminateTls } from "../runtime/tls.ts";
+import { http2First, requestedName, type SecureContext, speaksHttp2, terminateTls } from "../runtime/tls.ts";
 import { AgentConnection, type RequestHandler, type RequestServer } from "./agent-connection.ts";
 import type { ProxyContext } from "./context.ts";
 import type { Expiring } from "./deadlines.ts";
@@ -68,7 +68,7 @@ export class Tunnel implements RequestServer, StreamServer, Expiring, Leased {
     this.deadlineMs = performance.now() + context.timeouts.clientTlsMs;
     context.deadlines.watch(this);
     socket.write(established, "latin1");
-    this.#secure = terminateTls(socket, options.leaf, options.early);
+    this.#secure = terminateTls(socket, options.leaf, options.early, http2First);
     this.#secure.once("secure", () => this.#onSecure());
     this.#secure.on("error", this.#onHandshakeFailure);
     this.#secure.once("close", this.#onHandshakeFailure);

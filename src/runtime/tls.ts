@@ -16,20 +16,28 @@ export function createServerContext(certificate: string, key: string): SecureCon
  *
  * Wrapping an accepted socket with a fixed context works on Bun, Node and Deno; an `SNICallback` here would be
  * ignored on Bun, so the context is chosen by the CONNECT authority and the name is compared afterwards.
+ *
+ * @param protocols what is offered (ALPN, RFC 7301), the best first.
  */
-export function terminateTls(socket: Socket, context: SecureContext, early: Buffer): TLSSocket {
+export function terminateTls(
+  socket: Socket,
+  context: SecureContext,
+  early: Buffer,
+  protocols: readonly string[] = http1Alone,
+): TLSSocket {
   if (early.length > 0) {
     socket.pause();
     socket.unshift(early);
   }
-  return new TLSSocket(socket, { isServer: true, secureContext: context, ALPNProtocols: protocols });
+  return new TLSSocket(socket, { isServer: true, secureContext: context, ALPNProtocols: [...protocols] });
 }
 
 /**
  * Our order counts, as with most servers (RFC 7301, section 3.2): some clients list HTTP/2 last and then speak nothing
  * else.
  */
-const protocols = ["h2", "http/1.1"];
+export const http2First: readonly string[] = ["h2", "http/1.1"];
+const http1Alone: readonly string[] = ["http/1.1"];
 
 /** Do the two sides speak HTTP/2 now? */
 export function speaksHttp2(socket: TLSSocket): boolean {

@@ -54,6 +54,7 @@ const optional = {
   scrub: maybe(choice(["off", "detect", "redact", "block"], "What happens to injected values in answers")),
   strip_headers: maybe(listOf(text(), "Headers that are removed from the agent's request")),
   set_cookie: maybe(choice(["strip", "pass"])),
+  raw: maybe(flag("Tunnels to the host are left alone; not in proposals")),
 };
 const host = text("`host`, `host:port`, `host/path` or `*.suffix`");
 const path = maybe(text("A path pattern, where `host` has none"));

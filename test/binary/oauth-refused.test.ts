@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type BinaryServer, startBinaryServer } from "../support/binary.ts";
 import { registerOwner } from "../support/brokered-upstream.ts";
 import { OAuthProvider } from "../support/oauth-provider.ts";
@@ -39,6 +39,7 @@ beforeAll(async () => {
 
 /** A credential of its own for each test: one that was just renewed is not renewed again within a minute. */
 let key = "IDP_0";
+let version = "--http1.1";
 
 beforeEach(async ({ task }) => {
   refusesAll = false;
@@ -63,7 +64,17 @@ afterAll(async () => {
 
 /** What curl prints, head and body. */
 async function ask(...words: string[]): Promise<string> {
-  const done = await server.run(["run", "--", "curl", "-sS", "-i", "--suppress-connect-headers", ...words, url()]);
+  const done = await server.run([
+    "run",
+    "--",
+    "curl",
+    "-sS",
+    "-i",
+    "--suppress-connect-headers",
+    version,
+    ...words,
+    url(),
+  ]);
   expect(done.stderr).not.toContain("curl:");
   return done.stdout;
 }
@@ -79,50 +90,67 @@ async function endToken(): Promise<void> {
   provider.tokenRequests.splice(0);
 }
 
-it("answers with the second try when the upstream refuses a token before its time", async () => {
-  expect(await ask()).toMatch(/^HTTP\/1.1 200 [\s\S]*good, with 0 bytes/m);
-  expect([upstream.requests.length, provider.tokenRequests.length]).toEqual([2, 1]);
-  // The one after that is right at once.
-  await ask();
-  expect(upstream.requests.length).toBe(3);
-});
+describe.each(["--http1.1", "--http2"])("an upstream that refuses a token, asked with curl %s,", (flag) => {
+  beforeEach(() => {
+    version = flag;
+  });
 
-it.each([
-  { framing: "by length", words: [] },
-  { framing: "in chunks", words: ["-H", "Transfer-Encoding: chunked"] },
-])("says a small body that is sent $framing again", async ({ words }) => {
-  expect(await ask("-X", "POST", ...words, "--data", "x".repeat(3_000))).toContain("good, with 3000 bytes");
-  expect(upstream.requests.map(({ body }) => body.length)).toEqual([3_000, 3_000]);
-});
+  it("answers with the second try when the upstream refuses a token before its time", async () => {
+    expect(await ask()).toMatch(/^HTTP\/[.\d]+ 200 [\s\S]*good, with 0 bytes/m);
+    expect([upstream.requests.length, provider.tokenRequests.length]).toEqual([2, 1]);
+    // The one after that is right at once.
+    await ask();
+    expect(upstream.requests.length).toBe(3);
+  });
 
-it("passes the 401 on as it came when the body is too large to be kept", async () => {
-  const file = join(folder, "large");
-  await writeFile(file, "x".repeat(300_000));
-  const answer = await ask("-X", "POST", "-H", "Expect:", "--data-binary", `@${file}`);
-  expect(answer).toMatch(/^HTTP\/1.1 401 [\s\S]*X-Kept: yes[\s\S]*that token has ended\n$/);
-  expect([upstream.requests.length, provider.tokenRequests.length]).toEqual([1, 0]);
-});
+  it.each([
+    { framing: "by length", words: [] },
+    { framing: "in chunks", words: ["-H", "Transfer-Encoding: chunked"] },
+  ])("says a small body that is sent $framing again", async ({ words }) => {
+    expect(await ask("-X", "POST", ...words, "--data", "x".repeat(3_000))).toContain("good, with 3000 bytes");
+    expect(upstream.requests.map(({ body }) => body.length)).toEqual([3_000, 3_000]);
+  });
 
-it("tries once: what is refused again is the answer", async () => {
-  refusesAll = true;
-  expect(await ask()).toMatch(/^HTTP\/1.1 401 [\s\S]*that token has ended\n$/);
-  expect(upstream.requests.length).toBe(2);
-});
+  it("passes the 401 on as it came when the body is too large to be kept", async () => {
+    const file = join(folder, "large");
+    await writeFile(file, "x".repeat(300_000));
+    const answer = await ask("-X", "POST", "-H", "Expect:", "--data-binary", `@${file}`);
+    expect(answer).toMatch(/^HTTP\/[.\d]+ 401 [\s\S]*[Xx]-[Kk]ept: yes[\s\S]*that token has ended\n$/);
+    expect([upstream.requests.length, provider.tokenRequests.length]).toEqual([1, 0]);
+  });
 
-it("keeps the first answer whole when there is no other token", async () => {
-  provider.misbehave = (_request, response) => {
-    response.writeHead(503);
-    response.end();
-    return true;
-  };
-  expect(await ask()).toMatch(/^HTTP\/1.1 401 [\s\S]*X-Kept: yes[\s\S]*that token has ended\n$/);
-  expect(upstream.requests.length).toBe(1);
-});
+  it("tries once: what is refused again is the answer", async () => {
+    refusesAll = true;
+    expect(await ask()).toMatch(/^HTTP\/[.\d]+ 401 [\s\S]*that token has ended\n$/);
+    expect(upstream.requests.length).toBe(2);
+  });
 
-it("asks the provider once for all who were refused", async () => {
-  const parallel = ["--parallel", "--parallel-immediate", ...Array.from({ length: 12 }, url)];
-  const done = await server.run(["run", "--", "curl", "-sS", "-w", "%{http_code}\n", "-o", "/dev/null", ...parallel]);
-  expect(done.stdout).not.toContain("401");
-  expect(provider.tokenRequests.length).toBe(1);
-  expect(provider.replays).toBe(0);
+  it("keeps the first answer whole when there is no other token", async () => {
+    provider.misbehave = (_request, response) => {
+      response.writeHead(503);
+      response.end();
+      return true;
+    };
+    expect(await ask()).toMatch(/^HTTP\/[.\d]+ 401 [\s\S]*[Xx]-[Kk]ept: yes[\s\S]*that token has ended\n$/);
+    expect(upstream.requests.length).toBe(1);
+  });
+
+  it("asks the provider once for all who were refused", async () => {
+    const parallel = ["--parallel", "--parallel-immediate", ...Array.from({ length: 12 }, url)];
+    const done = await server.run([
+      "run",
+      "--",
+      "curl",
+      "-sS",
+      version,
+      "-w",
+      "%{http_code}\n",
+      "-o",
+      "/dev/null",
+      ...parallel,
+    ]);
+    expect(done.stdout).not.toContain("401");
+    expect(provider.tokenRequests.length).toBe(1);
+    expect(provider.replays).toBe(0);
+  });
 });

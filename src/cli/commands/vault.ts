@@ -12,7 +12,7 @@ import {
   requirePerson,
   resolveVault,
 } from "../connect.ts";
-import { findProject, findVaultInUse, saveProject, saveVaultInUse } from "../local-state.ts";
+import { findLogin, findProject, findVaultInUse, saveProject, saveVaultInUse } from "../local-state.ts";
 import { formatTime, note, printable, printFacts, printJson, printTable, success, warn } from "../output.ts";
 import { sessionFlags, sessionRequest } from "../session-request.ts";
 import { infisicalConfig, infisicalFlags } from "../store-flags.ts";
@@ -51,7 +51,9 @@ const list = command({
   args: { json: jsonFlag },
   async run({ args, context }) {
     // A token of one vault may not list any; inside of `run` that is the one in the environment, and the login is there.
-    const asWhom = findAgent(context)?.token.startsWith("av_agt_") ? asAnyone : asPerson;
+    const token = findAgent(context)?.token;
+    const isPerson = !token?.startsWith("av_agt_") && (await findLogin(context)) !== undefined;
+    const asWhom = isPerson || token === undefined ? asPerson : asAnyone;
     const answer = await asWhom(context, {}, listVaults);
     if (args.json) return printJson(context.terminal, answer);
     printTable(context.terminal, {

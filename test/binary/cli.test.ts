@@ -300,6 +300,7 @@ describe("a detached server", () => {
         pid: Number(pid),
         address: `http://127.0.0.1:${port}`,
         healthy: true,
+        root_expires_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT/),
       });
       expect((await runBinary(["server", "-d", ...ports], { env })).stderr).toContain(`PID ${pid}`);
       expect((await runBinary(["master-password", "remove"], { env })).stderr).toContain("is running");

@@ -65,6 +65,8 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   /** Asked once for another credential. */
   #hasRenewed = false;
   #held: HeldAnswer | undefined;
+  /** With another credential. */
+  #wasSaidAgain = false;
   #isOver = false;
   #sentAt = 0;
   /** What it took to open the connection, where one was opened for this request. */
@@ -400,11 +402,17 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   }
 
   sayAgain(): void {
+    this.#wasSaidAgain = true;
+    this.#upstreamMs = null;
     const { rules, scrub } = this.#decision.treatment;
     this.#held = undefined;
     this.#request = this.#request?.withRules(rules);
     if (scrub !== undefined) this.#scrubbing = new AnswerScrubbing(scrub, this);
     this.#dialAndSend(false).catch((cause: unknown) => this.#refuse(cause));
+  }
+
+  onRenewalFailure(error: unknown): void {
+    this.#context.log.error("proxy_failure", { requestId: this.requestId, error });
   }
 
   passOn({ head, framing, chunks, trailers, isComplete }: HeldAnswer): void {
@@ -579,7 +587,8 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   }
 
   #expire(): void {
-    if (this.#answer.hasStarted) this.#abort("idle_timeout");
+    if (this.#held !== undefined) this.#held.giveUp();
+    else if (this.#answer.hasStarted) this.#abort("idle_timeout");
     else if (!this.#connection.isRequestComplete && this.acceptsBody) {
       this.#refuse(new RefusedRequest(408, "request_timeout", "The request body stopped arriving"));
     } else {
@@ -719,12 +728,13 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   get #details(): EntryDetails | undefined {
     const { queueMs } = this.#decision;
     const isUnanswered = this.#sentAt !== 0 && this.#upstreamMs === null && this.#dial === undefined;
-    if (this.#dial === undefined && queueMs === 0 && !this.#hasReplayed && !isUnanswered) return undefined;
+    const isRetried = this.#hasReplayed || this.#wasSaidAgain;
+    if (this.#dial === undefined && queueMs === 0 && !isRetried && !isUnanswered) return undefined;
     return {
       ...(queueMs > 0 && { queueMs }),
       ...(this.#dial && { dial: this.#dial }),
       ...(isUnanswered && { isUnanswered }),
-      ...(this.#hasReplayed && { isRetried: true }),
+      ...(isRetried && { isRetried }),
     };
   }
 
@@ -749,7 +759,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
       sentAfterMs: this.#sentAt === 0 ? undefined : this.#sentAt - this.#startedAt,
       firstByteMs: this.#upstreamMs ?? undefined,
       dial: this.#dial,
-      isRetried: this.#hasReplayed,
+      isRetried: this.#hasReplayed || this.#wasSaidAgain,
     });
   }
 }

@@ -1,3 +1,4 @@
+import { AppError } from "../errors.ts";
 import type { HeaderList } from "./http1/fields.ts";
 import type { Framing } from "./http1/framing.ts";
 import type { ResponseHead } from "./http1/head.ts";
@@ -12,6 +13,8 @@ export interface HeldAnswerTarget {
   sayAgain(): void;
   /** It is the answer. What of it has not come yet follows in the usual way. */
   passOn(held: HeldAnswer): void;
+  /** A bug of ours, which the agent does not have to know of. */
+  onRenewalFailure(error: unknown): void;
   /** Something threw that nobody expected. */
   onCrash(error: unknown): void;
 }
@@ -46,7 +49,10 @@ export class HeldAnswer {
     renewal.then(
       (hasOther) => this.#onRenewed(hasOther),
       // Whatever went wrong: the upstream has answered, and its answer stands.
-      () => this.#onRenewed(false),
+      (error: unknown) => {
+        if (!(error instanceof AppError)) this.#target.onRenewalFailure(error);
+        this.#onRenewed(false);
+      },
     );
   }
 
@@ -59,6 +65,11 @@ export class HeldAnswer {
   end(): void {
     this.isComplete = true;
     if (this.#hasOther !== undefined) this.#settle(this.#hasOther);
+  }
+
+  /** It takes too long: the held answer is the answer. */
+  giveUp(): void {
+    this.#settle(false);
   }
 
   /** Nobody waits for it any more. */

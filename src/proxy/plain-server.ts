@@ -66,9 +66,10 @@ export class PlainServer implements RequestServer {
   #connect(head: RequestHead, connection: AgentConnection): RequestHandler {
     const target = parseAuthority(head.target);
     const pending = new PendingConnect();
-    this.#openTunnel(target, head, connection, pending).catch((error: unknown) => {
+    const requestId = uuidv7(this.#context.clock.now());
+    this.#openTunnel(target, head, connection, { pending, requestId }).catch((error: unknown) => {
       if (pending.isGone) return;
-      const requestId = this.#answer(error, connection, { closes: false, isHead: false });
+      this.#answer(error, connection, { closes: false, isHead: false, requestId });
       recordRefusedConnect(this.#context, error, { requestId, target, clientIp: connection.clientIp });
     });
     return pending;
@@ -78,7 +79,7 @@ export class PlainServer implements RequestServer {
     authority: Address,
     head: RequestHead,
     connection: AgentConnection,
-    pending: PendingConnect,
+    { pending, requestId }: { readonly pending: PendingConnect; readonly requestId: string },
   ): Promise<void> {
     const context = this.#context;
     const credentials = head.fields.valueOf(Field.proxyAuthorization);
@@ -88,7 +89,7 @@ export class PlainServer implements RequestServer {
     const service = snapshot.rawServiceFor(authority.host, authority.port);
     if (service !== undefined) {
       await this.#openRawTunnel(
-        { authority, service, lease, clientIp: connection.clientIp, context },
+        { authority, service, lease, clientIp: connection.clientIp, context, requestId },
         connection,
         pending,
       );
@@ -153,18 +154,21 @@ export class PlainServer implements RequestServer {
   }
 
   /** @returns the id that the agent is told. */
-  #answer(error: unknown, connection: AgentConnection, how: { closes: boolean; isHead: boolean }): string {
-    const requestId = uuidv7(this.#context.clock.now());
-    const { baseUrl, log } = this.#context;
+  #answer(
+    error: unknown,
+    connection: AgentConnection,
+    how: { readonly closes: boolean; readonly isHead: boolean; readonly requestId?: string },
+  ): void {
+    const { baseUrl, log, clock } = this.#context;
+    const requestId = how.requestId ?? uuidv7(clock.now());
     const closes = how.closes || connection.isDraining;
-    const refusal = renderRefusal(error, { requestId, baseUrl, ...how, closes });
+    const refusal = renderRefusal(error, { requestId, baseUrl, isHead: how.isHead, closes });
     this.#context.metrics.refused(refusal.code);
     if (refusal.status === 500) log.error("proxy_failure", { requestId, error });
     else if (log.enabled("debug"))
       log.debug("proxy_refusal", { requestId, status: refusal.status, code: refusal.code });
     connection.out.text(refusal.text);
     connection.done(closes);
-    return requestId;
   }
 }
 

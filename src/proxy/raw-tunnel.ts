@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
-import { uuidv7 } from "../crypto/token.ts";
 import type { ScopeLease } from "../domain/actors/scope.ts";
+import { ProxyLimited } from "../domain/limits/proxy-budget.ts";
 import type { Service } from "../domain/services/service.ts";
 import type { VaultSnapshot } from "../domain/vaults/snapshot.ts";
 import { AppError } from "../errors.ts";
@@ -17,6 +17,8 @@ export interface RawTunnelOptions {
   readonly lease: ScopeLease;
   readonly clientIp: string;
   readonly context: ProxyContext;
+  /** The one that the agent is told where the CONNECT is refused. */
+  readonly requestId: string;
 }
 
 const established = "HTTP/1.1 200 Connection Established\r\n\r\n";
@@ -65,7 +67,8 @@ export class RawTunnel implements Expiring, Leased {
       tunnel.#upstream.on("error", () => tunnel.#end("upstream_aborted"));
       return tunnel;
     } catch (error) {
-      tunnel.#code = error instanceof AppError ? error.code : "internal";
+      tunnel.#code =
+        error instanceof ProxyLimited ? error.journalCode : error instanceof AppError ? error.code : "internal";
       tunnel.#finish(error instanceof AppError ? error.status : 500);
       throw error;
     }
@@ -97,7 +100,9 @@ export class RawTunnel implements Expiring, Leased {
 
   /** The agent went away while the upstream was dialled. */
   abandon(): void {
-    this.#end("client_aborted");
+    this.#code = "client_aborted";
+    this.#finish(499);
+    this.#upstream?.destroy();
   }
 
   get lease(): ScopeLease {
@@ -193,7 +198,7 @@ export class RawTunnel implements Expiring, Leased {
     context.open.remove(this);
     const { scope } = lease;
     context.journal.record({
-      requestId: uuidv7(this.#startedAtMs),
+      requestId: this.#options.requestId,
       vaultId: scope.vaultId,
       actorType: scope.actorType,
       actorId: scope.actorId,

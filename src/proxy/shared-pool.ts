@@ -62,18 +62,20 @@ export class SharedPool implements UpstreamPool {
   take(key: string): UpstreamSide | undefined {
     const origin = this.#origins.get(key);
     if (origin === undefined) return undefined;
-    for (const session of origin.sessions) {
-      if (!session.hasRoom) continue;
-      this.#pool.hits++;
-      return new UpstreamStream(session);
-    }
-    return this.#isHttp1(origin) ? this.#pool.take(key) : undefined;
+    return this.#takeStream(origin) ?? (this.#isHttp1(origin) ? this.#pool.take(key) : undefined);
+  }
+
+  #takeStream({ sessions }: SharedOrigin): UpstreamStream | undefined {
+    const session = sessions.find(({ hasRoom }) => hasRoom);
+    if (session === undefined) return undefined;
+    this.#pool.hits++;
+    return new UpstreamStream(session);
   }
 
   async dial(key: string, target: Origin): Promise<UpstreamSide> {
     const origin = this.#originFor(key);
     for (;;) {
-      const ready = this.take(key);
+      const ready = this.#takeStream(origin);
       if (ready !== undefined) return ready;
       if (target.scheme === "http" || this.#isHttp1(origin)) return await this.#pool.dial(key, target);
       if (origin.dialing === undefined) {

@@ -148,7 +148,10 @@ describe("a raw tunnel", () => {
     const authority = `pinned.test:${upstream.port}`;
     const first = await connectThrough(proxy, authority);
     await first.secure("pinned.test", trusted.pem);
-    await expect(connectThrough(proxy, authority)).rejects.toThrow(" 429 ");
+    const refused = await connectThrough(proxy, authority).catch((error: unknown) => String(error));
+    expect(refused).toContain(" 429 ");
+    expect(proxy.journal).toMatchObject([{ status: 429, errorCode: "concurrency_scope" }]);
+    expect(refused).toContain(proxy.journal[0]?.requestId);
     first.socket.destroy();
     await expect.poll(() => connectThrough(proxy, authority).then(() => "open", String)).toBe("open");
   });

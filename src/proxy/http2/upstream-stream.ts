@@ -32,6 +32,8 @@ export class UpstreamStream implements UpstreamSide, StreamOwner {
   #user: UpstreamUser | undefined;
   #method = "";
   #informational = 0;
+  /** A place on the connection is kept for it. */
+  #holdsPlace = true;
 
   /** Holds a place on the connection until it is used, or given back with `destroy`. */
   constructor(session: UpstreamSession) {
@@ -48,7 +50,7 @@ export class UpstreamStream implements UpstreamSide, StreamOwner {
 
   writeHead(head: RequestHead, options: RequestOptions): void {
     const fields = requestFields(head, options);
-    this.#session.unreserve();
+    this.#giveBack();
     const stream = this.#session.open(this);
     if (stream === undefined) {
       // It left in between. Nothing was sent; the user is told when it has set itself up.
@@ -90,8 +92,14 @@ export class UpstreamStream implements UpstreamSide, StreamOwner {
 
   abandon(code: number = ErrorCode.cancel): void {
     this.#user = undefined;
-    if (this.#stream === undefined) this.#session.unreserve();
-    else this.#stream.reset(code);
+    this.#giveBack();
+    this.#stream?.reset(code);
+  }
+
+  #giveBack(): void {
+    if (!this.#holdsPlace) return;
+    this.#holdsPlace = false;
+    this.#session.unreserve();
   }
 
   destroy(): void {

@@ -32,6 +32,7 @@ class Sink extends Duplex {
 class Mirror implements StreamOwner {
   readonly #stream: Http2Stream;
   isOver = false;
+  #hasLeft = false;
 
   constructor(stream: Http2Stream) {
     this.#stream = stream;
@@ -58,7 +59,8 @@ class Mirror implements StreamOwner {
   }
 
   onReset(): void {
-    if (this.isOver && this.#stream.isSent) throw new Error("reset behind the end");
+    // Until its last byte has left, its connection may still end it.
+    if (this.#hasLeft) throw new Error("reset behind the end");
     this.isOver = true;
   }
 
@@ -71,7 +73,7 @@ class Mirror implements StreamOwner {
   }
 
   onSent(): void {
-    // That was all.
+    this.#hasLeft = true;
   }
 }
 

@@ -8,6 +8,7 @@ import { claimPidFile, findText, openDataDirectory, refuseSecondServer } from ".
 import { type Environment, takeFromEnvironment } from "../../runtime/process.ts";
 import type { CliContext } from "../command.ts";
 import { readLines } from "../confirm.ts";
+import { localAddress } from "../connect.ts";
 import { note, warn } from "../output.ts";
 import { detach, detachedMark, type Handover } from "./detach.ts";
 import { askFirstOwner, type FirstOwner, registerFirstOwner } from "./first-owner.ts";
@@ -173,11 +174,13 @@ async function sayHowToBegin(
   { baseUrl }: ServerConfig,
   say: (line: string) => void,
 ): Promise<void> {
-  if (!setup.isGuarded) return say("There is no owner yet: agent-vault auth register");
+  // Without it a command goes to the usual port, and there may be another server.
+  const register = `agent-vault auth register${baseUrl === localAddress ? "" : ` --address ${baseUrl}`}`;
+  if (!setup.isGuarded) return say(`There is no owner yet: ${register}`);
   const secret = await setup.secret();
   say("There is no owner yet. Others can reach this server, so the first account takes a setup secret.");
   say(`In a browser: ${baseUrl}/setup/${secret}`);
-  say(`On the command line: AGENT_VAULT_SETUP_SECRET=${secret} agent-vault auth register`);
+  say(`On the command line: AGENT_VAULT_SETUP_SECRET=${secret} ${register}`);
 }
 
 /** Resolves with the first signal to stop; a second one ends the process at once. */

@@ -7,6 +7,8 @@ import { Field } from "./http1/field-names.ts";
 import type { Inbound } from "./inbound.ts";
 import { type Plan, planFor } from "./plan.ts";
 import type { RouteOrigin } from "./route.ts";
+import { injectedValues } from "./scrub/injected.ts";
+import { NeedleSet } from "./scrub/needles.ts";
 import { untouched } from "./treatment.ts";
 
 const noInjection: Injection = { headers: [], values: new Map(), isRenewable: false };
@@ -129,7 +131,14 @@ export class Decision {
     if (service === undefined || this.lease === undefined) return false;
     const injection = await this.#snapshot?.renewedInjection(service, this.#injection);
     if (injection === undefined) return false;
+    const before = this.#injection;
     this.#settle(this.lease, injection);
+    const { scrub } = this.treatment;
+    if (scrub !== undefined) {
+      // What went out first may well be good elsewhere still, and the upstream knows it.
+      const values = [before, injection].flatMap((one) => injectedValues(service, one.values));
+      this.treatment = { ...this.treatment, scrub: { mode: scrub.mode, needles: new NeedleSet(values) } };
+    }
     return true;
   }
 

@@ -154,13 +154,17 @@ export class RawTunnel implements Expiring, Leased {
 
   #fromUpstream(chunk: Buffer): void {
     if (this.#isOver) return;
+    if (this.#hello !== undefined) {
+      // In TLS the client speaks first, and until its name was read nothing passes.
+      this.#end("raw_not_tls");
+      return;
+    }
     this.#bytesOut += chunk.length;
     this.#pass(chunk, this.#upstream, this.#agent);
   }
 
   #pass(chunk: Buffer, from: Socket | undefined, to: Socket | undefined): void {
-    // Before the hello is through, an upstream that speaks first keeps nothing alive.
-    if (this.#hello === undefined && !this.#isClosing) {
+    if (!this.#isClosing) {
       const { deadlines, timeouts } = this.#options.context;
       this.deadlineMs = deadlines.now + timeouts.rawIdleMs;
     }

@@ -126,6 +126,8 @@ export class SharedPool implements UpstreamPool {
       // One that was being dialled when the pool closed would keep the process alive.
       if (this.#isClosed) session.destroy();
       void session.settled.then(() => {
+        // Nothing can ever be asked on it; kept, each request would leave one behind.
+        if (!session.takesStreams) session.destroy();
         origin.dialing = undefined;
         resolve();
       });

@@ -48,6 +48,7 @@ export class Tunnel implements RequestServer, StreamServer, Expiring, Leased {
   deadlineMs: number;
   readonly #options: TunnelOptions;
   readonly #authority: Address;
+  #isRevoked = false;
   readonly #context: ProxyContext;
   readonly #secure: TLSSocket;
   readonly #startedAtMs: number;
@@ -139,8 +140,18 @@ export class Tunnel implements RequestServer, StreamServer, Expiring, Leased {
   revoke(): void {
     // A request under way hears of it by itself.
     if (this.#endCode !== undefined) this.#endCode = "revoked";
-    if (this.#inside) this.#inside.drain();
+    if (this.#inside) this.#drainWithin(this.#inside, this.#options.context.timeouts.lingerMs);
     else this.#fail("revoked");
+  }
+
+  /** An answer that nobody takes must not keep it open. */
+  #drainWithin(inside: InnerConnection, ms: number): void {
+    if (this.#isRevoked) return;
+    this.#isRevoked = true;
+    inside.drain();
+    const timer = setTimeout(() => inside.destroy(), ms);
+    timer.unref();
+    inside.socket.once("close", () => clearTimeout(timer));
   }
 
   leave(): void {

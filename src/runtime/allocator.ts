@@ -19,7 +19,9 @@ export function keepFreedMemory(words: readonly string[]): void {
   if (!isOurs || execve === undefined) return;
   const [file, ...script] = ownCommand();
   try {
-    execve(file, [file, ...process.execArgv, ...script, ...words], {
+    // The binary would take the words of BUN_OPTIONS, which are inherited anyway, for its own.
+    const options = script.length > 0 ? process.execArgv : [];
+    execve(file, [file, ...options, ...script, ...words], {
       ...process.env,
       [purgeDelayName]: String(purgeDelayMs),
     });

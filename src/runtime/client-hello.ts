@@ -9,6 +9,8 @@ export type HelloReading =
 
 /** A hello with post-quantum key shares has some 2 KiB; nothing honest comes near this. */
 const maxHelloBytes = 16 * 1024;
+/** Honest clients use one record, or a few; each of them is work for whoever looks at them again with every byte. */
+const maxRecords = 64;
 const incomplete: HelloReading = { kind: "incomplete" };
 const notTls: HelloReading = { kind: "not_tls" };
 
@@ -32,25 +34,22 @@ export function readClientHello(bytes: Buffer): HelloReading {
 function joinRecords(bytes: Buffer): Buffer | undefined {
   const parts: Buffer[] = [];
   let total = 0;
+  // The header of the message, in which its length is; it may be cut into records as well.
+  let header = Buffer.alloc(0);
   for (let at = 0; at < bytes.length; ) {
     if (bytes[at] !== 22 || (bytes.length > at + 1 && bytes[at + 1] !== 3)) return undefined;
     if (bytes.length < at + 5) break;
     const length = bytes.readUInt16BE(at + 3);
-    if (length === 0 || length > 16_384) return undefined;
+    if (length === 0 || length > 16_384 || parts.length >= maxRecords) return undefined;
     const part = bytes.subarray(at + 5, at + 5 + length);
     parts.push(part);
     total += part.length;
     if (total > maxHelloBytes + 4) return undefined;
     at += 5 + length;
-    if (needed(parts) <= total) break; // what follows is the client's own business
+    if (header.length < 4) header = Buffer.concat([header, part]).subarray(0, 4);
+    if (header.length === 4 && 4 + header.readUIntBE(1, 3) <= total) break; // what follows is the client's own business
   }
   return Buffer.concat(parts);
-}
-
-/** How long the handshake message is with its header, as far as that is known. */
-function needed(parts: readonly Buffer[]): number {
-  const head = Buffer.concat(parts).subarray(0, 4);
-  return head.length < 4 ? 4 : 4 + head.readUIntBE(1, 3);
 }
 
 /** @throws when a length does not fit. */

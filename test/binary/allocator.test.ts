@@ -14,3 +14,8 @@ it("leaves the allocator to whoever has set it", async () => {
   expect(environmentOf(server.pid)).toContain("MIMALLOC_PURGE_DELAY=20");
   expect(environmentOf(server.pid)).not.toContain("MIMALLOC_PURGE_DELAY=10000");
 });
+
+it("starts with options for the runtime in the environment", async () => {
+  await using server = await startBinaryServer({ env: { BUN_OPTIONS: "--smol" } });
+  expect(environmentOf(server.pid)).toContain("MIMALLOC_PURGE_DELAY=10000");
+});

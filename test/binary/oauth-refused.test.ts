@@ -25,7 +25,7 @@ beforeAll(async () => {
       if (refusesAll || refused.has(token)) {
         response.writeHead(401, { "WWW-Authenticate": 'Bearer error="invalid_token"', "X-Kept": "yes" });
         response.end("that token has ended\n");
-      } else response.end(`good, with ${body.length} bytes\n`);
+      } else response.end(`good, with ${body.length} bytes, now ${token}, before ${[...refused].at(-1)}\n`);
     },
   });
   folder = await mkdtemp(join(tmpdir(), "agent-vault-oauth-"));
@@ -96,7 +96,12 @@ describe.each(["--http1.1", "--http2"])("an upstream that refuses a token, asked
   });
 
   it("answers with the second try when the upstream refuses a token before its time", async () => {
-    expect(await ask()).toMatch(/^HTTP\/[.\d]+ 200 [\s\S]*good, with 0 bytes/m);
+    const answer = await ask();
+    expect(answer).toMatch(/^HTTP\/[.\d]+ 200 [\s\S]*good, with 0 bytes/);
+    // Neither the token that went out first nor the one that helped.
+    for (const { values } of upstream.requests) {
+      expect(answer).not.toContain((values("authorization")[0] ?? "none").replace("Bearer ", ""));
+    }
     expect([upstream.requests.length, provider.tokenRequests.length]).toEqual([2, 1]);
     // The one after that is right at once.
     await ask();

@@ -82,6 +82,15 @@ describe("the pool of connections that requests share", () => {
     await expect.poll(() => upstream.wires.length).toBe(1);
   });
 
+  it("keeps no connection on which nothing may be asked", async () => {
+    upstream.settings = [[3, 0]];
+    for (let i = 1; i <= 3; i++) {
+      await dial("vault-1");
+      await expect.poll(() => upstream.wires.length).toBe(i);
+      await expect.poll(() => pool.sessions).toBe(0);
+    }
+  });
+
   it("forgets a connection that ended", async () => {
     await dial("vault-1");
     await expect.poll(() => upstream.wires.length).toBe(1);

@@ -80,6 +80,10 @@ describe("a ClientHello", () => {
     { what: "a record that is too long", bytes: Buffer.from([22, 3, 1, 0xff, 0xff]) },
     { what: "a hello that is too long", bytes: record(Buffer.from([1, 0x10, 0, 0])) },
     { what: "another message", bytes: record(Buffer.from([2, 0, 0, 0])) },
+    {
+      what: "records of one byte, each of which is work",
+      bytes: Buffer.concat(Array.from({ length: 65 }, (_, at) => record(Buffer.from([[1, 0, 16, 0][at] ?? 0])))),
+    },
     { what: "HTTP", bytes: Buffer.from("GET / HTTP/1.1\r\n\r\n") },
     { what: "SSH", bytes: Buffer.from("SSH-2.0-x\r\n") },
   ])("is not taken from $what", ({ bytes }) => {

@@ -53,6 +53,8 @@ export function readRequest(fields: HeaderList | undefined, endsStream: boolean)
   if (isTunnel && (method !== "CONNECT" || protocol !== "websocket" || endsStream)) {
     throw malformed("A request asks for a protocol that is not there");
   }
+  if (scheme !== undefined && scheme !== "https" && scheme !== "http")
+    throw malformed("A request has a strange scheme");
   const isConnect = method === "CONNECT" && !isTunnel;
   if (method === "" || (isConnect ? scheme !== undefined || path !== undefined : !scheme || !path)) {
     throw malformed("A request lacks a pseudo-header, or has one too many");

@@ -131,9 +131,9 @@ export class SessionOutput {
     this.#ready.clear();
   }
 
-  /** Does a peer ask and ask, and never reads the answers? */
+  /** Does a peer ask and ask, and never reads the answers? Data waits elsewhere, so this much is heads and replies. */
   get isIgnored(): boolean {
-    return this.#socket.writableLength > maxUnreadBytes && this.#ready.size === 0;
+    return this.#socket.writableLength > maxUnreadBytes;
   }
 
   /** One frame of each stream in turn, so that a large one does not hold up the small ones. */

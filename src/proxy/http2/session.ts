@@ -331,7 +331,7 @@ export class Session implements FrameSink {
   #onRequest(streamId: number, fields: HeaderList | undefined, endsStream: boolean): void {
     this.#table.lastPeerId = streamId;
     if (this.#isLeaving || this.streams.size >= this.#own.maxConcurrentStreams) {
-      if (!this.#isLeaving) this.#guard.spend("reset", "streams above the limit");
+      this.#guard.spend("reset", "streams above the limit");
       this.#sendReset(streamId, ErrorCode.refusedStream);
       return;
     }

@@ -61,6 +61,11 @@ export class UpstreamSession implements SessionHost, Expiring {
     return open < (this.#session.hasPeerSettings ? this.#session.peer.maxConcurrentStreams : 1);
   }
 
+  /** Does the upstream allow any, as far as it has said? */
+  get takesStreams(): boolean {
+    return !this.#session.hasPeerSettings || this.#session.peer.maxConcurrentStreams > 0;
+  }
+
   /** What opening the connection took: for the stream that it was opened for, which is the first to ask. */
   takeTimings(): DialTimings | undefined {
     const timings = this.#timings;

@@ -232,13 +232,15 @@ describe("a session of the package", () => {
   });
 
   it("asks for the certificate again after the network failed", async () => {
+    // Some runtimes ask once more by themselves when a kept connection breaks.
+    let isAway = true;
     const { av } = await serve({
       "POST /v1/sessions": answer(200, made),
-      "GET /v1/mitm/ca.pem": (response, count) =>
-        count === 1 ? void response.destroy() : answer(200, "PEM")(response),
+      "GET /v1/mitm/ca.pem": (response) => (isAway ? void response.destroy() : answer(200, "PEM")(response)),
     });
     const { sessions } = av.vault("v");
     expect(await failure(sessions.create())).toMatchObject({ code: "server_unreachable" });
+    isAway = false;
     expect((await sessions.create()).containerConfig?.caCertificate).toBe("PEM");
   });
 });

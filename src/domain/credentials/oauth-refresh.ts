@@ -121,9 +121,11 @@ export class OAuthRefresher {
 
   /** What somebody else has, or is about to have. */
   async #newer(seen: SeenOAuth): Promise<FreshToken | undefined> {
+    // Asked before the row is read: one that lands in between has not changed the row that is read, and is gone after.
+    const flight = this.#flights.get(seen.id);
     const row = await findOAuth(this.#options.database.db, { id: seen.id });
     if (row !== undefined && row.revision !== seen.revision && row.valueSealed !== null) return this.#open(row);
-    return this.#flights.get(seen.id);
+    return flight ?? this.#flights.get(seen.id);
   }
 
   async #fly(seen: SeenOAuth): Promise<FreshToken> {

@@ -41,6 +41,8 @@ export class Decision {
   /** What the plan was decided from, or would be decided from just the same. */
   #snapshot: VaultSnapshot | undefined;
   #injection = noInjection;
+  /** Whose injection that is: it knows which of its credentials went out. A snapshot of today has others already. */
+  #injectedFrom: VaultSnapshot | undefined;
 
   constructor(context: ProxyContext, inbound: Inbound, { nowMs, isStream }: DecisionOptions) {
     this.#context = context;
@@ -129,7 +131,7 @@ export class Decision {
   async renew(): Promise<boolean> {
     const service = this.plan?.service;
     if (service === undefined || this.lease === undefined) return false;
-    const injection = await this.#snapshot?.renewedInjection(service, this.#injection);
+    const injection = await this.#injectedFrom?.renewedInjection(service, this.#injection);
     if (injection === undefined) return false;
     const before = this.#injection;
     this.#settle(this.lease, injection);
@@ -166,6 +168,7 @@ export class Decision {
     if (plan === undefined || snapshot === undefined) return;
     const { route } = this.#inbound;
     this.#injection = injection;
+    this.#injectedFrom ??= snapshot;
     this.treatment = route.treatmentFor(plan, injection, snapshot.scrubMode);
     this.origin = route.originFor(lease.scope.vaultId);
   }

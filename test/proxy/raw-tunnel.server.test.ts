@@ -129,6 +129,19 @@ describe("a raw tunnel", () => {
     },
   );
 
+  it("passes nothing on from an upstream that speaks before the name was read", async () => {
+    const upstream = createServer((socket) => {
+      socket.on("error", () => undefined);
+      socket.write("220 what the agent came for\r\n");
+    });
+    await once(upstream.listen(0, "127.0.0.1"), "listening");
+    await using proxy = await TestProxy.start(setup);
+    const client = await connectThrough(proxy, `pinned.test:${(upstream.address() as { port: number }).port}`);
+    expect(await client.rest()).toBe("");
+    expect(proxy.journal).toMatchObject([{ errorCode: "raw_not_tls", bytesOut: 0 }]);
+    upstream.close();
+  });
+
   it("obeys the address policy and the ports, and says so before the tunnel is there", async () => {
     await using proxy = await TestProxy.start({ ...setup, network: { allowPrivateRanges: false, allowlist: [] } });
     await using client = await proxy.dial();

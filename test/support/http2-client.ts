@@ -1,18 +1,10 @@
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
-import {
-  clientPreface,
-  Flag,
-  FrameType,
-  writeFrame,
-  writeGoaway,
-  writeHeaderBlock,
-  writeNumber,
-} from "../../src/proxy/http2/frame.ts";
+import { clientPreface, Flag, FrameType, writeFrame, writeNumber } from "../../src/proxy/http2/frame.ts";
 import { FrameReader } from "../../src/proxy/http2/frame-reader.ts";
 import { HpackDecoder } from "../../src/proxy/http2/hpack-decoder.ts";
-import { HpackEncoder } from "../../src/proxy/http2/hpack-encoder.ts";
+import { Http2Wire } from "./http2-wire.ts";
 
 const limits = { maxBytes: 1024 * 1024, maxFields: 2000 };
 
@@ -28,8 +20,7 @@ export interface Http2Answer {
 }
 
 /** A client that says whatever frames it is told to, and notes what comes back. It opens every window far. */
-export class Http2Client implements AsyncDisposable {
-  readonly socket: Socket;
+export class Http2Client extends Http2Wire implements AsyncDisposable {
   readonly answers = new Map<number, Http2Answer>();
   /** Code and text of the peer's GOAWAY. */
   goaway: { readonly lastStreamId: number; readonly code: number; readonly text: string } | undefined;
@@ -37,7 +28,6 @@ export class Http2Client implements AsyncDisposable {
   pings = 0;
   /** Settings of the peer. */
   readonly settings = new Map<number, number>();
-  readonly #encoder = new HpackEncoder();
   readonly #decoder = new HpackDecoder();
   readonly #granted = new Map<number, number>();
   #nextId = 1;
@@ -46,7 +36,7 @@ export class Http2Client implements AsyncDisposable {
   #wake: (() => void)[] = [];
 
   constructor(socket: Socket, options: { readonly opensWindows?: boolean } = {}) {
-    this.socket = socket;
+    super(socket);
     const reader = new FrameReader(
       {
         onFrame: (type, flags, streamId, payload) => this.#onFrame(type, flags, streamId, payload),
@@ -88,12 +78,6 @@ export class Http2Client implements AsyncDisposable {
     return new Http2Client(secure, options);
   }
 
-  readonly out = {
-    copy: (from: Buffer, start: number, end: number): void => {
-      this.socket.write(Buffer.from(from.subarray(start, end)));
-    },
-  };
-
   /** By how much the peer has grown a window. */
   granted(streamId: number): number {
     return this.#granted.get(streamId) ?? 0;
@@ -120,27 +104,6 @@ export class Http2Client implements AsyncDisposable {
     this.#nextId += 2;
     this.headers(streamId, fields, endsStream);
     return streamId;
-  }
-
-  headers(streamId: number, fields: readonly string[], endsStream: boolean): void {
-    writeHeaderBlock(this.out, streamId, { block: this.#encoder.encode(fields), endsStream });
-  }
-
-  data(streamId: number, text: string, endsStream = false): void {
-    const flags = endsStream ? Flag.endStream : 0;
-    writeFrame(this.out, FrameType.data, { flags, streamId, payload: Buffer.from(text, "latin1") });
-  }
-
-  frame(type: number, flags: number, streamId: number, payload: Buffer = Buffer.alloc(0)): void {
-    writeFrame(this.out, type, { flags, streamId, payload });
-  }
-
-  reset(streamId: number, code: number): void {
-    writeNumber(this.out, FrameType.rstStream, streamId, code);
-  }
-
-  leave(): void {
-    writeGoaway(this.out, 0, 0, "");
   }
 
   /** A whole request and its answer. */

@@ -1,60 +1,24 @@
 import type { AddressInfo, Socket } from "node:net";
 import { createServer, type TLSSocket } from "node:tls";
-import {
-  Flag,
-  FrameType,
-  writeFrame,
-  writeGoaway,
-  writeHeaderBlock,
-  writeNumber,
-} from "../../src/proxy/http2/frame.ts";
+import { Flag, FrameType } from "../../src/proxy/http2/frame.ts";
 import { FrameReader } from "../../src/proxy/http2/frame-reader.ts";
 import { HpackDecoder } from "../../src/proxy/http2/hpack-decoder.ts";
-import { HpackEncoder } from "../../src/proxy/http2/hpack-encoder.ts";
+import { Http2Wire } from "./http2-wire.ts";
 import type { TestAuthority } from "./test-authority.ts";
 
 const limits = { maxBytes: 1024 * 1024, maxFields: 2000 };
 
 /** One connection of the upstream below. */
-export class UpstreamWire {
+export class UpstreamWire extends Http2Wire {
   readonly number: number;
-  readonly socket: Socket;
   /** Streams that the broker took back, and why. */
   readonly resets: [streamId: number, code: number][] = [];
   goaway: { readonly code: number; readonly text: string } | undefined;
   pings = 0;
-  readonly #encoder = new HpackEncoder();
 
   constructor(number: number, socket: Socket) {
+    super(socket);
     this.number = number;
-    this.socket = socket;
-  }
-
-  readonly out = {
-    copy: (from: Buffer, start: number, end: number): void => {
-      this.socket.write(Buffer.from(from.subarray(start, end)));
-    },
-  };
-
-  headers(streamId: number, fields: readonly string[], endsStream = false): void {
-    writeHeaderBlock(this.out, streamId, { block: this.#encoder.encode(fields), endsStream });
-  }
-
-  data(streamId: number, text: string, endsStream = false): void {
-    const flags = endsStream ? Flag.endStream : 0;
-    writeFrame(this.out, FrameType.data, { flags, streamId, payload: Buffer.from(text, "latin1") });
-  }
-
-  frame(type: number, flags: number, streamId: number, payload: Buffer = Buffer.alloc(0)): void {
-    writeFrame(this.out, type, { flags, streamId, payload });
-  }
-
-  reset(streamId: number, code: number): void {
-    writeNumber(this.out, FrameType.rstStream, streamId, code);
-  }
-
-  leave(lastStreamId: number): void {
-    writeGoaway(this.out, lastStreamId, 0, "");
   }
 
   answer(streamId: number, body: string, status = "200"): void {

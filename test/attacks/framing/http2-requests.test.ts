@@ -65,6 +65,7 @@ describe("a request over HTTP/2", () => {
     },
     { because: "it has no method", fields: () => pseudo({ ":method": undefined }) },
     { because: "it has no scheme", fields: () => pseudo({ ":scheme": undefined }) },
+    { because: "its scheme is a target", fields: () => pseudo({ ":scheme": `https://${authorityOf(stage)}/v1/y?z=` }) },
     { because: "it has no path", fields: () => pseudo({ ":path": undefined }) },
     { because: "its path is empty", fields: () => pseudo({ ":path": "" }) },
     { because: "its method holds a blank", fields: () => pseudo({ ":method": "GET /v1/evil HTTP/1.1\r\nx:" }) },

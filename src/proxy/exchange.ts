@@ -3,7 +3,7 @@ import type { Scope, ScopeLease } from "../domain/actors/scope.ts";
 import type { EntryDetails, JournalEntry } from "../domain/journal-entry.ts";
 import { ProxyLimited } from "../domain/limits/proxy-budget.ts";
 import type { VaultSnapshot } from "../domain/vaults/snapshot.ts";
-import { AppError, TooLarge, UpstreamFailed } from "../errors.ts";
+import { AppError, UpstreamFailed } from "../errors.ts";
 import type { DialTimings } from "../net/outbound.ts";
 import type { Tracing } from "../telemetry/telemetry.ts";
 import type { RequestHandler } from "./agent-connection.ts";
@@ -26,6 +26,7 @@ import { OutgoingRequest } from "./outgoing.ts";
 import type { Pace } from "./pace.ts";
 import { RefusedRequest, renderRefusal } from "./refusal.ts";
 import { logRefusal } from "./refusal-log.ts";
+import { checkRequest, requestTooLarge } from "./request-check.ts";
 import { RequestSubstitution } from "./request-substitution.ts";
 import type { AgentSide, UpstreamPool, UpstreamSide } from "./sides.ts";
 import { Upgrade } from "./upgrade.ts";
@@ -96,7 +97,7 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     context.open.add(exchange);
     context.outboxes.enter();
     try {
-      exchange.#checkRequest();
+      checkRequest(inbound, context.maxRequestBytes);
       if (!exchange.#tryWarm()) void exchange.#runCold();
     } catch (error) {
       exchange.#refuse(error);
@@ -105,16 +106,6 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
   }
 
   // --- deciding ---------------------------------------------------------------------------------------------------
-
-  #checkRequest(): void {
-    const { head, framing } = this.#inbound;
-    // Methods are case-sensitive, but not to every server; TRACK is TRACE to some.
-    if (!ordinaryMethods.has(head.method) && /^(trace|track|connect)$/i.test(head.method)) {
-      // TRACE would echo the injected credential; a CONNECT inside of a tunnel would leave every rule behind.
-      throw new RefusedRequest(405, "method_not_allowed", `${head.method} is not served here`);
-    }
-    if (framing.kind === "length" && framing.length > this.#context.maxRequestBytes) throw this.#requestTooLarge();
-  }
 
   /** The whole way from memory, without a promise; false when something has to be looked up or dialled. */
   #tryWarm(): boolean {
@@ -251,7 +242,8 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     if (!request || !this.acceptsBody || this.#isOver) return;
     if (this.#substitution === undefined) request.body(chunk);
     else this.#substituteInto(request, this.#substitution, chunk);
-    if (this.#receivedBytes > this.#context.maxRequestBytes) this.#refuse(this.#requestTooLarge());
+    const { maxRequestBytes } = this.#context;
+    if (this.#receivedBytes > maxRequestBytes) this.#refuse(requestTooLarge(maxRequestBytes));
     this.#moved(chunk.length);
   }
 
@@ -636,10 +628,6 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
     this.#connection.done(closes);
   }
 
-  #requestTooLarge(): TooLarge {
-    return new TooLarge("request_too_large", `The request body is larger than ${this.#context.maxRequestBytes} bytes`);
-  }
-
   // --- remembering ------------------------------------------------------------------------------------------------
 
   get requestId(): string {
@@ -765,8 +753,6 @@ export class Exchange implements RequestHandler, UpstreamUser, ScrubbedAnswerTar
 }
 
 const noKeys: readonly string[] = [];
-const ordinaryMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
-
 /** Only what has no length can go on and on. */
 function isEventStream({ fields }: ResponseHead, framing: Framing): boolean {
   if (framing.kind === "length" || framing.kind === "none") return false;

@@ -24,7 +24,7 @@ const fetchCa = command({
     const authority = await anonymousClient(await resolveAddress(context, args.address)).proxyAuthority();
     if (!authority) {
       throw new NotFound("proxy_disabled", "The server runs without its proxy, so it has no root certificate", {
-        hint: "start the server with a --mitm-port other than 0",
+        hint: "its --mitm-port is 0, or was in use when it started: its log says so",
       });
     }
     if (args.output === undefined) {

@@ -238,7 +238,7 @@ async function environmentFor(context: CliContext, session: RunSession, args: En
       "proxy_disabled",
       "The server runs without its proxy, so the command could not reach any service",
       {
-        hint: "start the server with a --mitm-port other than 0, or give --no-mitm",
+        hint: "its --mitm-port is 0, or was in use when it started (its log says so); or give --no-mitm",
       },
     );
   }

@@ -146,7 +146,7 @@ export async function checkProxy(
   if (!authority) {
     return [
       check("proxy", "proxy_enabled", "failed", "The server runs without its proxy", {
-        hint: "start the server with a --mitm-port other than 0",
+        hint: "its --mitm-port is 0, or was in use when it started: its log says so",
       }),
     ];
   }
